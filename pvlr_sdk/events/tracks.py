@@ -85,13 +85,6 @@ class Tracks:
         self.begun: Floats = np.full((count, MOST_PER_HOUR), -np.inf)
         self.ids: NDArray[np.object_] = np.full(count, "", object)
 
-    def held(self, settings: EventSettings) -> NDArray[np.bool_]:
-        """(C,): the labels whose earlier events, or presence, can hold back events."""
-        since = max(settings.cooldown, HOUR if settings.max_per_hour else 0.0)
-        within = max((rule.within for rule in settings.when.values()), default=-1.0)
-        now = self.last or 0.0
-        return (now - self.ended < since) | (now - self.seen <= within)
-
     def renamed(self, names: tuple[str, ...], arrays: Sequence[str] | None = None) -> Tracks:
         """The state of other labels: those that stay keep these arrays (None: all of them), new ones begin anew."""
         changed, rows = Tracks(names), {name: row for row, name in enumerate(self.names)}

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..events import Event, EventDetector, EventSettings
+from ..events import Event, EventDetector
 from ..events.tracks import Tracks
 from ..result import TagResult
 from ..sources import CapturedFrame
@@ -61,7 +61,7 @@ class Recorder:
         self._before: Floats = np.zeros(0)
         self._until: Floats = np.zeros(0)
         self._last: float | None = None
-        self._skipped, self._coarse_at = False, -np.inf
+        self._coarse_at = -np.inf
 
     def saw(self, wall: float, result: TagResult, frame: CapturedFrame, events: Sequence[Event]) -> None:
         """After the detector has processed a frame, with its wall time and the events that it returned."""
@@ -79,10 +79,7 @@ class Recorder:
         # Also the first frame after the time is over: after a long gap, events end in it.
         on = live | (self._until > (now if self._last is None else self._last))
         if (coarse := now >= self._coarse_at) or on.any():
-            self._draft.coarse += [len(self._draft.times)] * coarse
-            last = self._last if self._skipped else None
-            self._draft.add(wall, scores, on, self._before, last, tracks, self._detector.used.settings)
-        self._skipped = not (coarse or on.any())
+            self._draft.add(wall, scores, on, self._before, self._last, tracks, coarse)
 
         def take() -> Moment:
             return self._moment(wall, result, frame)
@@ -150,54 +147,42 @@ class _Draft:
     """The frames of a chunk that grows."""
 
     def __init__(self) -> None:
-        self.times: list[tuple[float, float]] = []
-        self._scores: list[NDArray[np.float32]] = []
+        self.times: list[tuple[float, float, float]] = []
         self._on: list[NDArray[np.bool_]] = []
-        self._starts: list[tuple[float, ...]] = []
-        self._skips: list[tuple[float, ...]] = []
-        self.coarse: list[int] = []
-        self._state: dict[str, NDArray[Any]] = {"rows": np.zeros(0, np.int32), **dict.fromkeys(STATE, np.zeros(0))}
+        self._scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
+        self._before: list[Floats] = [np.zeros(0)]
+        self._coarse: list[tuple[int, NDArray[np.float32]]] = []
+        self._state: dict[str, NDArray[Any]] = {}
 
     def add(
         self,
         wall: float,
         scores: NDArray[np.float32],
-        on: Any,
+        on: NDArray[np.bool_],
         before: Floats,
         last: float | None,
         tracks: Tracks,
-        settings: EventSettings,
+        coarse: bool,
     ) -> None:
-        """A frame after which the state is ``tracks``; ``last``: when the frame before was, if it was not recorded."""
-        number, started = len(self.times), on
-        if not number:
-            kept = on | tracks.held(settings)
-            self._state = {"rows": np.flatnonzero(kept).astype(np.int32)}
-            self._state |= {name: getattr(tracks, name)[kept].astype(np.float64) for name in STATE}
-        if last is not None:
-            self._skips.append((number, last))
-        elif self._on:
-            started = on & ~self._on[-1]
-        self._starts += [(row, number, float(before[row])) for row in np.flatnonzero(started).tolist()]
-        self.times.append((tracks.last or 0.0, wall))
-        self._scores.append(scores)
+        """A frame after which the state is ``tracks``; ``last``: when the frame before was, recorded or not."""
+        if not self.times:
+            self._state = {name: getattr(tracks, name).copy() for name in STATE}
+            self._state["average"][~on] = 0
+        follows = self.times and self.times[-1][0] == last
+        self._before.append(before[on & ~self._on[-1] if follows else on])
+        if coarse:
+            self._coarse.append((len(self.times), scores))
+        self.times.append((tracks.last or 0.0, wall, last or 0.0))
+        self._scores.append(scores[on])
         self._on.append(on)
 
     def arrays(self, count: int) -> dict[str, NDArray[Any]]:
         """The arrays of the chunk, with C labels."""
-        times, starts = np.array(self.times).reshape(-1, 2), np.array(self._starts).reshape(-1, 3)
-        skips, frames = np.array(self._skips).reshape(-1, 2), len(self.times)
-        scores, on = np.array(self._scores, np.float32).reshape(-1, count), np.array(self._on, bool).reshape(-1, count)
-        rows, first = starts[:, :2].astype(np.int32).T
-        ends = np.zeros(len(rows), np.int32)
-        following = dict.fromkeys(rows.tolist(), frames)  # a segment also ends before the next one of its label
-        for one in range(len(rows) - 1, -1, -1):
-            part = on[first[one] : following[rows[one]], rows[one]]
-            ends[one], following[rows[one]] = len(part) if part.all() else part.argmin(), first[one]
-        kept = [scores[at : at + n, row] for row, at, n in zip(rows, first, ends, strict=True)]
+        monotonic, wall, last = np.array(self.times).reshape(-1, 3).T
         return {
-            "monotonic": times[:, 0], "wall": times[:, 1], "skips": skips[:, 0].astype(np.int32), "last": skips[:, 1],
-            "labels": rows, "first": first, "count": ends, "before": starts[:, 2],
-            "scores": np.concatenate([*kept, np.zeros(0, np.float32)]), "coarse_at": np.array(self.coarse, np.int32),
-            "coarse": encode(scores[self.coarse]), **self._state,
+            "monotonic": monotonic, "wall": wall, "last": last, "on": np.array(self._on, bool).reshape(-1, count),
+            "scores": np.concatenate(self._scores), "before": np.concatenate(self._before),
+            "coarse_at": np.array([number for number, _ in self._coarse], np.int32),
+            "coarse": encode(np.array([scores for _, scores in self._coarse], np.float32).reshape(-1, count)),
+            **self._state,
         }  # fmt: skip

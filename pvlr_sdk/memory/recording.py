@@ -24,7 +24,7 @@ from ..events.tracks import Rules, Tracks
 Floats = NDArray[np.float64]
 STATE = ("average", "since", "start", "offset", "peak", "peak_at", "up", "reached", "active", "seen", "ended",
          "begun")  # fmt: skip
-"""Arrays of :class:`Tracks` that a chunk has of the labels that matter in its first frame."""
+"""Arrays of :class:`Tracks` that a chunk has, after its first frame."""
 BELOW = 1 - 1e-6
 """A label that does not matter is below its floor by this factor in replay, also after rounding."""
 _STEPS, _LOWEST = 16, -8.0
@@ -67,7 +67,7 @@ class Context:
     def unpack(cls, data: bytes) -> Context:
         """The context of :meth:`pack`."""
         raw = _with_tuples(json.loads(zlib.decompress(data)))
-        when = {label: When(**one) for label, one in raw["settings"].get("when", {}).items()}
+        when = {label: When(**one) for label, one in raw["settings"]["when"].items()}
         return cls(**{**raw, "settings": EventSettings(**{**raw["settings"], "when": when})})
 
 
@@ -93,11 +93,10 @@ class Chunk:
         run, number: the run of the site, and the number of the chunk of this place in it, from 0.
         closed: when and why the camera's events ended after the last frame, as for ``EventDetector.close``; None: they
             did not.
-        arrays: ``monotonic`` and ``wall``, the times of the F frames; ``skips`` and ``last``, frames before which some
-            were not recorded, and the monotonic time of the one before; ``labels``, ``first``, ``count`` and
-            ``before``, of each segment the label's row, its first frame, its number of frames, and the label's average
-            before it; ``scores``, float32, of all segments one after another; ``coarse_at`` and ``coarse``, frames, and
-            uint8 (T, C) of them; ``rows`` and :data:`STATE`, the detector's state of labels after the first frame.
+        arrays: ``monotonic`` and ``wall``, the times of the F frames; ``last``, the monotonic time of the frame before
+            each, recorded or not; ``on``, bool (F, C), where scores are kept; ``scores``, float32, of these;
+            ``before``, the averages before :attr:`starts`; ``coarse_at`` and ``coarse``, frames, and uint8 (T, C) of
+            them; :data:`STATE`, the detector's state after the first frame.
     """
 
     place: Place
@@ -121,13 +120,23 @@ class Chunk:
         """The chunk with no score of a label."""
         if label not in self.context.names:
             return self
-        row, arrays = self.context.names.index(label), dict(self.arrays)
-        kept, own = arrays["labels"] != row, arrays["rows"] != row
-        arrays["scores"] = arrays["scores"][np.repeat(kept, arrays["count"])]
-        arrays |= {name: arrays[name][kept] for name in ("labels", "first", "count", "before")}
-        arrays |= {name: arrays[name][own] for name in ("rows", *STATE)}
-        arrays["coarse"] = arrays["coarse"] * (np.arange(len(self.context.names)) != row).astype(np.uint8)
+        row, arrays, new = self.context.names.index(label), dict(self.arrays), Tracks(self.context.names)
+        for name, where in (("scores", arrays["on"]), ("before", self.starts)):
+            arrays[name] = arrays[name][np.nonzero(where)[1] != row]
+        for name in ("on", "coarse"):
+            arrays[name] = arrays[name] * (np.arange(len(self.context.names)) != row)
+        for name in arrays.keys() & set(STATE):  # none without frames
+            arrays[name] = arrays[name].copy()
+            arrays[name][row] = getattr(new, name)[row]
         return replace(self, arrays=arrays)
+
+    @property
+    def starts(self) -> NDArray[np.bool_]:
+        """bool (F, C): the first frames of runs of scores that are kept."""
+        on, times = self.arrays["on"], self.arrays["monotonic"]
+        starts: NDArray[np.bool_] = on.copy()
+        starts[1:] &= ~(on[:-1] & (times[:-1] == self.arrays["last"][1:])[:, None])
+        return starts
 
     def dense(self, floors: Floats) -> NDArray[np.float32]:
         """float32 (F, C): the scores of all frames; of those that were not kept, which are below the floors (C,), the
@@ -137,16 +146,8 @@ class Chunk:
         if len(of["coarse_at"]):
             latest = np.maximum(np.searchsorted(of["coarse_at"], frames, "right") - 1, 0)
             found = np.minimum(decode(of["coarse"]), floors * BELOW).astype(np.float32)[latest]
-        starts = np.cumsum(of["count"]) - of["count"]
-        rows = np.repeat(of["labels"], of["count"])
-        found[np.arange(len(rows)) - np.repeat(starts - of["first"], of["count"]), rows] = of["scores"]
+        found[of["on"]] = of["scores"]
         return found
-
-    def restore(self, tracks: Tracks, names: tuple[str, ...]) -> None:
-        """Set arrays of a detector's state to those after the first frame, as far as they are known."""
-        for name in set(names) & set(self.arrays):  # a recording of an earlier version has no limits of repeats
-            getattr(tracks, name)[self.arrays["rows"]] = self.arrays[name]
-        tracks.last = float(self.arrays["monotonic"][0])
 
 
 def encode(scores: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -66,29 +66,30 @@ def replay(chunks: Iterable[Chunk], settings_for: SettingsFor = recorded) -> Ite
 def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, resumed: bool) -> Iterator[Step]:
     context, of = chunk.context, chunk.arrays
     walls = of["wall"].tolist()
-    skips = dict(zip(of["skips"].tolist(), of["last"].tolist(), strict=True))
-    starts: dict[int, dict[int, float]] = {0: {}}
-    for frame, row, average in zip(*(of[name].tolist() for name in ("first", "labels", "before")), strict=True):
-        starts.setdefault(frame, {})[row] = average
+    starts = chunk.starts
+    before = np.zeros(starts.shape)
+    before[starts] = of["before"]
     raised = None if context.raised is None else np.array(context.raised)
     floors = context.floors(detector.prepare(context.settings, context.deployed, context.names).lower)
     rules = detector.prepare(settings, context.highest, context.names)
     index = {name: row for row, name in enumerate(context.names)}
-    frames = zip(of["monotonic"].tolist(), walls, chunk.dense(floors), strict=True)
-    for number, (monotonic, wall, scores) in enumerate(frames):
+    frames = zip(of["monotonic"].tolist(), of["last"].tolist(), walls, chunk.dense(floors), strict=True)
+    for number, (monotonic, last, wall, scores) in enumerate(frames):
         tracks = detector.tracks
         if resumed and number == 0:  # what was before is not there any more
-            chunk.restore(tracks, STATE if settings == context.settings else STATE[:1])
+            for array in STATE if settings == context.settings else STATE[:1]:
+                getattr(tracks, array)[:] = of[array]
+            tracks.last = monotonic
             for row in np.flatnonzero(tracks.active).tolist():
                 tracks.ids[row] = str(uuid4())
             continue
-        if number in skips and tracks.last is not None:
-            tracks.last = skips[number]
-        if number in starts and settings.smoothing == context.settings.smoothing:
+        if tracks.last is not None:
+            tracks.last = last
+        if (number == 0 or starts[number].any()) and settings.smoothing == context.settings.smoothing:
             for row, name in enumerate(tracks.names):  # of the frame before: labels may change here
                 known = index.get(name)
-                if known in starts[number]:
-                    tracks.average[row] = starts[number][known]
+                if known is not None and starts[number, known]:
+                    tracks.average[row] = before[number, known]
                 elif known is not None and number == 0:  # a label that does not matter is below its floor
                     tracks.average[row] = min(tracks.average[row], BELOW * floors[known])
         yield Step(detector, rules, wall, scores, detector.update(monotonic, wall, scores, context.names, raised))

@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import errors
 from .._util.files import state_folder, system_errors
 from ..events import EventSettings
+from ..memory.reader import VERSION
 from ..memory.recording import Context, Place
 from ..memory.replay import SettingsFor
 from ..memory.sink import MemoryConfig
@@ -58,7 +59,7 @@ def record(clip: Path, config: SiteConfig) -> Path:
     with make_tagger(config) as tagger, ExitStack() as stack:
         plan = [tagger.info[key] for key in ("sha256", "bank", "precision")]
         shape = camera.model_dump(mode="json", include={"uri", "region", "regions", "tiles", "refresh"})
-        key = json.dumps([name, plan, config.operating_point, state.st_size, state.st_mtime_ns, shape])
+        key = json.dumps([VERSION, name, plan, config.operating_point, state.st_size, state.st_mtime_ns, shape])
         folder = state_folder() / "replays" / hashlib.sha256(key.encode()).hexdigest()[:24]
         if folder.exists():
             return folder

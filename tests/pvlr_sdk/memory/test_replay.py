@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -167,21 +165,6 @@ def test_a_label_that_is_deleted_leaves_no_scores(make_scene):
     assert left == "cat"
     assert not chunk.without("car").arrays["coarse"][:, 0].any()
     assert chunk.without("dog") is chunk
-
-
-def test_a_recording_of_a_version_without_limits_of_repeats_is_replayed(make_scene):
-    scene = make_scene(settings=EventSettings(min_duration=0))
-    for step in range(700):
-        scene.see(step / 10, [step / 10 % 20 < 5, 0.1])
-    old = {"seen", "ended", "begun"}
-    chunks = [replace(one, arrays={k: v for k, v in one.arrays.items() if k not in old}) for one in scene.chunks[1:]]
-    raw = json.loads(zlib.decompress(chunks[0].context.pack()))
-    for name in ("cooldown", "max_per_hour", "when"):
-        del raw["settings"][name]
-    now = Context.unpack(chunks[0].context.pack())
-    assert Context.unpack(zlib.compress(json.dumps(raw).encode())) == now
-    found = events_of(chunks)
-    assert (values(found), len(found) > 2) == (values(scene.events[-len(found) :]), True)
 
 
 def test_changes_are_new_gone_longer_and_shorter(make_scene):
