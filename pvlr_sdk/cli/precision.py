@@ -54,13 +54,12 @@ def precision(
     given: tuple[tuple[Answer | None, list[str]], ...] = ("yes", yes), ("no", no), ("unclear", unclear), (None, undo)
     for answer, events in given:
         for event in events:
-            if began := find_event(store, event).began:
-                store.answer(began.id, answer)
+            store.answer(find_event(store, event).id, answer)
     known = [name for (name,) in store.query("SELECT DISTINCT label FROM moments WHERE kind = 'event' ORDER BY 1")]
     found = [statement(store, name, target, camera) for name in ([label] if label else known)]
     if html:
         rows = to_review(store, label, camera=camera)
-        lines = [f"{row.began.id[:8]}  {row.label}  {row.camera}  {_clock(row.time)}" for row in rows if row.began]
+        lines = [f"{row.event or '':.8}  {row.label}  {row.camera}  {_clock(row.time)}" for row in rows]
         _write(html, "Events to answer", zip((store.picture(row.id) for row in rows), lines, strict=True))
     if export:
         note(f"{export_answers(store, export, label, camera)} examples in {export}")

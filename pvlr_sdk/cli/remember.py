@@ -92,14 +92,14 @@ def search(
     if like is None:
         found = [(row, score if score is None else float(sigmoid(np.array(score)))) for row, score in found]
     lines = ["  ".join(filter(None, [_clock(row.time), None if score is None else f"{score:.2f}", row.camera,
-             row.region, row.label or row.kind, row.began and row.began.id[:8]])) for row, score in found]  # fmt: skip
+             row.region, row.label or row.kind, row.event and row.event[:8]])) for row, score in found]  # fmt: skip
     if not lines:
         cameras = [name for (name,) in store.query("SELECT DISTINCT camera FROM moments ORDER BY camera")]
         note(f"nothing found; recorded cameras: {few(cameras) or 'none'}")
     pictures = (store.picture(row.id) for row, _ in found)
     _write(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))
     if as_json:
-        print_json([{"event": row.began and row.began.id, "kind": row.kind, "score": score, "camera": row.camera,
+        print_json([{"event": row.event, "kind": row.kind, "score": score, "camera": row.camera,
                      "region": row.region, "label": row.label, "time": rfc3339(row.time)}
                     for row, score in found])  # fmt: skip
     else:

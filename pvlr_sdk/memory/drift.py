@@ -49,7 +49,7 @@ def drift_of(reader: Reader, label: str, starts: Sequence[float], like: Context,
     ``starts``; None: there is none. Events with other settings than ``like`` do not count."""
     ended, where = "ended IS NOT NULL AND ? IN (camera, '')", camera or ""
     ((newest,),) = reader.query(f"SELECT max(start) FROM moments WHERE {ended}", where)
-    ((labels,),) = reader.query("SELECT count(DISTINCT label) FROM answers")
+    ((labels,),) = reader.query("SELECT count(DISTINCT label) FROM answers WHERE event IS NOT NULL")
     answers = np.bincount([int((newest - start) // _DAY) for start in starts], minlength=_DAYS).astype(float)
     columns, contexts = "label, camera, region, context, start, json_extract(ended, '$.peak')", reader.contexts()
     query = f"SELECT {columns} FROM moments WHERE {ended} AND start > ?"

@@ -26,7 +26,7 @@ def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
 
     They are of the newest plan, label bank and settings, whatever the thresholds and the choice of labels.
     """
-    only = "kind NOT IN ('event', 'health') AND id NOT IN (SELECT id FROM shows)"
+    only = "kind NOT IN ('event', 'health') AND id NOT IN (SELECT id FROM answers)"
     rows = reader.rows(f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})")
     contexts = {id(row.context): row.context for row in rows}  # the same object for the same context
     same = {key for key, of in contexts.items() if same_settings(of) == same_settings(rows[-1].context)}
@@ -56,17 +56,14 @@ def export_answers(reader: Reader, folder: Path, label: str | None = None, camer
         OptionError: there are no answers, or the folder exists.
         OutputError: no space, no permission.
     """
-    answers, shows = reader.answers(), {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM shows")}
+    answers = {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM answers")}
     files, found, only = dict[str, bytes](), list[tuple[str, str, str]](), chosen(camera, None, None, None)
     for row in reader.rows(*only):
-        if row.began is None:
-            name, answer = shows.get(row.id, ("", "unclear"))
-        else:
-            name, answer = row.began.label, answers.get(row.began.id, ("unclear",))[0]
+        name, answer = answers.get(row.id, ("", "unclear"))
         if answer != "unclear" and label in (None, name) and (picture := reader.picture(row.id)):
-            of = row.began.id if row.began else f"frame-{row.id}"
-            found.append((f"{answer}/{file_name(name)}/{file_name(of)}.jpg", name, answer))
-            files[found[-1][0]] = picture
+            file = f"{answer}/{file_name(name)}/{file_name(row.event or f'frame-{row.id}')}.jpg"
+            found.append((file, name, answer))
+            files[file] = picture
     if os.path.lexists(folder) or not found:
         got = f"{folder}, which exists" if found else "no answers"
         hint = "Choose another folder." if found else "Answer events first, see pvlr precision --help."

@@ -21,6 +21,7 @@ import numpy as np
 
 from .drift import Drift, drift_of, same_settings
 from .reader import UNANSWERED, Reader, Row
+from .search import chosen
 
 CONFIDENCE = 0.95
 
@@ -109,12 +110,10 @@ def to_review(reader: Reader, label: str | None = None, limit: int = 30, camera:
     contexts = reader.contexts()
     last = next(reader.query("SELECT context FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"), None)
     same = [str(key) for key, of in contexts.items() if last and same_settings(of) == same_settings(contexts[last[0]])]
-    wanted = {"label": label, "camera": camera}
-    only = "".join(f" AND {name} = ?" for name, value in wanted.items() if value is not None)
-    values = *(value for value in wanted.values() if value is not None), limit
-    only += f" AND context IN ({', '.join(same)})"
-    drawn = f"SELECT id FROM moments WHERE {UNANSWERED}{only} ORDER BY event LIMIT ?"  # ids are random
-    return sorted(reader.rows(f"id IN ({drawn})", values), key=lambda row: row.began.id if row.began else "")
+    only, values = chosen(camera, label, None, None)
+    of = f"SELECT id FROM moments WHERE {UNANSWERED} AND {only} AND context IN ({', '.join(same)})"
+    drawn = f"{of} ORDER BY event LIMIT ?"  # ids are random
+    return sorted(reader.rows(f"id IN ({drawn})", (*values, limit)), key=lambda row: row.event or "")
 
 
 def statement(reader: Reader, label: str, target: float, camera: str | None = None) -> Statement:
@@ -124,12 +123,12 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
     choice of labels.
     """
     answers, ended = reader.answers(), "kind = 'event' AND ended IS NOT NULL AND label = ? AND ? IN (camera, '')"
-    answered = f"{ended} AND event IN (SELECT event FROM answers)" if answers else "0"
+    answered = f"{ended} AND id IN (SELECT id FROM answers)" if answers else "0"
     newest, place = f"id = (SELECT max(id) FROM moments WHERE {ended})", (label, camera or "")
     rows = reader.rows(f"{answered} OR {newest}", place * (1 + bool(answers)))
     found, starts = list[tuple[float, str, float, bool, float]](), list[float]()
     for row in rows:
-        event, answer = row.ended, answers.get(row.ended.id if row.ended else "")
+        event, answer = row.ended, answers.get(row.id)
         if event and answer and answer[1] is not None and same_settings(row.context) == same_settings(rows[-1].context):
             starts.append(row.start)
             upper = float(row.context.rules.upper[row.context.names.index(label)])

@@ -46,11 +46,10 @@ CREATE INDEX moments_by_label ON moments (label);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL, heat BLOB);
 CREATE TABLE features (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE answers (
-    event TEXT PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike TEXT);
+    id INTEGER PRIMARY KEY, event TEXT, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike INTEGER);
 CREATE INDEX answers_drawn ON answers (label, event) WHERE alike IS NULL;
-CREATE TABLE shows (id INTEGER PRIMARY KEY, label TEXT NOT NULL, answer TEXT NOT NULL);
 """
-# `answers` are of events, `shows` of sampled frames.
+# `answers` are of events, or of sampled frames (event IS NULL).
 # `at` is the newest chunk at the time of writing: rows of both tables grow old in one order, whatever the clock does.
 _OPENING = (
     "PRAGMA journal_mode = WAL",
@@ -58,13 +57,14 @@ _OPENING = (
     "PRAGMA wal_autocheckpoint = 64",  # pages: keeps the journal small
 )
 _CONTEXT = "(SELECT data FROM contexts WHERE contexts.id = context)"
-UNANSWERED = "time IS NOT NULL AND ended IS NOT NULL AND event NOT IN (SELECT event FROM answers)"
+UNANSWERED = "time IS NOT NULL AND ended IS NOT NULL AND id NOT IN (SELECT id FROM answers)"
 # Events are drawn in the order of their random ids. Those that were answered with one that they look like would have
 # been drawn, with the same answer, before a later one of their label: they count from then on. If they never counted,
 # what repeats would be missing in the answers, and if they counted at once, it would have more weight than its share.
 _DRAWN = (
-    "SELECT event, answer, CASE WHEN alike IS NULL THEN time ELSE (SELECT min(time) FROM answers AS later WHERE alike "
-    "IS NULL AND label = answers.label AND event > answers.event AND time > answers.time) END FROM answers"
+    "SELECT id, answer, CASE WHEN alike IS NULL THEN time ELSE (SELECT min(time) FROM answers AS later WHERE alike "
+    "IS NULL AND label = answers.label AND event > answers.event AND time > answers.time) END FROM answers "
+    "WHERE event IS NOT NULL"
 )
 
 
@@ -72,8 +72,8 @@ _DRAWN = (
 class Row:
     """An event with its peak, or a sampled frame. ``kind``, ``score``, ``space``: as for :class:`Moment`.
 
-    ``start``, ``end``: of the event; ``time``: of the frame; ``began``, ``ended``: its ``on`` and its ``off``;
-    ``logits``: float32 (C,). None: not recorded yet, or not an event.
+    ``event``: the id of the event; ``start``, ``end``: of the event; ``time``: of the frame; ``began``, ``ended``: its
+    ``on`` and its ``off``; ``logits``: float32 (C,). None: not recorded yet, or not an event.
     """
 
     id: int
@@ -84,6 +84,7 @@ class Row:
     context: Context
     kind: str
     label: str | None
+    event: str | None
     began: Event | None
     ended: Event | None
     time: float | None
@@ -182,10 +183,10 @@ class Reader:
                 found.append(Row(**{**of, "context": Context.unpack(of["context"]), "logits": logits}))
         return found
 
-    def answers(self) -> dict[str, tuple[str, float | None]]:
-        """By the id of an event, whether it is right: ``yes``, ``no`` or ``unclear``, and when it was drawn at random
-        to be answered; None: it was answered with one that it looks like, and not drawn so far."""
-        return {event: (answer, time) for event, answer, time in self.query(_DRAWN)}
+    def answers(self) -> dict[int, tuple[str, float | None]]:
+        """By the number of an event, whether it is right: ``yes``, ``no`` or ``unclear``, and when it was drawn at
+        random to be answered; None: it was answered with one that it looks like, and not drawn so far."""
+        return {number: (answer, time) for number, answer, time in self.query(_DRAWN)}
 
     def picture(self, number: int, attention: bool = False) -> bytes | None:
         """The JPEG of an event or a frame, on request with its attention map, if it has one; None: there is none."""

@@ -62,38 +62,29 @@ class Store(Reader):
                 change = "UPDATE moments SET ended = ?, end = ? WHERE event = ?"
                 self._database.execute(change, (item[0].pack(), item[0].end, item[0].id))
 
-    def answer(self, event: str, answer: Answer | None, alike: Sequence[str] = ()) -> None:
-        """Store whether an event is right, instead of an earlier answer and those that were stored with it (None: only
-        remove them); and the same of the events ``alike``, if they have its label and no answer.
+    def answer(self, number: int, answer: Answer | None, label: str | None = None, alike: Sequence[int] = ()) -> None:
+        """Store whether an event is right, or whether a sampled frame shows a label, instead of an earlier answer and
+        those that were stored with it (None: only remove them); and the same of the events ``alike``, if they have its
+        label and no answer. What a frame shows is an example, and proves nothing of events.
 
         Raises:
-            OptionError: there is no such event.
+            OptionError: there is no such event, or no such frame with this label.
             OutputError: no space, or no permission.
         """
-        with self._changing(), self._transaction():
-            found = self._database.execute("SELECT label FROM moments WHERE event = ?", (event,)).fetchone()
-            if found is None:
-                got, hint = repr(event)[:100], "It may have been deleted; pvlr search shows the ids of events."
-                raise errors.OptionError("event", expected="the id of a remembered event", got=got, hint=hint)
-            self._database.execute("DELETE FROM answers WHERE ? IN (event, alike)", (event,))
-            if answer is not None:
-                values = "SELECT event, label, ?, ?, ? FROM moments WHERE label = ? AND event = ?"
-                row, pairs = (answer, time.time()), [(event, None), *((other, event) for other in alike)]
-                rows = [(*row, first, *found, one) for one, first in pairs]
-                self._database.executemany(f"INSERT OR IGNORE INTO answers {values}", rows)
-
-    def answer_frame(self, number: int, label: str, answer: Answer | None) -> None:
-        """Store whether a sampled frame shows a label, instead of an earlier answer (None: only remove it). It is an
-        example, and proves nothing of events. Raises OptionError: there is no such frame; OutputError: as for
-        :meth:`answer`."""
-        found = self.rows("id = ? AND kind NOT IN ('event', 'health')", (number,))
-        if not found or label not in found[0].context.names:
+        found = self.rows("id = ? AND kind <> 'health'", (number,))
+        if not found or label not in ((None,) if found[0].event else found[0].context.names):
             got, hint = f"{number}, {label!r}"[:100], "It may have been deleted."
-            raise errors.OptionError("frame", expected="a sampled frame and a label", got=got, hint=hint)
+            raise errors.OptionError("answer", expected="an event, or a sampled frame and a label", got=got, hint=hint)
         with self._changing(), self._transaction():
-            self._database.execute("DELETE FROM shows WHERE id = ?", (number,))
+            self._database.execute("DELETE FROM answers WHERE ? IN (id, alike)", (number,))
             if answer is not None:
-                self._database.execute("INSERT INTO shows VALUES (?, ?, ?)", (number, label, answer))
+                label, pairs = (
+                    label or found[0].label,
+                    [(number, None), *((other, number) for other in alike if found[0].event)],
+                )
+                values = "SELECT id, event, ?, ?, ?, ? FROM moments WHERE id = ? AND (?4 IS NULL OR label = ?1)"
+                rows = [(label, answer, time.time(), first, one) for one, first in pairs]
+                self._database.executemany(f"INSERT OR IGNORE INTO answers {values}", rows)
 
     def _insert(self, table: str, *values: Any) -> int:
         marks = ", ".join("?" * len(values))
@@ -191,7 +182,7 @@ class Store(Reader):
         """In parts, so that a site can write in between; if the process is killed, a part is done."""
         of, values = f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})", (label, *chunks[1])
         with self._transaction():
-            self._database.execute(f"DELETE FROM shows WHERE {of}", values)
+            self._database.execute(f"DELETE FROM answers WHERE {of}", values)
         for table, change in (("chunks", self._forget_scores), ("moments", self._forget_logits)):
             numbers = [number for (number,) in self.query(f"SELECT id FROM {table} WHERE {chunks[0]}", *chunks[1])]
             for start in range(0, len(numbers), _PART):
@@ -213,10 +204,8 @@ class Store(Reader):
     def _delete(self, moments: tuple[str, tuple[Any, ...]], chunks: tuple[str, tuple[Any, ...]]) -> int:
         with self._transaction():
             deleted = self._database.execute(f"DELETE FROM moments WHERE {moments[0]}", moments[1]).rowcount
-            events = "SELECT event FROM moments WHERE event IS NOT NULL"
-            self._database.execute(f"DELETE FROM answers WHERE event NOT IN ({events})")
             self._database.execute(f"DELETE FROM chunks WHERE {chunks[0]}", chunks[1])
-            for table in ("pictures", "features", "shows"):
+            for table in ("pictures", "features", "answers"):
                 self._database.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM moments)")
             used = "SELECT context FROM chunks UNION SELECT context FROM moments"
             self._database.execute(f"DELETE FROM contexts WHERE id NOT IN ({used})")

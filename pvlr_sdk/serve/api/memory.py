@@ -214,7 +214,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     def review(label: OnlyLabel = None) -> MomentsModel:
         """The next events to answer, drawn at random, and whether labels should be reviewed again."""
         with opened() as store:
-            proven = [statement(store, name, _TARGET) for (name,) in store.query("SELECT DISTINCT label FROM answers")]
+            labels = store.query("SELECT DISTINCT label FROM answers WHERE event IS NOT NULL")
+            proven = [statement(store, name, _TARGET) for (name,) in labels]
             notes = [f"{one.label}: {one.drift}." for one in proven if one.drift]
             return MomentsModel(grade=None, moments=[_moment(row) for row in to_review(store, label)], notes=notes)
 
@@ -231,8 +232,9 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     ) -> StatementModel:
         """Answer whether a sampled frame shows a label, as an example to teach and train with."""
         with opened() as store, audit.recorded("answer", request.scope, frame=id, **change.model_dump()):
-            store.answer_frame(id, change.label, change.answer)
-            counts = dict(store.query("SELECT answer, count(*) FROM shows WHERE label = ? GROUP BY 1", change.label))
+            store.answer(id, change.answer, change.label)
+            query = "SELECT answer, count(*) FROM answers WHERE event IS NULL AND label = ? GROUP BY 1"
+            counts = dict(store.query(query, change.label))
             return StatementModel(statement=f"{change.label}: {counts.get('yes', 0)} yes, {counts.get('no', 0)} no")
 
     @router.get("/events/{id}/alike", responses=responses(404, 422, 503))
@@ -248,15 +250,15 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         about = {"event": id, "answer": change.answer, "alike": len(change.alike)}
         with opened() as store, audit.recorded("answer", request.scope, **about):
             row = find_event(store, id)
-            assert row.began is not None, "a row of an event"
-            store.answer(row.began.id, change.answer, change.alike)
-            return StatementModel(statement=str(statement(store, row.began.label, _TARGET)))
+            others = store.rows(f"event IN ({', '.join('?' * len(change.alike))})", tuple(change.alike))
+            store.answer(row.id, change.answer, alike=[one.id for one in others])
+            return StatementModel(statement=str(statement(store, row.label or "", _TARGET)))
 
     return router
 
 
 def _moment(row: Row, score: float | None = None) -> MomentModel:
     return MomentModel(
-        id=row.id, event=row.began.id if row.began else None, kind=row.kind, camera=row.camera, region=row.region,
+        id=row.id, event=row.event, kind=row.kind, camera=row.camera, region=row.region,
         label=row.label, time=rfc3339(row.time or row.start), score=score,
     )  # fmt: skip

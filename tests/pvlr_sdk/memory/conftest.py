@@ -149,8 +149,17 @@ class Site:
         self.store.write(Moment(place, of, start, frame, features, space, PICTURE, score=peak, event=name))
         self.store.write((replace(on, state="off", end=start + 1, reason="score"), of))
         if answer:
-            self.store.answer(name, answer)
+            self.answer(name, answer)
         return name
+
+    def answer(self, event: str, answer, alike: Sequence[str] = ()) -> None:
+        """Answer events by their ids."""
+        numbers = {row.event: row.id for row in self.store.rows("kind = 'event'")}
+        self.store.answer(numbers[event], answer, alike=[numbers.get(one, 10**6) for one in alike])
+
+    def answers(self) -> dict[str, str]:
+        found = self.store.answers()
+        return {row.event: found[row.id][0] for row in self.store.rows("kind = 'event'") if row.id in found}
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_a_damaged_store_is_an_error_of_whoever_reads_or_deletes(tmp_path, sink,
     os.truncate(tmp_path / "memory/memory.sqlite", size)
     for work in (
         lambda: Store(tmp_path / "memory"),
-        lambda: store.answer(scene.events[0].id, "yes"),
+        lambda: store.answer(1, "yes"),
         lambda: store.delete("door"),
     ):
         with pytest.raises(errors.OptionError, match="a damaged one"):

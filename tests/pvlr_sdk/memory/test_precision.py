@@ -12,7 +12,6 @@ from scipy import stats
 from pvlr_sdk import errors
 from pvlr_sdk.events import Event, EventSettings
 from pvlr_sdk.memory.precision import lowest, p_value, statement, tests, to_review
-from pvlr_sdk.memory.reader import Reader
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.watch import Site as WatchedSite
 from pvlr_sdk.watch import SiteConfig
@@ -170,24 +169,24 @@ def test_answers_can_be_changed_removed_and_are_deleted_with_their_event(site, t
     first, second = site.event(0.9), site.event(0.8)
     assert site.store.answers() == {}
     for answer in ("no", "unclear", "yes"):
-        site.store.answer(first, answer)
-        assert {event: one for event, (one, _) in site.store.answers().items()} == {first: answer}
-    site.store.answer(first, None)
+        site.answer(first, answer)
+        assert site.answers() == {first: answer}
+    site.answer(first, None)
     assert site.store.answers() == {}
     folder = tmp_path / "m"
     pvlr("precision", "--memory", folder, "--yes", first[:8], "--no", second)
-    assert {event: one for event, (one, _) in Reader(folder).answers().items()} == {first: "yes", second: "no"}
+    assert site.answers() == {first: "yes", second: "no"}
     pvlr("precision", "--memory", folder, "--undo", second)
-    assert list(Reader(folder).answers()) == [first]
-    with pytest.raises(errors.OptionError, match="expected the id of a remembered event, got 'x'"):
-        site.store.answer("x", "yes")
+    assert list(site.answers()) == [first]
+    with pytest.raises(errors.OptionError, match="expected an event, or a sampled frame and a label"):
+        site.store.answer(99, "yes")
     site.store.delete(label="car")
     assert site.store.answers() == {}
 
 
 def test_events_to_review_come_in_a_random_order_with_their_pictures(site, tmp_path):
     names = [site.event(0.5 + number / 100) for number in range(40)]
-    site.store.answer(names[7], "yes")
+    site.answer(names[7], "yes")
     rows = to_review(site.store, "car", 100)
     assert {row.ended.id for row in rows} == {*names} - {names[7]}
     peaks = [row.ended.peak for row in rows]
@@ -216,7 +215,7 @@ def test_a_required_precision_is_followed_when_an_answer_comes_or_goes(site, tmp
     (_, proven) = found
     assert 0.6 < proven.threshold < 0.8
     (first,) = site.store.query("SELECT event FROM answers WHERE answer = 'yes' LIMIT 1")
-    site.store.answer(first[0], "no")  # of another process: nothing else has changed
+    site.answer(first[0], "no")  # of another process: nothing else has changed
     sink._attempt(sink._prove)
     assert (len(found), found.pop() == proven) == (3, False)
     site.store.delete(label="car")

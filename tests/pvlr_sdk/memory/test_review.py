@@ -40,13 +40,13 @@ def test_what_looks_alike_has_no_answer_and_the_same_label(site):
     assert ids(alike(site.store, rows[first])) == near[::-1]
     assert ids(alike(site.store, rows[first], limit=1)) == near[1:]
     assert alike(site.store, rows[plain]) == []
-    site.store.answer(first, "yes", [*near, answered, "no such event"])
-    found = {event: answer for event, (answer, _) in site.store.answers().items()}
+    site.answer(first, "yes", [*near, answered, "no such event"])
+    found = site.answers()
     assert found == {first: "yes", near[0]: "yes", near[1]: "yes", answered: "no"}
     assert alike(site.store, rows[first]) == []
-    site.store.answer(near[0], "no")  # corrected
-    site.store.answer(first, None)
-    assert {event: answer for event, (answer, _) in site.store.answers().items()} == {near[0]: "no", answered: "no"}
+    site.answer(near[0], "no")  # corrected
+    site.answer(first, None)
+    assert site.answers() == {near[0]: "no", answered: "no"}
 
 
 def test_only_events_whose_answers_count_are_asked_for(site):
@@ -69,19 +69,19 @@ def test_answers_alike_prove_what_answers_one_by_one_prove(site):
         drawn: list[str] = []
         while rows := to_review(site.store, "car", 1):
             drawn += ids(rows)
-            site.store.answer(drawn[-1], truth[drawn[-1]], ids(alike(site.store, rows[0])))
-        assert {event: answer for event, (answer, _) in site.store.answers().items()} == truth
+            site.answer(drawn[-1], truth[drawn[-1]], ids(alike(site.store, rows[0])))
+        assert site.answers() == truth
         found = statement(site.store, "car", 0.8)
         for event in drawn:
-            site.store.answer(event, None)
+            site.answer(event, None)
         assert site.store.answers() == {}
         for event in sorted(truth):
             if event <= drawn[-1]:
-                site.store.answer(event, truth[event])
+                site.answer(event, truth[event])
         assert found == statement(site.store, "car", 0.8)
         assert (found.answers > 2 * len(drawn), found.threshold is None) == (True, 0 not in right)
         for event in truth:
-            site.store.answer(event, None)
+            site.answer(event, None)
 
 
 @pytest.fixture
@@ -156,8 +156,8 @@ def test_sampled_frames_are_asked_for_by_what_they_teach(site, tmp_path):
     asked = {row.id: label for row, label in to_label(site.store)}
     assert asked == {copies[1]: "car", doubt: "cat", cat: "cat", plain: "cat"}
     for number, answer in ((copies[1], "no"), (copies[1], "yes"), (doubt, "no"), (cat, "unclear"), (plain, "yes")):
-        site.store.answer_frame(number, asked[number], answer)
-    site.store.answer_frame(plain, "cat", None)
+        site.store.answer(number, answer, asked[number])
+    site.store.answer(plain, None, "cat")
     assert {row.id for row, _ in to_label(site.store)} == {copies[0], plain}
     assert (site.store.answers(), statement(site.store, "car", 0.9).answers) == ({}, 0)
     pvlr("precision", "--memory", tmp_path / "m", "--export", tmp_path / "out")
@@ -167,9 +167,10 @@ def test_sampled_frames_are_asked_for_by_what_they_teach(site, tmp_path):
         zip(files, [[1, 0], [0, -1]], strict=True)
     )
     site.store.delete(label="cat")
-    assert list(site.store.query("SELECT id, label, answer FROM shows")) == [(copies[1], "car", "yes")]
+    frames = "SELECT id, label, answer FROM answers WHERE event IS NULL"
+    assert list(site.store.query(frames)) == [(copies[1], "car", "yes")]
     site.store.delete(camera="door")
-    assert list(site.store.query("SELECT * FROM shows")) == []
+    assert list(site.store.query("SELECT * FROM answers")) == []
 
 
 def test_frames_of_all_cameras_are_asked_for_and_no_health_pictures(site):
@@ -180,16 +181,16 @@ def test_frames_of_all_cameras_are_asked_for_and_no_health_pictures(site):
     asked = {row.id: label for row, label in to_label(site.store)}
     assert asked.keys() == {*door, yard}
     assert asked[yard] == "cat"
-    with pytest.raises(errors.OptionError, match="expected a sampled frame"):
-        site.store.answer_frame(site.store.rows()[-1].id, "car", "yes")
+    with pytest.raises(errors.OptionError, match="or a sampled frame"):
+        site.store.answer(site.store.rows()[-1].id, "yes", "car")
 
 
 @pytest.mark.parametrize(("number", "label"), [(99, "car"), (1, "car"), (2, "dog")])
 def test_an_answer_needs_a_sampled_frame_and_a_label_of_it(site, number, label):
     site.event(0.9)
     assert frame(site, 1, (0, 0)) == 2
-    with pytest.raises(errors.OptionError, match="expected a sampled frame and a label"):
-        site.store.answer_frame(number, label, "yes")
+    with pytest.raises(errors.OptionError, match="or a sampled frame and a label"):
+        site.store.answer(number, "yes", label)
 
 
 def test_without_features_frames_are_likely_or_uncertain(site):

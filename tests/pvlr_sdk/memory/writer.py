@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
+from pvlr_sdk.memory.why import find_event
 from tests.pvlr_sdk.memory.conftest import play, random_scene
 
 
@@ -22,7 +23,8 @@ def record(folder: Path, seed: int, pipe: int) -> None:
         if isinstance(item, tuple):
             os.write(pipe, f"{item[0].id} {item[0].state}\n".encode())
             if item[0].state == "off":
-                sink._opened().answer(item[0].id, "yes")
+                store = sink._opened()
+                store.answer(find_event(store, item[0].id).id, "yes")
                 os.write(pipe, f"{item[0].id} yes\n".encode())
 
     while True:

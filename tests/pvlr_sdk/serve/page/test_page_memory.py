@@ -134,7 +134,7 @@ def test_sampled_frames_are_reviewed_by_keyboard(
         page.keyboard.press("n")
         sync_api.expect(note).to_contain_text(f"{number + 1} answered.")
     sync_api.expect(title).to_have_text("All are answered")
-    answers = [one for (one,) in Reader(sampled).query("SELECT answer FROM shows")]
+    answers = [one for (one,) in Reader(sampled).query("SELECT answer FROM answers WHERE event IS NULL")]
     assert (answers, Reader(sampled).answers()) == (["no"] * 4, {})
 
 
