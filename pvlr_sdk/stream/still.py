@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,12 +117,6 @@ class PartInFlight(NamedTuple):
     scene: StillScene
     look: Look
     future: Future[TagResult]
-
-
-def results_of(parts: Sequence[PartInFlight]) -> list[tuple[Part, TagResult]]:
-    """Wait for all parts of a frame. Raises what one of them raises."""
-    wait([one.future for one in parts])
-    return [(one.part, one.future.result()) for one in parts]
 
 
 def start_parts(

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from .pace import EnginePace, EngineShare, InFlight
 from .reader import Reader
 from .regions import united
 from .stats import CameraStats, Counters
-from .still import StillScene, results_of, start_parts
+from .still import StillScene, start_parts
 
 if TYPE_CHECKING:
     from ..tagger import Tagger
@@ -213,8 +214,7 @@ class Stream:
         if isinstance(item, CameraChange):
             self._pending.append(item)
             return
-        ahead = self._in_flight()
-        plan = self._plan
+        ahead, plan = self._in_flight(), self._plan
         budget = None if self._readers[index].waits else self._staleness / 2 / max(self._pace.inference, 1e-6)
         parts, share = start_parts(self._tagger, self._cameras[index], self._scenes[index], item, budget)
         if not parts:  # its hours have just ended, or other ones were set
@@ -231,7 +231,8 @@ class Stream:
         assert isinstance(job, InFlight)
         asked = time.monotonic()
         try:
-            results = results_of(job.parts)
+            wait([one.future for one in job.parts])
+            results = [(one.part, one.future.result()) for one in job.parts]
         except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
             if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
                 raise
