@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import errors
 from ..stream.regions import check_polygon
 from .camera_config import RegionConfig
 from .changes import Keys, camera_keys, region_keys
@@ -19,7 +18,7 @@ class CameraControl:
     """A part of :class:`.control.Control`, with its lock: a change is used from the next frame on, and kept in the site
     file, or else nothing is changed."""
 
-    def __init__(self, site: Site | None, file: SiteFile | None, *, lock: threading.RLock) -> None:
+    def __init__(self, site: Site, file: SiteFile | None, *, lock: threading.RLock) -> None:
         self._site, self._file, self._lock = site, file, lock
 
     def set_regions(self, camera: str, shapes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -27,40 +26,32 @@ class CameraControl:
         their settings.
 
         Raises:
-            OptionError: there is no such camera, or a polygon is invalid.
+            OptionError: a polygon is invalid.
             ConfigError, OutputError: the site file cannot keep the change. In each case nothing is changed.
         """
         with self._lock:
-            site, empty = self._site_with(camera), RegionConfig.model_construct()
-            before = site.config.cameras[camera].regions
+            before, empty = self._site.config.cameras[camera].regions, RegionConfig.model_construct()
             new = {
                 name: before.get(name, empty).model_copy(update={**one, "polygon": check_polygon(one["polygon"])})
                 for name, one in shapes.items()
             }
-            self._change(site, camera, {"regions": new}, lambda written: region_keys(camera, written, shapes))
+            self._change(camera, {"regions": new}, lambda written: region_keys(camera, written, shapes))
 
     def enable(self, camera: str, on: bool) -> None:
         """Tag a camera, or do not. Errors as for :meth:`set_regions`."""
         with self._lock:
-            site = self._site_with(camera)
-            self._change(site, camera, {"enabled": on}, lambda written: camera_keys(camera, written, "enabled", on))
+            self._change(camera, {"enabled": on}, lambda written: camera_keys(camera, written, "enabled", on))
 
-    def _site_with(self, camera: str) -> Site:
-        known = self._site.config.cameras if self._site else {}
-        errors.check_choice("camera", camera, tuple(known), "The site file names the cameras.")
-        assert self._site is not None
-        return self._site
-
-    def _change(self, site: Site, name: str, fields: Mapping[str, Any], keys: Callable[[Any], Keys]) -> None:
+    def _change(self, name: str, fields: Mapping[str, Any], keys: Callable[[Any], Keys]) -> None:
         """Change fields of a camera, and keep them; ``keys``: of what the site file has of the camera."""
         with locked(*([self._file.path] if self._file else [])):
-            before = site.config.cameras[name]
+            before = self._site.config.cameras[name]
             try:
-                site.set_camera(name, before.model_copy(update=fields))
+                self._site.set_camera(name, before.model_copy(update=fields))
                 if self._file:
                     self._file.edited({})  # raises: it is invalid
                     written = (read_yaml(self._file.path).get("cameras") or {}).get(name)
                     replace_files({self._file.path: self._file.edited(keys(written))[0]})
             except BaseException:
-                site.set_camera(name, before)
+                self._site.set_camera(name, before)
                 raise

@@ -65,13 +65,13 @@ class Control:
         self._lock = threading.RLock()
         self.deployment = Deployment(tagger, site, path if names_plan else None, settings, lock=self._lock)
         """Changes the plan, under the same lock."""
-        self.cameras = CameraControl(site, self._file, lock=self._lock)
-        """Changes the cameras, under the same lock."""
         self.deployment.keep_bank = bank is not None
         self._examples = Examples()
         # By plan and label: what the label was before this process taught it.
         self._before: dict[tuple[str, str], LinearFunction | None] = {}
         if site:
+            self.cameras = CameraControl(site, self._file, lock=self._lock)
+            """Changes the cameras, under the same lock."""
             site.obey(Commands(self.configure, self.cameras.enable))
             site.on_observation(lambda seen: self._examples.see(seen, site.open_events()))
 
