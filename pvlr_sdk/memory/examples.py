@@ -34,7 +34,7 @@ def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     if not rows:
         return []
     margins = np.array([_margins(row) for row in rows])
-    features = [reader.features(row.id) for row in rows]
+    features = [reader.features.read(row.space or "", row.id) for row in rows]
     known = None if any(one is None for one in features) else np.array(features)
     return [(rows[at], rows[at].context.names[label]) for at, (label, _) in select(margins, known, limit).items()]
 

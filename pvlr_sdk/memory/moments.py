@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -69,18 +69,6 @@ def heat_of(result: TagResult, frame: CapturedFrame, label: str) -> Heat | None:
     except errors.OptionError:
         return None
     return (255 * weights / weights.max()).astype(np.uint8)
-
-
-def pack_features(features: NDArray[np.float32]) -> bytes:
-    """Features (D,) in 8 bits, with their scale in four bytes more."""
-    scale = np.float32(np.abs(features).max() / 127 or 1.0)
-    return np.rint(features / scale).astype(np.int8).tobytes() + scale.tobytes()
-
-
-def unpack_features(rows: Sequence[bytes]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """The numbers (N, D) of one or more features of the same length, and their scales (N, 1)."""
-    data = np.frombuffer(b"".join(rows), np.int8).reshape(len(rows), -1)
-    return data[:, :-4], data[:, -4:].copy().view(np.float32)
 
 
 def small(frame: CapturedFrame) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Reads the store of a memory, an SQLite file."""
+"""Reads the store of a memory: an SQLite file and the files of features next to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from ..events import Event
 from ..frames.bgr import encode_jpeg
 from ..result.drawing import blend
 from ..sinks.disk import closed_on_error, create_file, output_errors
-from .moments import HEAT, unpack_features
+from .features import FeatureFiles
+from .moments import HEAT
 from .recording import Chunk, Context, Place
 
 VERSION, FILE = 4, "memory.sqlite"
@@ -44,7 +45,6 @@ CREATE INDEX moments_by_start ON moments (start);
 CREATE INDEX moments_by_camera ON moments (camera);
 CREATE INDEX moments_by_label ON moments (label);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL, heat BLOB);
-CREATE TABLE features (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE answers (
     id INTEGER PRIMARY KEY, event TEXT, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike INTEGER);
 CREATE INDEX answers_drawn ON answers (label, event) WHERE alike IS NULL;
@@ -107,6 +107,7 @@ class Reader:
 
     def __init__(self, folder: Path, *, write: bool = False) -> None:
         self._path = folder / FILE
+        self.features = FeatureFiles(folder / "features")
         if not write and not self._path.is_file():
             raise self._unusable("none", "Record one first, with pvlr watch --memory DIR.")
         # Whoever records replaces a damaged file; whoever else changes or reads it gets the OptionError.
@@ -198,13 +199,6 @@ class Reader:
             return jpeg
         blend(image, np.frombuffer(heat, np.uint8).reshape(HEAT).astype(np.float32))
         return encode_jpeg(image, QUALITY)
-
-    def features(self, number: int) -> NDArray[np.float32] | None:
-        """The image features (D,) of an event or a frame; None: it has none."""
-        for row in self.query("SELECT data FROM features WHERE id = ?", number):
-            values, scales = unpack_features(row)
-            return (values * scales)[0]
-        return None
 
     def has_attention(self, number: int) -> bool:
         """Whether the picture of an event has an attention map."""

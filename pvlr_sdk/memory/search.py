@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,13 +10,12 @@ from numpy.typing import NDArray
 from .. import errors
 from ..labels.edit import LinearFunction
 from ..labels.mining import ALIKE
-from .moments import unpack_features
 from .reader import UNANSWERED, Reader, Row
 
 Condition: TypeAlias = tuple[str, tuple[Any, ...]]
 """A condition of SQL, and its values."""
-_BLOCK = 256
-"""Features expanded at once: they stay in a core's cache."""
+_SPARE = 64
+"""More candidates than wanted: the features of a moment outlive its row for a moment when it is deleted."""
 
 
 def chosen(camera: str | None, label: str | None, since: float | None, until: float | None) -> Condition:
@@ -38,7 +36,7 @@ def by_label(reader: Reader, label: str, only: Condition, limit: int = 20) -> li
             for number, logit in reader.query(query, *only[1]):
                 numbers.append(number)
                 logits.append(logit)
-    return _best(reader, numbers, np.frombuffer(b"".join(logits), np.float16), limit)
+    return _best(reader, np.array(numbers, np.int64), np.frombuffer(b"".join(logits), np.float16), only, limit)
 
 
 def by_features(
@@ -46,27 +44,26 @@ def by_features(
 ) -> list[tuple[Row, float]]:
     """The frames with the highest values of a function of their features, the best first, each with its value.
 
+    The features of all frames are read: a fraction of a second for a million. The database is read for conditions.
+
     Raises:
         OptionError: all features are of other plans.
     """
-    vector, numbers, scores = function.weights.astype(np.float32), list[int](), list[NDArray[np.float32]]()
-    query = f"SELECT id, data FROM features JOIN moments USING (id) WHERE space = ? AND length(data) = ? AND {only[0]}"
-    rows = reader.query(query, space, len(vector) + 4, *only[1])
-    while block := list(islice(rows, _BLOCK)):
-        keys, data = zip(*block, strict=True)
-        values, scales = unpack_features(data)
-        numbers += keys
-        scores.append(values.astype(np.float32) @ vector * scales[:, 0])
-    kinds = [] if numbers else [of for (of,) in reader.query("SELECT DISTINCT space FROM moments WHERE space <> ''")]
-    if kinds and space not in kinds:
+    numbers, scores = reader.features.products(space, function.weights.astype(np.float32))
+    others = "SELECT DISTINCT space FROM moments WHERE space NOT IN ('', ?)"
+    if not len(numbers) and (kinds := [of for (of,) in reader.query(others, space)]):
         hint = "Search with the plan that the site ran then (--plan), or for a recorded label."
         raise errors.OptionError("plan", expected=f"one with the features {' or '.join(kinds)}", got=space, hint=hint)
-    return _best(reader, numbers, np.concatenate([np.zeros(0), *scores]) + function.bias, limit)
+    if only[1]:
+        kept = np.array([one for (one,) in reader.query(f"SELECT id FROM moments WHERE {only[0]}", *only[1])], np.int64)
+        known = np.isin(numbers, kept)
+        numbers, scores = numbers[known], scores[known]
+    return _best(reader, numbers, scores + function.bias, only, limit)
 
 
 def alike(reader: Reader, row: Row, limit: int = 100) -> list[Row]:
     """The events without an answer that look like an event of their label, the most similar first."""
-    features = reader.features(row.id)
+    features = reader.features.read(row.space or "", row.id)
     if features is None:
         return []
     only = f"{UNANSWERED} AND label = ? AND id <> ?", (row.label, row.id)
@@ -74,7 +71,11 @@ def alike(reader: Reader, row: Row, limit: int = 100) -> list[Row]:
     return [one for one, cosine in found if cosine >= ALIKE]
 
 
-def _best(reader: Reader, numbers: list[int], scores: NDArray[Any], limit: int) -> list[tuple[Row, float]]:
-    best = {numbers[at]: float(scores[at]) for at in np.argsort(-scores, kind="stable")[:limit].tolist()}
-    rows = reader.rows(f"id IN ({', '.join(map(str, best))})")
-    return sorted(((row, best[row.id]) for row in rows), key=lambda pair: -pair[1])
+def _best(
+    reader: Reader, numbers: NDArray[np.int64], scores: NDArray[Any], only: Condition, limit: int
+) -> list[tuple[Row, float]]:
+    count = min(len(numbers), limit + _SPARE)
+    best = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
+    found = dict(zip(numbers[best].tolist(), scores[best].tolist(), strict=True))
+    rows = reader.rows(f"{only[0]} AND id IN ({', '.join(map(str, found))})", only[1])
+    return sorted(((row, found[row.id]) for row in rows), key=lambda pair: -pair[1])[:limit]

@@ -153,7 +153,7 @@ def _set_aside(folder: Path) -> Path:
     with output_errors(aside, "a folder for a damaged store"):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)
-        for name in (f"{FILE}-wal", f"{FILE}-shm", FILE):
+        for name in (f"{FILE}-wal", f"{FILE}-shm", "features", FILE):
             if (folder / name).exists():
                 os.replace(folder / name, aside / name)
     return aside

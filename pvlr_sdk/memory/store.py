@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import errors
 from ..frames.bgr import encode_jpeg
-from .moments import Moment, pack_features
+from .moments import Moment
 from .reader import ASIDE, QUALITY, Reader
 from .recorder import Recorded
 from .recording import Chunk, Context
@@ -114,8 +114,8 @@ class Store(Reader):
         heat = None if moment.heat is None else moment.heat.tobytes()
         self._database.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", (number, jpeg, heat))
         if moment.features is not None:
-            data = pack_features(moment.features)
-            self._database.execute("INSERT OR REPLACE INTO features VALUES (?, ?)", (number, data))
+            # Before the commit: if the process is killed here, the next moment gets this number and overwrites them.
+            self.features.write(moment.space, number, moment.features)
 
     def _context(self, context: Context) -> int:
         data = context.pack()
@@ -153,7 +153,7 @@ class Store(Reader):
         """The bytes of what is stored."""
         names = ("page_count", "freelist_count", "page_size")
         pages, free, each = (self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
-        return int((pages - free) * each)
+        return int((pages - free) * each) + self.features.size()
 
     def delete(
         self,
@@ -203,15 +203,17 @@ class Store(Reader):
 
     def _delete(self, moments: tuple[str, tuple[Any, ...]], chunks: tuple[str, tuple[Any, ...]]) -> int:
         with self._transaction():
-            deleted = self._database.execute(f"DELETE FROM moments WHERE {moments[0]}", moments[1]).rowcount
+            numbers = [number for (number,) in self.query(f"SELECT id FROM moments WHERE {moments[0]}", *moments[1])]
+            self._database.execute(f"DELETE FROM moments WHERE {moments[0]}", moments[1])
             self._database.execute(f"DELETE FROM chunks WHERE {chunks[0]}", chunks[1])
-            for table in ("pictures", "features", "answers"):
+            for table in ("pictures", "answers"):
                 self._database.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM moments)")
             used = "SELECT context FROM chunks UNION SELECT context FROM moments"
             self._database.execute(f"DELETE FROM contexts WHERE id NOT IN ({used})")
+            self.features.clear(numbers)  # before the commit: if the process is killed here, none is left for ever
         for statement in ("PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"):  # the journal has copies
             self._database.execute(statement).fetchall()
-        return deleted
+        return len(numbers)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -24,10 +24,11 @@ def fill(sink, make_scene, **options):
             scene.see(step, [0.9 * (step % 3 == 0), 0.9 * (step % 5 == 0)], features=features(random))
         scene.close(200)
         write(sink, scene)
+    return random
 
 
 def test_everything_can_be_deleted_by_camera_label_and_time(sink, tmp_path, make_scene):
-    fill(sink, make_scene)
+    random = fill(sink, make_scene)
     store = Store(tmp_path / "memory")
     store.delete(camera="yard")
     assert {one.camera for one in store.places()} == {one.camera for one in store.rows()} == {"door"}
@@ -35,22 +36,41 @@ def test_everything_can_be_deleted_by_camera_label_and_time(sink, tmp_path, make
     assert all(one.start > WALL + 100 for one in store.rows("label = 'car'"))
     replayed = {(one.label, one.start > WALL + 101) for one in events_of(store)}
     assert replayed == {("car", True), ("cat", False), ("cat", True)}
-    numbers = {number for (number,) in store.query("SELECT id FROM features")}
-    assert set() < numbers <= {one.id for one in store.rows()}
+    numbers, _ = store.features.products("tiny", features(random))
+    assert set(numbers.tolist()) <= {one.id for one in store.rows()}
     store.delete()
     assert [store.places(), store.rows()] == [[], []]
-    assert not list(store.query("SELECT 1 FROM features"))
+    assert not list((tmp_path / "memory/features").glob("*/*"))
     assert store.size() < 100_000
+
+
+def test_a_delete_that_is_killed_leaves_no_features(sink, tmp_path, make_scene, monkeypatch):
+    scene, random = make_scene(settings=AT_ONCE), np.random.default_rng(3)
+    for second in range(20):
+        scene.see(second, [0.9 * (second % 2), 0.1], features=features(random))
+    write(sink, scene)
+    store = Store(tmp_path / "memory")
+    rows = store.rows("time IS NOT NULL")
+    monkeypatch.setattr(store.features, "clear", lambda numbers: os.kill(os.getpid(), 9))
+    child = os.fork()
+    if child == 0:
+        store.delete(camera="door")
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == 9
+    again = Store(tmp_path / "memory")
+    assert [row.id for row in again.rows("time IS NOT NULL")] == [row.id for row in rows]
+    assert again.delete(camera="door") == len(rows)
+    assert len(again.features.products("tiny", features(random))[0]) == 0
 
 
 def test_deleted_rows_leave_no_bytes_on_disk(sink, tmp_path, make_scene):
     fill(sink, make_scene)
     store = Store(tmp_path / "memory")
-    keys = [store.rows("kind = 'event'")[0].began.id.encode(), next(store.query("SELECT data FROM features"))[0]]
+    key = store.rows("kind = 'event'")[0].began.id.encode()
     files = [path for path in (tmp_path / "memory").rglob("*") if path.is_file()]
-    assert all(any(key in path.read_bytes() for path in files) for key in keys)
+    assert any(key in path.read_bytes() for path in files)
     store.delete()
-    assert not any(key in path.read_bytes() for path in files if path.exists() for key in keys)
+    assert not any(key in path.read_bytes() for path in files if path.exists())
 
 
 @pytest.mark.slow
@@ -93,7 +113,7 @@ def test_a_clock_that_jumps_deletes_nothing_until_it_has_been_steady(tmp_path, m
 def test_a_damaged_store_is_deleted_at_the_same_age(tmp_path, monkeypatch, sink):
     store, wall, monotonic = sink._opened(), time.time(), time.monotonic()
     aside = tmp_path / "memory/damaged"
-    aside.mkdir(parents=True)
+    (aside / "features").mkdir(parents=True)
     os.utime(aside, (wall, wall - 2 * 86400))
     monkeypatch.setattr(module, "_CHECKED", 1)
     for days, later in ((3, 3601), (1, 7202)):

@@ -13,6 +13,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.events import EventSettings
+from pvlr_sdk.memory.features import FeatureFiles
 from pvlr_sdk.memory.replay import events_of
 from pvlr_sdk.memory.search import by_label
 from pvlr_sdk.memory.sink import MemoryConfig, MemorySink
@@ -56,7 +57,9 @@ def test_a_moment_has_the_frame_of_its_peak(sink, tmp_path, make_scene):
     (moment,) = store.rows()
     assert (moment.time, moment.label, moment.kind) == (WALL + 2, "car", "event")
     assert moment.score == pytest.approx(0.9)
-    assert store.features(moment.id) == pytest.approx(seen[2], abs=0.01)
+    numbers, products = store.features.products("tiny", seen[2])
+    assert numbers.tolist() == [moment.id]
+    assert products == pytest.approx(1, abs=0.01)
     assert 1 / (1 + np.exp(-moment.logits)) == pytest.approx([0.9, 0.2], abs=1e-3)
 
 
@@ -193,6 +196,16 @@ def test_no_store_and_one_of_a_newer_version_are_refused(sink, tmp_path):
     sink.close()
     with pytest.raises(errors.OptionError, match="version 99"):
         MemorySink(MemoryConfig(folder=tmp_path / "memory"))
+
+
+def test_features_of_a_full_disk_are_none(tmp_path):
+    files = FeatureFiles(tmp_path / "features")
+    files.write("tiny", 1, np.ones(4, np.float32))
+    (path,) = (tmp_path / "features").glob("*/*.i8")
+    assert {oct(one.stat().st_mode)[-3:] for one in (path.parent, path.parent.parent)} == {"700"}
+    assert oct(path.stat().st_mode)[-3:] == "600"
+    path.write_bytes(b"")
+    assert (files.read("tiny", 1), len(files.products("tiny", np.ones(4, np.float32))[0])) == (None, 0)
 
 
 def test_wall_times_that_jump_back_are_recorded_and_replayed_in_their_order(sink, tmp_path, make_scene):
