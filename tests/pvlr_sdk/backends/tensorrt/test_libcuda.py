@@ -52,6 +52,10 @@ def pycuda(headers: Path, stub: Path, tmp_path_factory: pytest.TempPathFactory) 
         pytest.skip(f"no source distribution of pycuda: {got.stderr.strip()[-200:]}")
     shutil.unpack_archive(next(folder.glob("*.tar.gz")), folder, filter="data")
     source = next(path for path in folder.iterdir() if path.is_dir())
+    # One compilation for Boost.Python: its headers cost more than its thirty files.
+    boost = source / "bpl-subset/bpl_subset/libs/python/src"
+    parts = [path.rename(path.with_suffix(".inc")) for path in sorted(boost.rglob("*.cpp"))]
+    (boost / "all.cpp").write_text("".join(f'#include "{part}"\n' for part in parts))
     (stub / "libcuda.so").symlink_to("libcuda.so.1")
     options = [
         f"--cuda-inc-dir={headers}",
