@@ -35,7 +35,8 @@ BASE = ["-std=c++17", "-O1", "-g1", "-fno-strict-aliasing", *WARNINGS]
 KINDS: dict[str, tuple[list[str], list[str]]] = {
     "plain": ([], []),
     "turing": (["-fsanitize=thread"], []),
-    "address": ([], ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
+    # -Og: the checks of undefined behaviour take most of the time to compile, less where little is optimised.
+    "address": ([], ["-Og", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
     "race": (["-fsanitize=thread"], []),
     "module": ([], ["-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-g0"]),  # for Python
 }
