@@ -33,7 +33,9 @@ def test_core_on_aarch64(tmp_path: Path) -> None:
 
 def _build(compiler: str, flags: list[str], program: Path, csrc: Path = ROOT / "csrc") -> None:
     main = next((ROOT / "tests/csrc").glob(f"*/{program.name}.cpp"))
-    sources = [*sorted((csrc / "host/preprocess").glob("*.cpp")), main]
+    sources = [main]
+    if main.stem != "test_extent":  # which tests a header
+        sources += sorted((csrc / "host/preprocess").glob("*.cpp"))
     includes = [f"-I{csrc}", f"-I{csrc / 'include'}", f"-I{main.parent}"]
     subprocess.run([compiler, *FLAGS, *flags, *includes, *map(str, sources), "-o", str(program)], check=True)
 
