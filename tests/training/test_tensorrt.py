@@ -25,7 +25,7 @@ MODELS = {
     "tf_efficientnet_lite0": (224, "int8"),
     "tf_efficientnet_lite2": (288, "fp16"),
     "resnet26": (224, "bf16"),
-    "vit_small_patch16_224": (224, "fp32"),
+    "vit_tiny_patch16_224": (224, "fp32"),
 }
 
 
