@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from typer import Option
 
 from . import options
-from .remember import Html, Memory
+from .remember import Html, Memory, clock, print_lines, write_gallery
 
 if TYPE_CHECKING:
     from ..memory.store import Answer
@@ -47,7 +47,6 @@ def precision(
     from ..memory.precision import statement, to_review
     from ..memory.store import Store
     from ..memory.why import find_event
-    from .remember import _clock, _print, _write
     from .screen import note, print_json
 
     store = Store(memory)
@@ -59,11 +58,11 @@ def precision(
     found = [statement(store, name, target, camera) for name in ([label] if label else known)]
     if html:
         rows = to_review(store, label, camera=camera)
-        lines = [f"{row.event or '':.8}  {row.label}  {row.camera}  {_clock(row.time)}" for row in rows]
-        _write(html, "Events to answer", zip((store.picture(row.id) for row in rows), lines, strict=True))
+        lines = [f"{row.event or '':.8}  {row.label}  {row.camera}  {clock(row.time)}" for row in rows]
+        write_gallery(html, "Events to answer", zip((store.picture(row.id) for row in rows), lines, strict=True))
     if export:
         note(f"{export_answers(store, export, label, camera)} examples in {export}")
     if as_json:
         print_json([asdict(one) for one in found])
     else:
-        _print(map(str, found))
+        print_lines(map(str, found))

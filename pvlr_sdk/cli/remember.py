@@ -91,19 +91,19 @@ def search(
         found = find.by_features(store, *_function(words, like, plan, bank), only, limit)
     if like is None:
         found = [(row, score if score is None else float(sigmoid(np.array(score)))) for row, score in found]
-    lines = ["  ".join(filter(None, [_clock(row.time), None if score is None else f"{score:.2f}", row.camera,
+    lines = ["  ".join(filter(None, [clock(row.time), None if score is None else f"{score:.2f}", row.camera,
              row.region, row.label or row.kind, row.event and row.event[:8]])) for row, score in found]  # fmt: skip
     if not lines:
         cameras = [name for (name,) in store.query("SELECT DISTINCT camera FROM moments ORDER BY camera")]
         note(f"nothing found; recorded cameras: {few(cameras) or 'none'}")
     pictures = (store.picture(row.id) for row, _ in found)
-    _write(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))
+    write_gallery(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))
     if as_json:
         print_json([{"event": row.event, "kind": row.kind, "score": score, "camera": row.camera,
                      "region": row.region, "label": row.label, "time": rfc3339(row.time)}
                     for row, score in found])  # fmt: skip
     else:
-        _print(lines)
+        print_lines(lines)
 
 
 def _function(words: str | None, like: Path | None, plan: Path | None, bank: Path | None) -> tuple[str, Any]:
@@ -156,8 +156,8 @@ def why(
         print_json({**asdict(found), "near": [one._asdict() for one in found.near], "event": on.to_dict(), **hashes})
         return
     facts = [
-        ("began", f"{_clock(on.start)}, reported {_clock(on.time)}: {found.began}"),
-        ("ended", f"{_clock(row.end)}  {found.ended}"),
+        ("began", f"{clock(on.start)}, reported {clock(on.time)}: {found.began}"),
+        ("ended", f"{clock(row.end)}  {found.ended}"),
         ("others", ", ".join(f"{name} {score:.2f} ({upper:.2f})" for name, score, upper in found.others)),
         ("plan", f"{row.context.plan[:12]}, label bank {row.context.bank[:12]}"),
     ]
@@ -169,8 +169,8 @@ def why(
         span = max(found.curve[-1][0] - found.curve[0][0], 1e-9)
         column = int((time - found.curve[0][0]) / span * (_WIDTH - 1))
         grid[round(average * _HEIGHT)][min(_WIDTH - 1, max(0, column))] = "*"
-    _print(f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip() for level in range(_HEIGHT, -1, -1))
-    _print(f"  near {_clock(one.start)}  {one.label} {one.peak:.2f} ({one.threshold:.2f}): {one.reason}"
+    print_lines(f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip() for level in range(_HEIGHT, -1, -1))
+    print_lines(f"  near {clock(one.start)}  {one.label} {one.peak:.2f} ({one.threshold:.2f}): {one.reason}"
            for one in found.near[-_NEAR:])  # fmt: skip
     if len(found.near) > _NEAR:
         note(f"the newest {_NEAR} of {len(found.near)} near misses; --json has all")
@@ -215,20 +215,20 @@ def replay(
         note(f"not exact: {reason}")
     after = events_of(reader, wanted)
     found, count = changes(events_of(reader, before), after), len({one.id for one in after})
-    lines = [f"{one.kind:<7}  {_clock(one.event.start)}  {_seconds(one.before)} -> {_seconds(one.after)}  "
+    lines = [f"{one.kind:<7}  {clock(one.event.start)}  {_seconds(one.before)} -> {_seconds(one.after)}  "
              f"{place_of(one.event.camera, one.event.region)}  {one.event.label}" for one in found]  # fmt: skip
     nearest = (reader.nearest(one.event.camera, one.event.peak_time) for one in found)
     pictures = (None if number is None else reader.picture(number) for number in nearest)
-    _write(html, f"{len(found)} changes by {config}", zip(pictures, lines, strict=True))
+    write_gallery(html, f"{len(found)} changes by {config}", zip(pictures, lines, strict=True))
     if as_json:
         print_json({"events": count, "changes": [
             {"change": one.kind, **one.event.to_dict(), "before": one.before and one.before.to_dict()} for one in found
         ]})  # fmt: skip
     else:
-        _print([*lines, f"{len(found)} changes, {count} events"])
+        print_lines([*lines, f"{len(found)} changes, {count} events"])
 
 
-def _write(path: Path | None, title: str, pictures: Iterable[tuple[bytes | None, str]]) -> None:
+def write_gallery(path: Path | None, title: str, pictures: Iterable[tuple[bytes | None, str]]) -> None:
     from .._util.files import write_files
     from ..labels.page import gallery
 
@@ -236,14 +236,14 @@ def _write(path: Path | None, title: str, pictures: Iterable[tuple[bytes | None,
         write_files({path: gallery(title, pictures).encode()})
 
 
-def _print(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     from .._util.escape import terminal
 
     for line in lines:
         print(terminal(line))
 
 
-def _clock(seconds: float | None) -> str:
+def clock(seconds: float | None) -> str:
     return "" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")[:-4]
 
 

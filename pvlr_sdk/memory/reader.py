@@ -101,7 +101,7 @@ class Reader:
         write: open it to record, and create it if it does not exist.
 
     Raises:
-        OptionError: there is no memory, or it was written by a newer version, or it is damaged.
+        OptionError: there is no memory, or another version wrote it, or it is damaged.
         OutputError: the disk is full or read-only, or there is no permission.
     """
 
@@ -127,7 +127,7 @@ class Reader:
     def _open(self, write: bool) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version not in (0, VERSION) or (version == 0 and not write):
-            hint = "Update pvlr_sdk, or use another folder." if version else "Record first."
+            hint = "Use the pvlr_sdk that wrote it, or another folder." if version else "Record first."
             raise self._unusable(f"one of version {version}", hint)
         if version == 0:
             self._database.execute("PRAGMA auto_vacuum = INCREMENTAL")
