@@ -19,6 +19,8 @@ string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" PVLR_VERSION "${PVLR_VERSION}")
 file(GLOB_RECURSE pvlr_runtime_sources CONFIGURE_DEPENDS csrc/runtime/*.cpp)
 include(csrc/tensorrt_runner.cmake)
 add_library(pvlr SHARED ${pvlr_runtime_sources})
+# One compilation: the headers of OpenVINO and nlohmann/json cost more than the sources.
+set_target_properties(pvlr PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
 target_include_directories(pvlr PRIVATE csrc
   PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/csrc/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(pvlr PRIVATE

@@ -24,3 +24,6 @@ endif()
 message(STATUS "libpvlr: with TensorRT ${PVLR_TENSORRT_VERSION}, headers in ${PVLR_TENSORRT_INCLUDE}")
 list(FILTER pvlr_runtime_sources EXCLUDE REGEX "/no_tensorrt.cpp$")
 list(APPEND pvlr_backends "tensorrt")
+# Apart from the others, whose names they have: see UNITY_BUILD.
+file(GLOB pvlr_tensorrt_sources csrc/runtime/engine/tensorrt/*.cpp)
+set_source_files_properties(${pvlr_tensorrt_sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)

@@ -19,7 +19,7 @@ struct Recycler {
 };
 using UsedJob = std::unique_ptr<Job, Recycler>;
 
-std::string shown(double value) {
+std::string rounded(double value) {
   std::ostringstream text;
   text.precision(3);
   text << value;
@@ -147,8 +147,8 @@ void Tagger::self_test() {
     fail(PVLR_ERROR_SELF_TEST, source_, "a tolerance of the golden logits for " + precision, "none");
   }
   if (difference > tolerance->second) {
-    fail(PVLR_ERROR_SELF_TEST, source_, "golden logits within " + shown(tolerance->second) + " (" + precision + ")",
-         "a difference of " + shown(difference));
+    fail(PVLR_ERROR_SELF_TEST, source_, "golden logits within " + rounded(tolerance->second) + " (" + precision + ")",
+         "a difference of " + rounded(difference));
   }
 }
 

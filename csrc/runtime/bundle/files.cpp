@@ -23,9 +23,6 @@ namespace fs = std::filesystem;
   fail(PVLR_ERROR_NOT_FOUND, path.string(), "a readable file", std::generic_category().message(error));
 }
 
-const unsigned char* bytes_of(const std::string& text) { return reinterpret_cast<const unsigned char*>(text.data()); }
-unsigned char* bytes_of(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
-
 }  // namespace
 
 Descriptor::~Descriptor() {

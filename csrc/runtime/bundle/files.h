@@ -43,6 +43,11 @@ void check_hash(pvlr_status code, const std::string& data, const std::string& sh
 // The bytes of a text in base64; nothing unless it is the text that an encoder writes for them.
 std::optional<std::string> decode_base64(const std::string& text);
 
+inline const unsigned char* bytes_of(const std::string& text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+inline unsigned char* bytes_of(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
+
 // Packed pixels in BGR order.
 struct Image {
   std::int32_t width;

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kMaxBytes = 1U << 16U;
+constexpr std::uint64_t kMaxKeyBytes = 1U << 16U;
 constexpr std::string_view kSpace = " \t\r\n";
 constexpr std::string_view kBegin = "-----BEGIN PUBLIC KEY-----";
 constexpr std::string_view kEnd = "-----END PUBLIC KEY-----";
@@ -28,8 +28,6 @@ constexpr std::string_view kHalf(
     "\0\x7f\xff\xff\xff\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff\xde\x73\x7d\x56\xd3\x8b\xcf\x42\x79\xdc\xe5\x61\x7e"
     "\x31\x92\xa8",
     33);
-
-const unsigned char* bytes_of(const std::string& text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 
 // (r, order - s) is a signature of the same data as (r, s): only the lower s is accepted. OpenSSL has verified the DER:
 // 30 length, 02 length r, 02 length s.
@@ -55,7 +53,7 @@ std::string read_expiry(const fs::path& path) {
 
 // A key, and its fingerprint.
 TrustedKey load_key(const fs::path& path, std::string* fingerprint) {
-  const std::string pem = read_file(path, 0, kMaxBytes);
+  const std::string pem = read_file(path, 0, kMaxKeyBytes);
   const std::size_t begin = std::min(pem.find(kBegin), pem.size());
   std::string base64 = pem.substr(begin, pem.find(kEnd, begin) - begin).erase(0, kBegin.size());
   base64.erase(std::remove_if(base64.begin(), base64.end(), [](char c) { return kSpace.find(c) != kSpace.npos; }),

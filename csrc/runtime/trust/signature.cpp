@@ -11,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kMaxBytes = 1U << 20U;
+constexpr std::uint64_t kMaxSignatureBytes = 1U << 20U;
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{2} << 30U;  // if the signature does not state the size
 // A signature file, around the fingerprint of the key, the statement and its signature. No other spelling is accepted,
 // so no byte of it can change unnoticed.
@@ -116,8 +116,8 @@ Signature verify(const fs::path& path, const std::vector<fs::path>& needed, cons
   const std::string source = path.string();
   const fs::path folder = path.parent_path();
   if (is_missing(path)) fail(PVLR_ERROR_NOT_SIGNED, source, "a signature, because trusted keys are set", "none");
-  const std::string data =
-      with_code(PVLR_ERROR_SIGNATURE_INVALID, [&] { return read_inside(folder, path.filename(), 1, kMaxBytes); });
+  const std::string data = with_code(PVLR_ERROR_SIGNATURE_INVALID,
+                                     [&] { return read_inside(folder, path.filename(), 1, kMaxSignatureBytes); });
   const Envelope envelope = parse_envelope(data, source);
   const TrustedKey key = find_key(keys, envelope.key, source);
   // DSSE's pre-authentication encoding of the statement.

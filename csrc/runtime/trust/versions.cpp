@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kMaxBytes = 1U << 20U;
+constexpr std::uint64_t kMaxStateBytes = 1U << 20U;
 
 const char* variable(const char* name) {
   const char* const value = std::getenv(name);
@@ -57,7 +57,7 @@ Json read_versions(const fs::path& path) {
   if (is_missing(path)) return Json::object();
   // Not treated as empty: a user who can damage the file could then bring back an old bundle.
   return with_code(PVLR_ERROR_INVALID_ARGUMENT, [&] {
-    const Json versions = parse_json(read_file(path, 0, kMaxBytes), path.string());
+    const Json versions = parse_json(read_file(path, 0, kMaxStateBytes), path.string());
     JsonObject object(versions, path.string());
     for (const auto& item : versions.items()) object.integer(item.key(), INT64_MIN, INT64_MAX);
     return versions;

@@ -37,10 +37,12 @@ def clang() -> str:
 
 
 class Sources:
-    """Builds programs; a source is compiled once."""
+    """Builds programs; a source is compiled once, those of the library together but for those that tests change."""
 
-    def __init__(self, folder: Path, compiler: str, compile_flags: Iterable[str], link_flags: Iterable[str]) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, compiler: str, compile_flags: Iterable[str], link_flags: Iterable[str], *changed: Path
+    ) -> None:
+        self.folder, self._changed = folder, changed
         self._compiler = [compiler, "-std=c++17", "-O1", "-g1", "-pthread"]
         self._compile_flags, self._link_flags = [*compile_flags], [*link_flags]
         self._objects: dict[tuple[Path, str], Path] = {}
@@ -58,18 +60,26 @@ class Sources:
                 reason = getattr(error, "stderr", "") or str(error)
                 pytest.skip(f"no sanitized programs on this machine; .ci/run lists the packages ({reason[:200]})")
 
-    def program(self, name: str, sources: Iterable[Path], changes: Mapping[str, tuple[str, str]] | None = None) -> Path:
+    def program(self, name: str, sources: list[Path], changes: Mapping[str, tuple[str, str]] | None = None) -> Path:
         """The program of FAKE/name.cpp and ``sources``; ``changes`` replaces a text of a file."""
         own = dict(changes or {})
+        together = [one for one in sources if RUNTIME in one.parents and one not in self._changed]
+        library = self.folder / "library.cpp"
+        library.write_text("".join(f'#include "{source}"\n' for source in sorted(together)))
         objects = [self._object(FAKE / f"{name}.cpp", None)]
-        objects += [self._object(source, own.pop(str(source.relative_to(ROOT)), None)) for source in sources]
+        objects += [self._object(library, None, "-O0")] if together else []  # takes longer to compile than to run
+        objects += [
+            self._object(source, own.pop(str(source.relative_to(ROOT)), None))
+            for source in sources
+            if source not in together
+        ]
         assert not own
         program = self.folder / f"{name}-{len(changes or ())}"
         libraries = ["-lcrypto", "-lpng"]
         subprocess.run([*self._compiler, *self._link_flags, *objects, *libraries, "-o", program], check=True)
         return program
 
-    def _object(self, source: Path, change: tuple[str, str] | None) -> Path:
+    def _object(self, source: Path, change: tuple[str, str] | None, *options: str) -> Path:
         text = source.read_text()
         if change:
             assert text.count(change[0]) == 1, f"{source.name} has no '{change[0]}'"
@@ -81,6 +91,7 @@ class Sources:
             flags = [
                 *WARNINGS,
                 *self._compile_flags,
+                *options,
                 *FOLDERS,
                 f"-iquote{source.parent}",
                 f'-DPVLR_VERSION="{_version()}"',

@@ -20,23 +20,14 @@ from tests.manifests import read_raw
 from tests.pvlr_sdk.labels.tiny_open import random_bank
 
 from ..library import ROOT
-from .sources import FAKE, LIBRARY, RUNTIME, Sources, clang
+from .sources import FAKE, LIBRARY, Sources, clang
 
 pytestmark = pytest.mark.slow
 
 RUNS = os.environ.get("PVLR_FUZZ_RUNS")
 LENGTH = ["-runs=" + RUNS] if RUNS else ["-runs=20000", "-max_total_time=3"]
 SANITIZE = "address,undefined"
-PARSERS = [
-    RUNTIME / name
-    for name in (
-        "bundle/files.cpp",
-        "bundle/json_object.cpp",
-        "bundle/label_bank.cpp",
-        "bundle/open_labels.cpp",
-        "error.cpp",
-    )
-]
+SOURCES = [*LIBRARY, FAKE / "engine.cpp"]
 
 
 class Target(NamedTuple):
@@ -63,18 +54,18 @@ def bank(plan: Path) -> bytes:
 
 TARGETS = {
     "manifest": Target(
-        [RUNTIME / "bundle/manifest.cpp", *PARSERS],
+        SOURCES,
         ("-max_len=2000", "-len_control=0"),
         small_manifest,
         (
             "runtime/bundle/json_object.cpp",
             "if (value.size() != count)",
             "if (value.size() > count)",
-            "heap-buffer-overflow|undefined-behavior",
+            "heap-buffer-overflow|undefined-behavior|deadly signal",
         ),
     ),
     "label_bank": Target(
-        PARSERS,
+        SOURCES,
         ("-max_len=4000", "-len_control=0"),
         bank,
         (
@@ -96,7 +87,7 @@ TARGETS = {
         ),
     ),
     "frames": Target(
-        [*LIBRARY, FAKE / "engine.cpp"],
+        SOURCES,
         ("-max_len=200", "-len_control=0"),
         lambda plan: bytes(64),
         ("runtime/api.cpp", "(pitch < 0 ? -pitch : pitch) >= least", "pitch != 0", "names an invalid member"),
@@ -108,7 +99,8 @@ TARGETS = {
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     flags = "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"
     compiled, linked = (f"-fsanitize={kind},{SANITIZE}" for kind in ("fuzzer-no-link", "fuzzer"))
-    sources = Sources(tmp_path_factory.mktemp("fuzz"), clang(), [compiled, *flags], [linked])
+    changed = [ROOT / "csrc" / target.planted[0] for target in TARGETS.values()]
+    sources = Sources(tmp_path_factory.mktemp("fuzz"), clang(), [compiled, *flags], [linked], *changed)
     sources.check('extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }\n')
     return sources
 

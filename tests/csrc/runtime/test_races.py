@@ -18,7 +18,7 @@ import pytest
 from pvlr_sdk import LabelBank
 from tests.pvlr_sdk.labels import tiny_open
 
-from .sources import FAKE, LIBRARY, Sources
+from .sources import FAKE, LIBRARY, RUNTIME, Sources
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ LABELS_LOCK = "  const std::lock_guard<std::mutex> lock(mutex_);\n  labels_.swap
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
-    sources = Sources(tmp_path_factory.mktemp("races"), "c++", TSAN, TSAN)
+    sources = Sources(tmp_path_factory.mktemp("races"), "c++", TSAN, TSAN, RUNTIME / "tagger.cpp")
     sources.check("int main() {}\n")
     return sources
 
