@@ -37,7 +37,7 @@ class SiteFile:
         """Remove what processes left when they were killed while they wrote the file or copied a bundle."""
         remove_leftovers(self.path.resolve())
         with suppress(errors.PvlrError), locked(self.folder):
-            for left in (self.folder / _FOLDER).glob(f".*-{'[0-9a-f]' * 12}.{'[0-9a-f]' * 8}.tmp"):
+            for left in (self.folder / _FOLDER).glob(f".*.{'[0-9a-f]' * 12}.tmp"):
                 shutil.rmtree(left, ignore_errors=True)
 
     def plans(self) -> tuple[Path, Path | None]:
@@ -63,8 +63,9 @@ class SiteFile:
                 contents[path.name] = read_file(path, MAX_FILE_BYTES)
         name = plan.parent.resolve().name[:40] or "plan"
         target = self.folder / _FOLDER / f"{name}-{fingerprint(plan)[:12]}"
-        if fingerprint(target / plan.name) == fingerprint(plan):
-            return target / plan.name  # the previous plan, deployed again
+        with suppress(OSError):
+            if all(read_file(target / file, MAX_FILE_BYTES) == data for file, data in contents.items()):
+                return target / plan.name  # the previous plan, deployed again
         _remove(target)
         write_folder(target, contents)
         return target / plan.name

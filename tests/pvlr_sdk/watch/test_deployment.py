@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk._util.files import write_folder
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.compile.build import build
 from pvlr_sdk.watch import load_config
@@ -128,17 +131,32 @@ def test_a_copy_that_another_site_file_names_stays(folder: Path) -> None:
 
 
 def test_copies_of_killed_processes_are_removed(folder: Path) -> None:
-    left, others = folder / f"plans/.second-{'0' * 12}.{'0' * 8}.tmp", [folder / f"plans/second-{'0' * 12}"]
-    others.append(folder / "plans/.mine.tmp")
-    for path in (left, *others):
+    others = [folder / "plans/.mine.tmp", folder / f"plans/second-{'0' * 12}", folder / f"plans/{'x' * 40}-{'0' * 12}"]
+    for path in others[1:]:
+        if not os.fork():  # killed before the copy appears
+            with patch("os.rename", lambda *_: os.kill(os.getpid(), 9)):
+                write_folder(path, {"engine.plan": b"a part"})
+        os.wait()
+    left = list((folder / "plans").iterdir())
+    for path in others:
         path.mkdir(parents=True)
         (path / "engine.plan").touch()
     file = SiteFile(folder / "site.yaml")
     with locked(folder):  # a deployment
         file.remove_leftovers()
-        assert left.exists()
+        assert len(left) == 2
+        assert all(path.exists() for path in left)
     file.remove_leftovers()
     assert sorted((folder / "plans").iterdir()) == sorted(others)
+
+
+def test_a_damaged_copy_is_made_again(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
+    deployment.deploy(plans / "second")
+    deployment.rollback()
+    (copy,) = folder.glob("plans/*/engine.plan")
+    copy.write_bytes(b"damaged" + copy.read_bytes()[7:])
+    deployment.deploy(plans / "second")
+    assert tagger.info["sha256"] == sha(plans / "second")
 
 
 def test_a_folder_that_is_gone(deployment: Deployment, folder: Path) -> None:
