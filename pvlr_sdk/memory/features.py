@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .._util.cores import available_cores
 
 ROWS = 16384
 """Rows per file: 21 MB of 1280 features."""
+_FILE = re.compile(r"[0-9a-f]{16}-[0-9]+/[0-9]+")
 _BLOCK = 256
 """Rows expanded at once: they stay in a core's cache."""
 
@@ -49,7 +51,7 @@ class FeatureFiles:
 
     def clear(self, numbers: list[int]) -> None:
         """Overwrite the features of moments with zeros; a file of which nothing is left is removed."""
-        for path in self._folder.glob("*/*.i8"):
+        for path in self._files():
             own = [number for number in numbers if number // ROWS == int(path.stem)]
             for number in own:
                 _put(path, number, bytes(_row(_width(path)).itemsize))
@@ -58,11 +60,15 @@ class FeatureFiles:
 
     def size(self) -> int:
         """The bytes of all files on disk."""
-        return sum(path.stat().st_blocks * 512 for path in self._folder.glob("*/*.i8"))
+        return sum(path.stat().st_blocks * 512 for path in self._files())
+
+    def _files(self) -> list[Path]:
+        """All files; what others put there is not read, and stays."""
+        return [path for path in self._folder.glob("*/*.i8") if _FILE.fullmatch(f"{path.parent.name}/{path.stem}")]
 
     def products(self, space: str, vector: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The numbers of all moments of a space, and the products of their features with a vector (D,)."""
-        paths = sorted((self._folder / _name(space, len(vector))).glob("*.i8"))
+        paths = sorted(path for path in self._files() if path.parent.name == _name(space, len(vector)))
         with ThreadPoolExecutor(available_cores()) as pool:
             found = list(pool.map(lambda path: _products(path, vector), paths))
         numbers = [np.zeros(0, np.int64), *(one for one, _ in found)]

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from .. import errors
 from .._util.files import state_folder, system_errors
 from ..events import EventSettings
-from ..memory.reader import VERSION
+from ..memory.reader import VERSION, Reader
 from ..memory.recording import Context, Place
 from ..memory.replay import SettingsFor
 from ..memory.sink import MemoryConfig
@@ -61,8 +61,9 @@ def record(clip: Path, config: SiteConfig) -> Path:
         shape = camera.model_dump(mode="json", include={"uri", "region", "regions", "tiles", "refresh"})
         key = json.dumps([VERSION, name, plan, config.operating_point, state.st_size, state.st_mtime_ns, shape])
         folder = state_folder() / "replays" / hashlib.sha256(key.encode()).hexdigest()[:24]
-        if folder.exists():
+        if _is_intact(folder):
             return folder
+        shutil.rmtree(folder, ignore_errors=True)
         part = folder.with_name(f"{folder.name}.{os.getpid()}")  # of this process: another may record the same clip
         stack.callback(shutil.rmtree, part, ignore_errors=True)
         shutil.rmtree(part, ignore_errors=True)
@@ -80,3 +81,11 @@ def record(clip: Path, config: SiteConfig) -> Path:
     for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _is_intact(folder: Path) -> bool:
+    try:
+        with closing(Reader(folder)) as reader:
+            return bool([chunk.number for place in reader.places() for chunk in reader.chunks(place)])
+    except errors.OptionError:  # it is not there, or damaged
+        return False

@@ -200,7 +200,10 @@ def test_replay_of_a_clip_is_a_run_with_these_settings(tmp_path, monkeypatch):
     )
     pvlr("watch", "--config", full)
     expected = [json.loads(line) for line in jsonl.read_text().splitlines()]
-    for _ in range(2):  # computed, and kept
+    for state in ("computed", "kept", "damaged"):
+        if state == "damaged":
+            (kept,) = tmp_path.glob("state/pvlr_sdk/replays/*/memory.sqlite")
+            kept.write_bytes(kept.read_bytes()[:20_000])
         found = json.loads(pvlr("replay", clip, "-c", config, "--against", none, "--json"))["changes"]
         keys = "label", "score", "peak", "duration", "reason"
         ours, run = ([[one[key] for key in keys] for one in of if one["event"] == "off"] for of in (found, expected))

@@ -44,6 +44,20 @@ def test_everything_can_be_deleted_by_camera_label_and_time(sink, tmp_path, make
     assert store.size() < 100_000
 
 
+def test_what_others_put_among_the_features_stays(sink, tmp_path, make_scene):
+    random = fill(sink, make_scene)
+    store, folder = Store(tmp_path / "memory"), tmp_path / "memory/features"
+    (own,) = folder.iterdir()
+    foreign = [folder / "photos/0.i8", folder / "mine-1280/1.i8", own / "copy.i8"]
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    assert len(store.features.products("tiny", features(random))[0])
+    store.delete()
+    assert sorted(folder.glob("*/*")) == sorted(foreign)
+    assert store.features.size() == 0
+
+
 def test_a_delete_that_is_killed_leaves_no_features(sink, tmp_path, make_scene, monkeypatch):
     scene, random = make_scene(settings=AT_ONCE), np.random.default_rng(3)
     for second in range(20):
