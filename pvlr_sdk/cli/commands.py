@@ -6,9 +6,11 @@ import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from .. import errors
 
@@ -28,12 +30,20 @@ class Command(_PlainFlags, TyperCommand):
     """One command. An option whose metavar is in brackets may stand without its value, which is then ""."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        params = [param for param in self.get_params(ctx) if re.fullmatch(r"\[.*\]", param.metavar or "")]
-        optional = {name for param in params for name in param.opts}
+        options = [param for param in self.get_params(ctx) if isinstance(param, TyperOption)]
+        optional = {name for one in options if re.fullmatch(r"\[.*\]", one.metavar or "") for name in one.opts}
         for place, arg in enumerate(args):
             if arg in optional and all(following.startswith("-") for following in args[place + 1 : place + 2]):
                 args[place] = f"{arg}="
-        return super().parse_args(ctx, args)
+        empty = {arg[:-1] for arg in args if arg.endswith("=")} | {arg for arg, value in pairwise(args) if not value}
+        rest = super().parse_args(ctx, args)
+        for one in options:
+            kind = getattr(getattr(one, "type", None), "name", "")  # in older versions of typer it is not a Path yet
+            is_path = kind == "path" or isinstance(ctx.params.get(one.name), Path)
+            if is_path and empty.intersection(one.opts):  # it would be the current folder
+                hint = "Check that the shell variable is set."
+                raise errors.OptionError(one.opts[0], expected="a path", got="an empty string", hint=hint)
+        return rest
 
 
 class Group(_PlainFlags, TyperGroup):

@@ -50,6 +50,15 @@ def test_a_wrong_call_exits_2(pvlr, call):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("memory", [["--memory", ""], ["--memory="], ["-m", ""]])
+def test_an_empty_path_is_not_the_current_folder(pvlr, tmp_path, monkeypatch, memory):
+    monkeypatch.chdir(tmp_path)
+    done = pvlr("watch", "none.mp4", *memory)
+    assert (done.code, "--memory: expected a path, got an empty string" in done.err) == (2, True)
+    assert not list(tmp_path.iterdir())
+    assert "none.mp4: expected" in pvlr("search", "words", "-m", "none.mp4").err  # a word like the name of its argument
+
+
 @pytest.mark.parametrize("name", ["watch", "serve"])
 def test_a_first_try_needs_few_options(name):
     """Everything else is a key of the site file."""
