@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 32
 _LARGEST = 2**63
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, which a terminal obeys, and lone surrogates, which cannot be encoded."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, which a terminal obeys or which turn the text around, and lone surrogates, which cannot be
+encoded."""
 
 
 def read_json(text: str | bytes, *, printable: bool = True) -> Any:

@@ -26,6 +26,8 @@ MAX_BYTES = 2**24
 _FP32_TOLERANCE, _LEAST_TOLERANCE = 0.1, 0.5
 """Bounds of ``golden.tolerance``: for fp32, and for other precisions of a network whose logits are all similar."""
 _REBUILD = "Copy the bundle again, or build it again with pvlr build."
+_Text = Annotated[str, Field(min_length=1)]
+_Batch = Annotated[int, Field(ge=1, le=65536)]
 _Pixel = Annotated[float, Field(ge=-1000, le=1000)]
 _Layout = Annotated[str, Field(pattern="^[1-9][0-9]?x[1-9][0-9]?$")]
 _Threshold = Annotated[float, Field(gt=0, lt=1)]
@@ -122,7 +124,7 @@ class GoldenSpec(_Strict):
     fp32 it is at most 0.1; for others at most the spread of the logits, or 0.5: beyond that any network would pass.
     """
 
-    frame_png: str
+    frame_png: _Text
     logits: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...]
     tolerance: dict[schema.Precision, Annotated[float, Field(ge=0)]]
 
@@ -139,29 +141,27 @@ class GoldenSpec(_Strict):
 class TensorRtSpec(_Strict):
     """The build environment of a TensorRT plan, which determines where it runs."""
 
-    version: str = Field(pattern=r"^\d+\.\d+(\.\d+)*$")  # of TensorRT
-    capability: str = Field(pattern=r"^\d+\.\d+$")
-    """The GPU's compute capability."""
-    gpu: str
-    multiprocessors: int | None = Field(default=None, ge=1)
+    version: str = Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){1,3}$")  # of TensorRT
+    capability: str = Field(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}$")  # of the GPU
+    gpu: _Text
+    multiprocessors: int | None = Field(default=None, ge=1, le=2**31 - 1)
     """Those of the GPU; None: unknown. They may differ between GPUs of one name."""
-    machine: str
+    machine: _Text
     """The processor as in ``platform.machine()``: ``x86_64`` or ``aarch64``."""
     hardware: schema.Hardware = "this"
-    version_compatible: bool = False
-    """Whether newer versions can run it, through its own lean runtime."""
-    batch: tuple[int, int, int] = (1, 1, 1)
+    version_compatible: bool = False  # whether newer versions can run it, through its own lean runtime
+    batch: tuple[_Batch, _Batch, _Batch] = (1, 1, 1)
     """Smallest batch, the batch that kernels are optimised for, and largest batch."""
     attention: schema.Attention = "native"
-    plugins: str | None = None
+    plugins: _Text | None = None
     """The required version of the plugin library; None: no plugins."""
     maps: bool = True  # whether it has the output for attention maps
-    dla: int | None = Field(default=None, ge=0)
+    dla: int | None = Field(default=None, ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")
     def _ordered(self) -> TensorRtSpec:
-        if not 1 <= self.batch[0] <= self.batch[1] <= self.batch[2]:
-            raise ValueError("batch must rise from at least 1")
+        if not self.batch[0] <= self.batch[1] <= self.batch[2]:
+            raise ValueError("batch must rise")
         return self
 
 
@@ -170,10 +170,10 @@ class Manifest(_Strict):
     ``label_network`` where a plan for TensorRT is open."""
 
     format: int = Field(default=1, ge=1, le=FORMAT)
-    name: str
+    name: _Text
     backend: schema.Backend
     precision: schema.PlanPrecision = "auto"
-    fp32_until: str | None = None
+    fp32_until: _Text | None = None
     tensorrt: TensorRtSpec | None = None
     input: InputSpec
     attention: AttentionSpec

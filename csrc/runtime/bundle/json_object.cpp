@@ -20,11 +20,13 @@ std::string range_text(double least, double most) { return "from " + shown(least
 
 // Of a text in valid UTF-8.
 bool has_control_character(const std::string& text) {
-  unsigned char before = 0;
+  unsigned before = 0;  // the last two bytes
   for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7F || (before == 0xC2 && byte < 0xA0)) return true;  // C0, DEL; C1 follows C2
-    before = byte;
+    const unsigned byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F || ((before & 0xFFU) == 0xC2 && byte < 0xA0)) return true;  // C0, DEL, C1
+    if (before == 0xE280 && byte >= 0xAA && byte <= 0xAE) return true;  // U+202A to U+202E, which turn the text around
+    if (before == 0xE281 && byte >= 0xA6 && byte <= 0xA9) return true;  // U+2066 to U+2069, which do, too
+    before = (before << 8U | byte) & 0xFFFFU;
   }
   return false;
 }

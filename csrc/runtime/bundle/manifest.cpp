@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kNewestFormat = 3;  // 2 added precise thresholds, 3 those of tiles
 constexpr std::int64_t kMaxSide = 8192;
 constexpr std::size_t kMaxLabels = 100'000;
-constexpr double kMaxBatch = 65536;
+constexpr std::int64_t kMaxBatch = 65536;
 constexpr double kFp32Tolerance = 0.1;
 constexpr double kLeastTolerance = 0.5;
 
@@ -111,9 +111,9 @@ std::string parse_version(JsonObject& object, const std::string& name, std::size
 }
 
 std::array<std::int32_t, 3> parse_batch(JsonObject& object) {
-  const std::vector<double> sizes = object.numbers("batch", 3, 1, kMaxBatch);
-  const bool whole = std::all_of(sizes.begin(), sizes.end(), [](double size) { return size == std::floor(size); });
-  if (!whole || !std::is_sorted(sizes.begin(), sizes.end())) object.fail("batch", "rising whole numbers", "others");
+  const std::vector<std::int64_t> sizes = object.sizes("batch");
+  const bool rising = sizes.size() == 3 && std::is_sorted(sizes.begin(), sizes.end());
+  if (!rising || sizes[0] < 1 || sizes[2] > kMaxBatch) object.fail("batch", "3 rising numbers to 65536", "others");
   std::array<std::int32_t, 3> batch{};
   for (std::size_t i = 0; i < batch.size(); ++i) batch[i] = static_cast<std::int32_t>(sizes[i]);
   return batch;
@@ -137,7 +137,6 @@ TensorRtSpec parse_tensorrt(JsonObject object) {
   if (object.has("plugins")) spec.plugins = object.text("plugins");
   object.skip("plugins");
   spec.maps = !object.has("maps") || object.flag("maps");
-  object.skip("maps");
   spec.dla = number("dla", 0, -1);
   object.end();
   return spec;

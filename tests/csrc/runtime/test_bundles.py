@@ -159,6 +159,8 @@ MANIFESTS = [
     (with_("\x1b[31m", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
     (with_("\x00", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
     (with_("\x85", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
+    (with_("\u202e", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
+    (with_("\u2066", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
     (
         with_("unicorn", "labels", 0, "name"),
         INVALID,

@@ -94,12 +94,31 @@ def test_a_file_that_is_none_is_an_error_at_once(make: Callable[[Path], None], r
         (lambda raw: raw.update(name="\ud800"), "surrogate"),
         (lambda raw: raw.update(name="red\x1b[31m"), "control character"),
         (lambda raw: raw["labels"][3].update(name="two\nlines"), "control character"),
+        (lambda raw: raw["labels"][3].update(name="\u202eenorhp"), "control character"),
         (lambda raw: raw["built"].update({"\x9b31m": 1}), "control character"),
     ],
 )
 def test_the_field_is_named(change: Callable[[dict[str, Any]], object], where: str) -> None:
     with pytest.raises(errors.ManifestError, match=where):
         parse_manifest(changed(change), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("version", text) for text in ("10", "1.2.3.4.5", "1." + "9" * 5000, "\u0661.\u0662", "9999999.1")),
+        *(("capability", text) for text in ("8", "8.7.1", "\u0668.\u0667")),
+        *((name, "") for name in ("gpu", "machine", "plugins")),
+        *((name, 2**31) for name in ("multiprocessors", "dla")),
+        *(("batch", sizes) for sizes in ([1, 1, 2**16 + 1], [1, 1.0, 4], [0, 1, 1], [2, 1, 4], [1, 1], [True, 1, 1])),
+        *((name, None) for name in ("maps", "batch", "hardware", "attention")),
+    ],
+)
+def test_the_section_of_tensorrt_is_refused_as_by_libpvlr(field: str, value: Any) -> None:
+    section = {"version": "10.3.0", "capability": "8.7", "gpu": "Orin", "machine": "aarch64", "batch": [1, 1, 4]}
+    parse_manifest(changed(lambda raw: raw.update(backend="tensorrt", tensorrt=section)), MODEL)
+    with pytest.raises(errors.ManifestError, match=f"got tensorrt.*{field}"):
+        parse_manifest(changed(lambda raw: raw.update(backend="tensorrt", tensorrt={**section, field: value})), MODEL)
 
 
 def test_numbers_of_5000_digits() -> None:
