@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -35,15 +34,12 @@ class Command(_PlainFlags, TyperCommand):
         for place, arg in enumerate(args):
             if arg in optional and all(following.startswith("-") for following in args[place + 1 : place + 2]):
                 args[place] = f"{arg}="
-        empty = {arg[:-1] for arg in args if arg.endswith("=")} | {arg for arg, value in pairwise(args) if not value}
-        rest = super().parse_args(ctx, args)
-        for one in options:
-            kind = getattr(getattr(one, "type", None), "name", "")  # in older versions of typer it is not a Path yet
-            is_path = kind == "path" or isinstance(ctx.params.get(one.name), Path)
-            if is_path and empty.intersection(one.opts):  # it would be the current folder
-                hint = "Check that the shell variable is set."
-                raise errors.OptionError(one.opts[0], expected="a path", got="an empty string", hint=hint)
-        return rest
+        valued = {name for one in options if not one.is_flag for name in one.opts} - optional
+        pairs = [*pairwise(args), *(arg.partition("=")[::2] for arg in args if "=" in arg)]
+        if empty := [name for name, value in pairs if name in valued and not value]:  # as a path, the current folder
+            hint = "Check that the shell variable is set."
+            raise errors.OptionError(empty[0], expected="a value", got="an empty string", hint=hint)
+        return super().parse_args(ctx, args)
 
 
 class Group(_PlainFlags, TyperGroup):

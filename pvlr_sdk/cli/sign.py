@@ -12,7 +12,7 @@ from .. import errors
 from . import options
 
 _KEYS = "Public keys: a folder of PEM files, or one such file."
-_STATE = "File with the newest version used of each bundle; empty: no protection from rollback."
+_STATE = "File with the newest version used of each bundle; without FILE: no protection from rollback."
 
 
 def sign(
@@ -71,7 +71,7 @@ def verify_signature(
     plan: options.Plan,
     trust: Path = Option(..., "--trust", "-t", metavar="KEYS", envvar="PVLR_TRUST", help=_KEYS),
     state: str | None = Option(
-        None, metavar="FILE", envvar="PVLR_STATE", help=_STATE, show_default="a file in the user's state folder"
+        None, metavar="[FILE]", envvar="PVLR_STATE", help=_STATE, show_default="a file in the user's state folder"
     ),
     allow_rollback: bool = Option(False, "--allow-rollback", help="Accept an older version, here and from now on."),
     as_json: options.Json = False,

@@ -54,7 +54,8 @@ def test_a_wrong_call_exits_2(pvlr, call):
 def test_an_empty_path_is_not_the_current_folder(pvlr, tmp_path, monkeypatch, memory):
     monkeypatch.chdir(tmp_path)
     done = pvlr("watch", "none.mp4", *memory)
-    assert (done.code, "--memory: expected a path, got an empty string" in done.err) == (2, True)
+    name = memory[0].rstrip("=")
+    assert (done.code, f"{name}: expected a value, got an empty string" in done.err) == (2, True)
     assert not list(tmp_path.iterdir())
     assert "none.mp4: expected" in pvlr("search", "words", "-m", "none.mp4").err  # a word like the name of its argument
 

@@ -105,7 +105,7 @@ def test_rollback(pvlr, own_plan, make_key, state):
     assert done.code == 2
     assert "RollbackError" in done.err
     assert "--allow-rollback" in done.err
-    assert pvlr(*call, "--state", "").code == 0
+    assert pvlr(*call, "--state").code == 0
     assert json.loads(state.read_text()) == {"tiny": 3}
     assert pvlr(*call, "--allow-rollback").code == 0
     assert json.loads(state.read_text()) == {"tiny": 2}
