@@ -170,8 +170,10 @@ def why(
         column = int((time - found.curve[0][0]) / span * (_WIDTH - 1))
         grid[round(average * _HEIGHT)][min(_WIDTH - 1, max(0, column))] = "*"
     print_lines(f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip() for level in range(_HEIGHT, -1, -1))
-    print_lines(f"  near {clock(one.start)}  {one.label} {one.peak:.2f} ({one.threshold:.2f}): {one.reason}"
-           for one in found.near[-_NEAR:])  # fmt: skip
+    print_lines(
+        f"  near {clock(one.start)}  {one.label} {one.peak:.2f} ({one.threshold:.2f}): {one.reason}"
+        for one in found.near[-_NEAR:]
+    )
     if len(found.near) > _NEAR:
         note(f"the newest {_NEAR} of {len(found.near)} near misses; --json has all")
 

@@ -78,13 +78,12 @@ class Store(Reader):
         with self._changing(), self._transaction():
             self._database.execute("DELETE FROM answers WHERE ? IN (id, alike)", (number,))
             if answer is not None:
-                label, pairs = (
-                    label or found[0].label,
-                    [(number, None), *((other, number) for other in alike if found[0].event)],
-                )
-                values = "SELECT id, event, ?, ?, ?, ? FROM moments WHERE id = ? AND (?4 IS NULL OR label = ?1)"
-                rows = [(label, answer, time.time(), first, one) for one, first in pairs]
-                self._database.executemany(f"INSERT OR IGNORE INTO answers {values}", rows)
+                about = {"label": label or found[0].label, "answer": answer, "time": time.time()}
+                pairs = [(None, number), *((number, other) for other in alike if found[0].event)]
+                chosen = "id = :id AND (:like IS NULL OR label = :label)"
+                query = f"SELECT id, event, :label, :answer, :time, :like FROM moments WHERE {chosen}"
+                rows = [{**about, "like": like, "id": one} for like, one in pairs]
+                self._database.executemany(f"INSERT OR IGNORE INTO answers {query}", rows)
 
     def _insert(self, table: str, *values: Any) -> int:
         marks = ", ".join("?" * len(values))

@@ -71,7 +71,7 @@ class Control:
         self._before: dict[tuple[str, str], LinearFunction | None] = {}
         if site:
             self.cameras = CameraControl(site, self._file, lock=self._lock)
-            """Changes the cameras, under the same lock."""
+            """Changes the cameras of a site, under the same lock; there is none without a site."""
             site.obey(Commands(self.configure, self.cameras.enable))
             site.on_observation(lambda seen: self._examples.see(seen, site.open_events()))
 
