@@ -167,7 +167,7 @@ class _Draft:
         """A frame after which the state is ``tracks``; ``last``: when the frame before was, recorded or not."""
         if not self.times:
             self._state = {name: getattr(tracks, name).copy() for name in STATE}
-            self._state["average"][~on] = 0
+            self._state["average"][~on] = 0  # it does not matter, and would not compress
         follows = self.times and self.times[-1][0] == last
         self._before.append(before[on & ~self._on[-1] if follows else on])
         if coarse:

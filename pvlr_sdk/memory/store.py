@@ -79,7 +79,7 @@ class Store(Reader):
             self._database.execute("DELETE FROM answers WHERE ? IN (id, alike)", (number,))
             if answer is not None:
                 about = {"label": label or found[0].label, "answer": answer, "time": time.time()}
-                pairs = [(None, number), *((number, other) for other in alike if found[0].event)]
+                pairs = [(None, number), *((number, other) for other in alike)]
                 chosen = "id = :id AND (:like IS NULL OR label = :label)"
                 query = f"SELECT id, event, :label, :answer, :time, :like FROM moments WHERE {chosen}"
                 rows = [{**about, "like": like, "id": one} for like, one in pairs]

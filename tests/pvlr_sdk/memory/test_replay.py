@@ -102,6 +102,15 @@ def test_labels_that_change_meanwhile_end_and_begin_as_recorded(make_scene):
     assert values(events_of(scene.chunks)) == values(scene.events)
 
 
+def test_a_label_that_comes_back_after_frames_that_were_not_recorded(make_scene):
+    scene = make_scene(settings=EventSettings(smoothing=0.5, min_duration=0, min_gap=0))
+    for step in range(1000):
+        scene.see(step / 10, [0.9 if step % 73 < 10 else 0.01, 0.01])
+    scene.close(100)
+    assert any((one.starts[1:] & one.arrays["on"][:-1]).any() for one in scene.chunks)
+    assert values(events_of(scene.chunks)) == values(scene.events)
+
+
 def test_thresholds_of_tiles_count(make_scene):
     scene = make_scene(settings=EventSettings(smoothing=0, min_duration=0, min_gap=0))
     for step in range(30):
@@ -126,6 +135,8 @@ def test_a_recording_whose_beginning_is_gone_goes_on_from_the_state_of_its_first
     assert first > scene.chunks[0].arrays["monotonic"][0]
     assert len(wall) > 3
     assert values(found) == values(wall)
+    never = dict.fromkeys(scene.names, 1 - 1e-6)
+    assert not events_of(later, lambda place, context: replace(context.settings, on=never))
 
 
 def test_the_settings_of_a_site_file_are_the_recorded_ones():
@@ -163,7 +174,10 @@ def test_a_label_that_is_deleted_leaves_no_scores(make_scene):
     (chunk, *_) = scene.chunks
     (left,) = {one.label for one in events_of([one.without("car") for one in scene.chunks])}
     assert left == "cat"
-    assert not chunk.without("car").arrays["coarse"][:, 0].any()
+    left = chunk.without("car").arrays
+    assert not left["coarse"][:, 0].any()
+    assert [left[name][0] for name in ("average", "seen", "up")] == [0, -np.inf, False]
+    assert left["average"][1] > 0
     assert chunk.without("dog") is chunk
 
 

@@ -34,13 +34,13 @@ def test_what_looks_alike_has_no_answer_and_the_same_label(site):
     first = site.event(0.9, features=direction(1))
     near = [site.event(0.8, features=direction(1, 0.1 * number)) for number in (2, 1)]  # cosines of 0.981 and 0.995
     site.event(0.8, features=direction(1, 0.4))  # 0.928
-    site.event(0.8, label="cat", features=direction(1))
+    cat = site.event(0.8, label="cat", features=direction(1))
     answered, plain = site.event(0.8, "no", features=direction(1)), site.event(0.7)
     rows = {row.began.id: row for row in site.store.rows("kind = 'event'")}
     assert ids(alike(site.store, rows[first])) == near[::-1]
     assert ids(alike(site.store, rows[first], limit=1)) == near[1:]
     assert alike(site.store, rows[plain]) == []
-    site.answer(first, "yes", [*near, answered, "no such event"])
+    site.answer(first, "yes", [*near, answered, cat, "no such event"])
     found = site.answers()
     assert found == {first: "yes", near[0]: "yes", near[1]: "yes", answered: "no"}
     assert alike(site.store, rows[first]) == []

@@ -102,7 +102,9 @@ def test_names_that_changed_while_nothing_ran_leave_no_ghosts(broker, make_liste
     watcher.until(lambda: len(components(watcher)) > 1 and components(watcher, DEVICE.replace("door", "yard")))
     before.close()
     publish(watcher, DEVICE.replace("pvlr_door", "rubbish"), "[" * 100_000, retain=True)
-    others = '{"origin": {"name": "pvlr_sdk"}, "availability": [{"topic": "site2/status"}], "components": {"a": {}}}'
+    component = '{"platform": "binary_sensor", "name": "car"}'
+    others = '{"origin": {"name": "pvlr_sdk"}, "availability": [{"topic": "site2/status"}], "components": {"a": '
+    others += component + "}}"
     publish(watcher, DEVICE.replace("pvlr_door", "others"), others, retain=True)
     after = MqttSink(settings, SiteStatus({"door": ["car"], "gate": ["car"]}))
     watcher.until(lambda: newest(watcher).get(DEVICE.replace("door", "yard")) == "")

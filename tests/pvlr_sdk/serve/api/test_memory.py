@@ -127,6 +127,15 @@ def test_answers_that_are_refused(served: Any, sampled: Path) -> None:
     assert Reader(sampled).answers() == {}
 
 
+def test_answers_of_frames_are_counted_apart_from_those_of_events(served: Any, sampled: Path) -> None:
+    event = served.get("/v1/memory/review").json["moments"][0]
+    frame = served.get("/v1/memory/frames").json["moments"][0]["id"]
+    body = {"label": event["label"], "answer": "yes"}
+    assert served.ask("PUT", f"/v1/memory/events/{event['event']}/answer", '{"answer": "yes"}').status == 200
+    found = served.ask("PUT", f"/v1/memory/frames/{frame}/answer", json.dumps(body)).json
+    assert found["statement"] == f"{event['label']}: 1 yes, 0 no"
+
+
 def test_a_server_without_a_memory(serve: Callable[..., Any]) -> None:
     served = serve(PATTERN)
     for path in ("search", "review", "pictures/1", "events/12345678"):
