@@ -99,8 +99,8 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
         for name in names:
             value = getattr(section, name)
             if unknown := named(value).difference(labels):
-                hint = did_you_mean(min(unknown), labels, 1)
-                _log.warning("%s: unknown labels are ignored: %.300s. %s", name, few(sorted(unknown)), hint)
+                text = f"{few(sorted(unknown)):.300}. {did_you_mean(min(unknown), labels, 1)}".strip()
+                _log.warning("%s: unknown labels are ignored: %s", name, text)
                 update[name] = without(value, unknown)
         return section.model_copy(update=update)
 

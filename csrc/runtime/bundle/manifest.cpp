@@ -1,7 +1,6 @@
 #include "manifest.h"
 
 #include <algorithm>
-#include <cmath>
 #include <regex>
 #include <unordered_set>
 

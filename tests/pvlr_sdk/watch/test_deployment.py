@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -130,12 +129,15 @@ def test_a_copy_that_another_site_file_names_stays(folder: Path) -> None:
     assert not copy.exists()
 
 
-def test_copies_of_killed_processes_are_removed(folder: Path) -> None:
+def test_copies_of_killed_processes_are_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     others = [folder / "plans/.mine.tmp", folder / f"plans/second-{'0' * 12}", folder / f"plans/{'x' * 40}-{'0' * 12}"]
     for path in others[1:]:
         if not os.fork():  # killed before the copy appears
-            with patch("os.rename", lambda *_: os.kill(os.getpid(), 9)):
+            monkeypatch.setattr(os, "rename", lambda *_: os.kill(os.getpid(), 9))
+            try:
                 write_folder(path, {"engine.plan": b"a part"})
+            finally:
+                os._exit(0)
         os.wait()
     left = list((folder / "plans").iterdir())
     for path in others:
