@@ -36,7 +36,7 @@ IN_WHEEL = re.compile(
     | pvlr_sdk/watch/[a-z-]+\.(?:yaml|service)
     | pvlr_training/(?:[a-z_]+/)*[a-z_0-9]+\.py
     | pvlr_training/(?:configs|recipes)/[a-z0-9_-]+\.(?:yaml|json)
-    | pvlr_training/report/page/[a-z]+\.(?:js|css|html)
+    | pvlr_training/report/[a-z]+\.(?:css|html)
     | pvlr_sdk-\S+\.dist-info/sboms/auditwheel\.cdx\.json
     | pvlr_sdk-\S+\.dist-info/(?:METADATA|RECORD|WHEEL|entry_points\.txt|top_level\.txt|licenses/\S*LICENSE)""",
     re.VERBOSE,
@@ -54,7 +54,7 @@ REQUIRED = [
     "pvlr_sdk/serve/page/static/index.html",
     "pvlr_sdk/watch/site.yaml",
     "pvlr_training/configs/pvlr-lite2-coco80.yaml",
-    "pvlr_training/report/page/template.html",
+    "pvlr_training/report/template.html",
 ]
 LIBPVLR = [
     "pvlr_sdk/libpvlr/bin/pvlr-tag",

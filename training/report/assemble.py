@@ -18,13 +18,21 @@ from pvlr_sdk._util.files import write_files
 from pvlr_sdk.errors import OptionError
 
 from ..logs import open_progress
+from .charts import learning, precision_recall
 from .images import ImageSelection, choose_images
 from .metrics import run_metrics
 from .mistakes import thumbnail, worst_mistakes
 from .predictions import Predictions, predict
 from .runs import Run, compare_settings, read_runs
 
-_PAGE = resources.files(__package__) / "page"
+_FOLDER = resources.files(__package__)
+_STATES = {
+    "right": ("✓", "correct"),
+    "missed": ("\N{MINUS SIGN}", "missed"),
+    "added": ("+", "added, not present"),
+    "unknown": ("?", "not labelled"),
+}
+"""Of a tag: its sign, and what it means."""
 
 
 def report(
@@ -73,7 +81,7 @@ def report(
         "notes": list(notes),
         "runs": rows,
     }
-    write_files({out: render({**data, "pictures": list(pictures.values())}).encode()})
+    write_files({out: render(data, list(pictures.values())).encode()})
     return data
 
 
@@ -102,26 +110,39 @@ def _run(
     }
 
 
-def render(data: dict[str, Any]) -> str:
-    """The whole page as text.
+def render(data: dict[str, Any], pictures: Sequence[str | None]) -> str:
+    """The whole page as text, without a script.
 
-    Names of labels, files and runs are untrusted: the template escapes them, the scripts only set text, and the page's
-    content security policy allows no other scripts.
+    Names of labels, files and runs are untrusted: the template escapes them, and the page's content security policy
+    allows no scripts.
     """
-    style = _text("style.css")
-    script = "\n".join(_text(name) for name in ("charts.js", "sections.js"))
+    style, template = ((_FOLDER / name).read_text(encoding="utf-8").strip() for name in ("style.css", "template.html"))
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    runs, logs = data["runs"], [run["log"] for run in data["runs"]]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":"), "allow_nan": False}
-    template = environment.from_string(_text("template.html"))
-    return template.render(
-        **data, data=data, style=style, script=script, style_hash=_hash(style), script_hash=_hash(script)
+    return environment.from_string(template).render(
+        **data,
+        pictures=pictures,
+        states=_STATES,
+        rows=_rows(data["labels"], runs),
+        mean_curves=precision_recall([[(level / 100, p) for level, p in enumerate(run["macro"])] for run in runs]),
+        loss=learning(logs, "loss"),
+        holdout=learning(logs, "holdout_mAP"),
+        style=style,
+        style_hash=f"sha256-{digest}",
     )
 
 
-def _text(name: str) -> str:
-    return (_PAGE / name).read_text(encoding="utf-8").strip()
+def _rows(labels: Sequence[str], runs: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """For each label, its metrics in the runs that have it; the lowest mean average precision first, unknown ones
+    last."""
+    found: dict[str, list[dict[str, Any]]] = {label: [] for label in labels}
+    for index, run in enumerate(runs):
+        for one in run["classes"]:
+            found[one["label"]].append({**one, "run": index})
 
+    def mean(row: tuple[str, list[dict[str, Any]]]) -> float:
+        known = [one["ap"] for one in row[1] if one["ap"] is not None]
+        return sum(known) / len(known) if known else 2
 
-def _hash(text: str) -> str:
-    """The source expression of a content security policy."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return sorted(found.items(), key=mean)

@@ -66,13 +66,12 @@ def make_run(folder: Path, write_config: Any, tmp_path: Path) -> Callable[..., P
 
 @pytest.fixture
 def write_page(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Write page.html about runs and return the embedded data."""
+    """Write page.html about runs and return its data, with its images."""
 
     def write(*runs: Path, **options: Any) -> dict[str, Any]:
         page = tmp_path / "page.html"
-        report(runs, page, **{"console": Console(file=io.StringIO()), **options})
-        text = page.read_text(encoding="utf-8")
-        (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
-        return json.loads(data)
+        data = report(runs, page, **{"console": Console(file=io.StringIO()), **options})
+        pictures = re.findall(r'<img src="(data:[^"]+)"', page.read_text(encoding="utf-8"))
+        return {**json.loads(json.dumps(data, allow_nan=False)), "pictures": pictures}
 
     return write

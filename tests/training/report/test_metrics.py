@@ -1,4 +1,4 @@
-"""The metrics in the page equal scikit-learn's on the same images and scores."""
+"""The metrics of a report equal scikit-learn's on the same images and scores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scored(run: Path) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np
 
 
 @pytest.mark.slow
-def test_the_embedded_numbers_are_those_of_scikit_learn(make_run: Run, write_page: Page) -> None:
+def test_the_numbers_are_those_of_scikit_learn(make_run: Run, write_page: Page) -> None:
     run = make_run()
     (data,) = write_page(run)["runs"]
     logits, targets, thresholds, names = scored(run)
