@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from .._util.validation import few
 from ..events import Event, EventDetector, EventSettings
 from ..events.tracks import Rules
 from .reader import Reader
@@ -99,7 +100,7 @@ def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, r
 
 def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor) -> list[str]:
     """Why events with other settings may differ from those of a run with them; empty: they do not."""
-    found = set[str]()
+    found, low = set[str](), set[str]()
     for place, context in contexts:
         settings = settings_for(place, context)
         if settings is None or context.floor == 0:
@@ -107,12 +108,14 @@ def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor
         detector = EventDetector(place.camera, context.names, context.deployed, context.settings)
         floors, new = context.floors(detector.used.lower), detector.prepare(settings)
         others = [name for rule in settings.when.values() for name in (*rule.present, *rule.absent)]
-        low = np.flatnonzero((new.lower < floors) & (new.watched | np.isin(new.names, others))).tolist()
-        found |= {f"lower threshold of {context.names[row]} is below the floor of the recording" for row in low}
+        matter = new.watched | np.isin(new.names, others)
+        low |= {context.names[row] for row in np.flatnonzero((new.lower < floors) & matter).tolist()}
         if settings.smoothing != context.settings.smoothing:
             found.add("smoothing differs from the recording")
         if settings.min_gap > max(TAIL, context.settings.min_gap):
             found.add(f"min_gap is above {TAIL:g} s")
+    if low:
+        found.add(f"the lower threshold of {few(sorted(low))} is below the floor of the recording")
     return sorted(found)
 
 

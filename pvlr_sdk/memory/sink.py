@@ -97,9 +97,9 @@ class MemorySink(Sink[Recorded]):
             _LOG.warning("%s: %s", self.name, error)
 
     def _prove(self) -> None:
-        store, required = self._opened(), self._config.precision
-        if not self._follow or not required:
+        if not self._follow or not (required := self._config.precision):
             return
+        store = self._opened()
         last = "SELECT context, date(start, 'unixepoch') FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"
         changed = "PRAGMA data_version", "SELECT count(*) FROM answers", last  # the first: by another process
         if (known := [row for query in changed for row in store.query(query)]) != self._known:

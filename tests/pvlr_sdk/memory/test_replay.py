@@ -82,10 +82,19 @@ def test_what_would_not_be_exact_is_named(make_scene):
     other = EventSettings(smoothing=3, min_gap=60, on={"cat": 0.05}, labels=["car"], when={"car": When(["cat"])})
     reasons = inexact([(one.place, one.context) for one in scene.chunks], lambda place, context: other)
     assert reasons == [
-        "lower threshold of cat is below the floor of the recording",
         "min_gap is above 5 s",
         "smoothing differs from the recording",
+        "the lower threshold of 'cat' is below the floor of the recording",
     ]
+
+
+def test_labels_below_the_floor_are_named_in_one_reason(make_scene):
+    scene = make_scene([f"label {number}" for number in range(80)], [0.9] * 80, floor=0.4)
+    scene.see(10.0, [0.1] * 80)
+    scene.close(11.0)
+    other = EventSettings(on=dict.fromkeys(scene.names, 0.45))
+    (reason,) = inexact([(one.place, one.context) for one in scene.chunks], lambda place, context: other)
+    assert reason.endswith("'label 13', 'label 14', 'label 15' and 72 more is below the floor of the recording")
 
 
 def test_labels_that_change_meanwhile_end_and_begin_as_recorded(make_scene):
