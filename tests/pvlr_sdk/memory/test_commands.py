@@ -219,7 +219,7 @@ def _moments(photos, names, space, results):
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="needs the photos of PVLR_DATA")
 def test_search_finds_photos_by_words_labels_and_taught_labels(tmp_path):
-    """Precision of the first 10 of 20 words on photos of VOC: docs/memory.md has that of 7,000."""
+    """Recall at 10 of 20 words on photos of VOC."""
     with open(f"{DATA}/voc2007/labels.csv") as file:
         rows = list(csv.DictReader(file))[:: max(1, 9963 // int(os.environ.get("PVLR_PHOTOS", "300")))]
     store = Store(tmp_path, write=True)

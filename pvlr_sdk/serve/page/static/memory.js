@@ -106,9 +106,12 @@ export class Memory {
       const where = el("input", { type: "checkbox" });
       where.addEventListener("change", () => (this.image.src = source(moment.id, where.checked)));
       if (found.attention) this.body.append(el("label", {}, where, " Attention map"));
+      const drawn = curve(found);
+      const reasons = [`Began: ${found.began}`, `Ended: ${found.ended}`, `Other labels (thresholds): ${others.join(", ")}`];
       this.body.append(
-        curve(found),
-        el("ul", {}, line(`Began: ${found.began}`), line(`Ended: ${found.ended}`), line(`Others: ${others.join(", ")}`)),
+        drawn,
+        el("p", { class: "hint", "aria-hidden": "true" }, drawn.getAttribute("aria-label")),
+        el("ul", {}, ...reasons.map(line)),
         el("h3", {}, "Newest near misses in the hour before"),
         el("ul", {}, ...(near.length ? near : [line("none")])),
       );
@@ -193,7 +196,7 @@ function source(id, attention = false) {
 }
 
 function named({ label, kind, camera, region, time }) {
-  const when = new Date(time).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
+  const when = `${new Date(time).toLocaleDateString()}, ${clock(Date.parse(time) / 1000)}`;
   return `${label ?? `${kind} frame`} at ${region ? `${camera}, ${region}` : camera}, ${when}`;
 }
 
@@ -207,7 +210,7 @@ function curve({ curve: points, upper, lower, event }) {
   const level = (value, css) => svg("line", { class: css, x1: 0, x2: WIDTH, y1: down(value), y2: down(value) });
   const [from, until] = [event.start, event.end ?? event.time].map((time) => across(Date.parse(time) / 1000));
   const span = svg("rect", { class: "lane", x: from, width: Math.max(until - from, 1), y: 0, height: HEIGHT });
-  const label = `Score from ${clock(begin)} to ${clock(end)}; thresholds ${upper.toFixed(2)} and ${lower.toFixed(2)}`;
+  const label = `Score from ${clock(begin)} to ${clock(end)} (thin) and its moving average; thresholds ${upper.toFixed(2)} and ${lower.toFixed(2)} (dashed)`;
   const options = { class: "curve", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label };
   return svg("svg", options, span, path(1, "score"), level(upper, "upper"), level(lower, "lower"), path(2, "average"));
 }

@@ -55,6 +55,9 @@ def test_a_search_and_why_an_event_was_reported(
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("Began: average 0.").wait_for()
     sync_api.expect(dialog.get_by_role("img", name="Score from ")).to_be_visible()
+    sync_api.expect(dialog.get_by_text("moving average; thresholds 0.50 and 0.40 (dashed)")).to_be_visible()
+    sync_api.expect(dialog.get_by_text("Other labels (thresholds): cat 0.30 (0.50)")).to_be_visible()
+    sync_api.expect(dialog.locator("#moment-title")).to_have_text(re.compile(r", \d\d:\d\d:\d\d$"))
     path = dialog.locator(".average").get_attribute("d")
     assert path.count("L") > 50
     sync_api.expect(dialog.get_by_text("0.050 below the threshold").first).to_be_visible()
