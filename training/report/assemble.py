@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment
+from numpy.typing import NDArray
 from rich.console import Console
 
 from pvlr_sdk._util.files import write_files
@@ -19,10 +20,9 @@ from pvlr_sdk.errors import OptionError
 
 from ..logs import open_progress
 from .charts import learning, precision_recall
-from .images import ImageSelection, choose_images
+from .images import ImageSelection, choose_images, predict
 from .metrics import run_metrics
 from .mistakes import thumbnail, worst_mistakes
-from .predictions import Predictions, predict
 from .runs import Run, compare_settings, read_runs
 
 _FOLDER = resources.files(__package__)
@@ -86,11 +86,16 @@ def report(
 
 
 def _run(
-    run: Run, chosen: ImageSelection, predictions: Predictions, mistakes: int, pictures: dict[Path, str | None]
+    run: Run,
+    chosen: ImageSelection,
+    predictions: tuple[NDArray[np.float64], NDArray[np.bool_]],
+    mistakes: int,
+    pictures: dict[Path, str | None],
 ) -> dict[str, Any]:
     """One run's part of the page's data; adds the images that it shows to ``pictures``."""
-    done = np.flatnonzero(predictions.done)
-    measured = predictions.logits[done].astype(np.float64), chosen.targets[done], run.thresholds
+    logits, decoded = predictions
+    done = np.flatnonzero(decoded)
+    measured = logits[done], chosen.targets[done], run.thresholds
     worst = worst_mistakes(run.labels, *measured, mistakes)
     for mistake in worst:
         path = chosen.paths[done[mistake.pop("row")]]
@@ -101,7 +106,7 @@ def _run(
         "name": run.name,
         "images": len(done),
         "measured_on": chosen.description,
-        "failed": [path.name for path, is_done in zip(chosen.paths, predictions.done, strict=True) if not is_done],
+        "failed": [path.name for path, is_done in zip(chosen.paths, decoded, strict=True) if not is_done],
         "parameters": run.parameters,
         "seconds": run.seconds,
         **run_metrics(run.labels, *measured, run.prevalence),

@@ -1,7 +1,8 @@
-"""The images that a run is measured on."""
+"""The images that a run is measured on, and its predictions of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pvlr_sdk.errors import LabelsFileError, OptionError
 from pvlr_sdk.evaluation.labels_csv import read_labels
 from pvlr_sdk.frames.find import check_folder
+from pvlr_sdk.frames.frames import load_frame
 
 from ..data.sources import Rows, read_all, read_split
 from .runs import Run
@@ -56,3 +58,33 @@ def _selection(rows: Rows, description: str) -> ImageSelection:
         hint = "Select other images with --images and --labels, or another --split."
         raise LabelsFileError("images", expected="at least one image with a label", got=got, hint=hint)
     return ImageSelection([path for path, _ in rows], np.stack([target for _, target in rows]), description)
+
+
+def predict(
+    run: Run, paths: list[Path], advance: Callable[[int], None]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Logits (n, C) of a run for whole images, in float32, as it is deployed, and which of them were decoded (n,).
+
+    Args:
+        advance: called with the number of images predicted since the last call.
+
+    Raises:
+        FrameError: no image can be decoded (the first one's error).
+        CheckpointError: the weights do not match the configuration.
+    """
+    import torch  # takes seconds, and pvlr train checks images and labels first
+
+    from ..checkpoint import load_model
+    from ..data.augmentation import Views
+    from ..data.images import ImageDataset
+    from ..deploy import DeployedPVLR
+    from ..evaluate import predict_logits
+
+    model, config, _ = load_model(run.folder)
+    deployed = DeployedPVLR(model).to(memory_format=torch.channels_last)
+    dataset = ImageDataset.unlabelled(paths)
+    logits = predict_logits(deployed, dataset, Views(config.data, seed=0), advance=advance)
+    decoded = ~np.isin([str(path) for path in paths], list(dataset.failed))
+    if not decoded.any():
+        load_frame(paths[0])  # raises
+    return logits, decoded

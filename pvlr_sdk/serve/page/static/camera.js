@@ -27,14 +27,8 @@ export class CameraCard {
     this.tags = new Tags(ROWS, (label) => this.choose(label));
     this.time = null;
     this.teach = new TeachPanel(name, () => this.time, (label) => this.pin(label));
-    this.ages = new Chart("Age of the results", [
-      { name: "slowest", css: "slow" },
-      { name: "median", css: "quick", fill: true },
-    ], duration);
-    this.frames = new Chart("Frames per second", [
-      { name: "dropped", css: "slow" },
-      { name: "tagged", css: "quick", fill: true },
-    ], (value) => `${Math.round(value)}`);
+    this.ages = new Chart("Age of the results", ["slowest", "median"], duration);
+    this.frames = new Chart("Frames per second", ["dropped", "tagged"], (value) => `${Math.round(value)}`);
     this.element = el(
       "article",
       { class: "camera panel", "data-camera": name, "aria-label": `Camera ${name}` },

@@ -6,21 +6,14 @@ const WIDTH = 300;
 const HEIGHT = 56;
 
 export class Chart {
-  /** `series`: `{name, css, fill}`; `write(value)` formats a value. */
-  constructor(title, series, write) {
-    this.title = title;
-    this.series = series;
-    this.write = write;
-    this.points = [];
-    this.paths = series.map(({ css, fill }) => svg("path", { class: `${css} ${fill ? "area" : "line"}` }));
+  /** A line, and in front of it a filled one, with these `names`; `write(value)` formats a value. */
+  constructor(title, names, write) {
+    Object.assign(this, { title, names, write, points: [] });
+    this.paths = ["slow line", "quick area"].map((style) => svg("path", { class: style }));
+    this.values = ["slow", "quick"].map((style) => el("b", { class: style }));
     this.top = el("span", { class: "top" });
-    this.svg = svg(
-      "svg",
-      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
-      ...this.paths,
-    );
-    this.values = series.map(({ css }) => el("b", { class: css }));
-    const legend = series.map(({ name }, index) => el("span", {}, this.values[index], ` ${name}`)).reverse();
+    this.svg = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" }, ...this.paths);
+    const legend = names.map((name, index) => el("span", {}, this.values[index], ` ${name}`)).reverse();
     this.element = el(
       "figure",
       { class: "chart" },
@@ -43,34 +36,24 @@ export class Chart {
     const most = roundUp(largest);
     const across = (time) => WIDTH * (1 - (now - time) / SECONDS);
     const down = (value) => (HEIGHT - 2) * (1 - value / most) + 1;
-    this.series.forEach(({ fill }, index) => {
-      this.paths[index].setAttribute("d", trace(this.points, index, across, down, fill));
+    this.paths.forEach((path, index) => {
+      path.setAttribute("d", trace(this.points, index, across, down, index === 1));
       const value = newest[index];
       this.values[index].textContent = value === null ? "–" : this.write(value);
     });
     this.top.textContent = this.write(most);
-    const words = this.series.map(({ name }, index) => `${name} ${this.values[index].textContent}`);
+    const words = this.names.map((name, index) => `${name} ${this.values[index].textContent}`);
     this.svg.setAttribute("aria-label", `${this.title}: ${words.join(", ")}`);
   }
 }
 
-/** The path of a series, with a gap where a value is missing; closed along the axis if it is filled. */
+/** The path of a series through the values that there are; closed along the axis if it is filled. */
 function trace(points, index, across, down, fill) {
-  const pieces = [];
-  let run = [];
-  const end = () => {
-    if (!run.length) return;
-    const line = run.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
-    const [first, last] = [run[0][0].toFixed(1), run[run.length - 1][0].toFixed(1)];
-    pieces.push(fill ? `M${first} ${HEIGHT}L${line}L${last} ${HEIGHT}Z` : `M${line}`);
-    run = [];
-  };
-  for (const [time, values] of points) {
-    if (values[index] === null) end();
-    else run.push([across(time), down(values[index])]);
-  }
-  end();
-  return pieces.join("");
+  const known = points.filter(([, values]) => values[index] !== null);
+  if (!known.length) return "";
+  const line = known.map(([time, values]) => `${across(time).toFixed(1)} ${down(values[index]).toFixed(1)}`).join("L");
+  const [first, last] = [known[0], known[known.length - 1]].map(([time]) => across(time).toFixed(1));
+  return fill ? `M${first} ${HEIGHT}L${line}L${last} ${HEIGHT}Z` : `M${line}`;
 }
 
 /** The smallest of 1, 2, 5, 10, 20, ... (times a power of ten) that is not below the value. */
