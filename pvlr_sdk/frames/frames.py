@@ -67,6 +67,11 @@ class Frame(NamedTuple):
         return Frame(self.pixels[top : top + height, left : left + width], self.order)
 
 
+def frame_name(frame: object) -> str:
+    """How errors name a frame: with its path, if it is one."""
+    return f"frame {os.fspath(frame)!r}" if isinstance(frame, (str, os.PathLike)) else "frame"
+
+
 class Decoder(Protocol):
     """A function with the arguments, result and errors of :func:`pvlr_sdk.frames.images.decode`."""
 
@@ -104,7 +109,7 @@ def load_frame(
     if isinstance(frame, tuple) and yuv.is_yuv(color):
         return _from_planes(frame, color)
     if isinstance(frame, (str, os.PathLike)):
-        return _decoded(decode(images.read(frame), f"frame {os.fspath(frame)!r}", least_size))
+        return _decoded(decode(images.read(frame), frame_name(frame), least_size))
     if isinstance(frame, (bytes, bytearray, memoryview)):
         return _decoded(decode(bytes(frame), "frame", least_size))
     if _is_pil(frame):

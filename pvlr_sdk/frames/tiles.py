@@ -61,8 +61,10 @@ def layout_of(tiles: Tiles | None, height: int, width: int, input_size: tuple[in
     return None if tiles is None or tiles == (1, 1) else tiles
 
 
-def rectangles(layout: Layout, height: int, width: int) -> list[Region]:
+def rectangles(layout: Layout, height: int, width: int, source: str = "frame") -> list[Region]:
     """The whole frame, then its tiles row by row. They begin at even pixels, for YUV, and do not overlap.
+
+    ``source``: the frame's name in errors.
 
     Raises:
         ImageSizeError: the frame has fewer than two pixels per tile along a side with several tiles.
@@ -72,7 +74,7 @@ def rectangles(layout: Layout, height: int, width: int) -> list[Region]:
     if any(count > 1 and side < 2 * count for count, side in sides):
         expected = f"at least {2 * columns} x {2 * rows} pixels for {columns} x {rows} tiles"
         hint = "Use fewer tiles, or none."
-        raise errors.ImageSizeError("frame", expected=expected, got=f"{width} x {height}", hint=hint)
+        raise errors.ImageSizeError(source, expected=expected, got=f"{width} x {height}", hint=hint)
     lefts, tops = ([*(number * (side // 2) // count * 2 for number in range(count)), side] for count, side in sides)
     tiles = [
         (left, top, right - left, bottom - top)

@@ -16,7 +16,7 @@ from .. import errors
 from ..backends import Backend, Slot
 from ..frames import device as device_frames
 from ..frames import images
-from ..frames.frames import Frame, Region, load_frame
+from ..frames.frames import Frame, Region, frame_name, load_frame
 from ..frames.isolated import Decoders
 from ..frames.preprocess import Preprocessor
 from ..frames.tiles import Layout, Tiles, layout_of, rectangles
@@ -76,7 +76,9 @@ class Inference:
         layout = layout_of(request.tiles, *decoded.pixels.size, self.space.input_size)
         limits = request.limits(layout)
         if kept or layout:
-            return self._tiled(backend, decoded, layout, limits, kept or {})
+            height, width = decoded.pixels.size
+            regions = rectangles(layout, height, width, frame_name(frame)) if layout else [(0, 0, width, height)]
+            return self._tiled(backend, decoded, regions, limits, kept or {})
         return self.finish(backend, self._begin(backend, decoded), limits)
 
     def tag(self, backend: Backend, request: Request, frames: list[FrameLike]) -> list[TagResult | errors.FrameError]:
@@ -128,13 +130,12 @@ class Inference:
         self,
         backend: Backend,
         frame: _Decoded,
-        layout: Layout | None,
+        regions: list[Region],
         limits: Limits,
         kept: Mapping[Region, TagResult],
     ) -> TagResult:
-        """The union of the results of a frame and its tiles. As many are in flight as keep the device busy."""
+        """The union of the results of a frame's rectangles. As many are in flight as keep the device busy."""
         pixels, began, decoded, reference = frame
-        regions = rectangles(layout, *pixels.size) if layout else [(0, 0, pixels.size[1], pixels.size[0])]
         own = self.space.plan, self.space.bank
         results = {region: one for region, one in kept.items() if (one.plan, one.bank) == own}
         parts = deque(region for region in regions if region not in results)
@@ -148,7 +149,7 @@ class Inference:
                 results[region] = self.finish(backend, job, limits)
         united = TagResult.united(tuple(Tile(region, results[region]) for region in regions), reference)
         united.thresholds, united.top_k = limits  # a kept result may have others
-        united.tiles = united.tiles if layout else ()
+        united.tiles = united.tiles if len(regions) > 1 else ()
         computed = [one for region, one in results.items() if one is not kept.get(region)]
         timing = {stage: sum((one.timing[stage] for one in computed), 0.0) for stage in ("preprocess", "head")}
         timing |= {"decode": 1e3 * (decoded - began), "total": 1e3 * (perf_counter() - began)}

@@ -86,9 +86,11 @@ def test_every_way_to_predict(plan: Path, tagger: Tagger, tmp_path: Path) -> Non
     assert not tagger.predict(FRAME, tiles=(1, 1)).tiles
     assert not tagger.predict(FRAME).tiles
     np.testing.assert_array_equal(tagger.predict_async(FRAME, tiles=(2, 2)).result().logits, expected.logits)
-    frames = [tmp_path / "a.png", FRAME[:1], FRAME, FRAME[:40, :40]]
+    cv2.imwrite(str(tmp_path / "thin.png"), FRAME[:1])
+    frames = [tmp_path / "a.png", FRAME[:1], FRAME, FRAME[:40, :40], tmp_path / "thin.png"]
     outcomes = list(tagger.predict_stream(frames, tiles=(2, 2)))
     assert isinstance(outcomes[1], errors.ImageSizeError)
+    assert str(outcomes[4]).startswith(f"frame '{tmp_path}/thin.png': expected at least 4 x 4 pixels for 2 x 2 tiles")
     for outcome, frame in zip(outcomes, frames, strict=True):
         if isinstance(frame, np.ndarray) and len(frame) > 1:
             np.testing.assert_array_equal(outcome.logits, tagger.predict(frame, tiles=(2, 2)).logits)
