@@ -11,7 +11,7 @@ export class Regions {
     this.pad = svg("svg", { class: "pad", role: "application", "aria-label": `Draw a region of ${camera}` });
     this.pad.addEventListener("pointerdown", (event) => this.point(event));
     this.pad.addEventListener("keydown", (event) => this.key(event));
-    this.name = el("input", { type: "text", id: `region-${camera}`, maxlength: 64, value: "region-1" });
+    this.name = el("input", { type: "text", id: `region-${camera}`, maxlength: 64 });
     this.exclude = el("input", { type: "checkbox" });
     this.begin = button("Draw", () => this.draw([]));
     this.ends = [button("Save", () => this.save(), { hidden: "" }), button("Cancel", () => this.draw(null), { hidden: "" })];
@@ -82,13 +82,15 @@ export class Regions {
   }
 
   save() {
-    return this.put({ ...this.regions, [this.name.value]: { polygon: this.corners, exclude: this.exclude.checked } });
+    const name = this.name.value || this.name.placeholder;
+    return this.put({ ...this.regions, [name]: { polygon: this.corners, exclude: this.exclude.checked } });
   }
 
   async put(regions) {
     try {
       const { site_file } = await request("PUT", `/v1/cameras/${this.camera}/regions`, { regions });
       this.regions = regions;
+      this.name.value = ""; // else the next region would replace this one
       this.draw(null, `Changed. ${site_file ? `Kept in ${site_file}.` : "It holds until the server stops."}`);
     } catch (error) {
       this.message.textContent = error.message;
@@ -104,7 +106,13 @@ export class Regions {
     this.pad.replaceChildren(...shapes, ...(this.corners ? [shape(this.corners, "draft"), cross] : []));
     this.list.replaceChildren(...Object.entries(this.regions).map(([name, one]) => el("li", {}, el("b", {}, name),
       el("span", {}, one.exclude ? "excluded" : ""), button("Remove", () => this.remove(name), { "aria-label": `Remove ${name}` }))));
+    this.name.placeholder = this.free();
     this.message.textContent = text;
+  }
+
+  /** A name that no region has. */
+  free() {
+    for (let count = 1; ; count++) if (!(`region-${count}` in this.regions)) return `region-${count}`;
   }
 
   remove(name) {
