@@ -106,7 +106,7 @@ def check_polygon(raw: Any) -> Polygon:
     elif outside := [one for one in polygon if not all(map(is_fraction, one))]:
         got = f"{outside[0]!r:.60}"
     elif crossing := _crossing(polygon):
-        expected, got = "a polygon that does not cross itself", "sides {} and {}, which meet".format(*crossing)
+        expected, got = "a polygon that does not cross itself, as sides {} and {} do".format(*crossing), f"{raw!r:.60}"
     elif cv2.contourArea(np.array(polygon, np.float32)) < 1e-6:
         expected, got = "a polygon with an area", "corners on a line"
     if got:

@@ -41,7 +41,7 @@ def _path_beside_the_file(uri: str, info: ValidationInfo) -> str:
 Uri = Annotated[str, AfterValidator(_path_beside_the_file)]
 Score = Annotated[float, Field(ge=0, le=1)]
 TilesConfig = Annotated[Tiles | None, BeforeValidator(_checked(check_tiles))]
-Hours = Annotated[tuple[str, ...] | None, AfterValidator(_checked(lambda hours: hours and Schedule(hours).hours))]
+Hours = Annotated[tuple[str, ...], AfterValidator(_checked(lambda hours: Schedule(hours).hours))] | None
 TimeZone = Annotated[str | None, AfterValidator(_checked(lambda name: Schedule(("00:00-24:00",), name).timezone))]
 
 

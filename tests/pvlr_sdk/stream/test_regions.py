@@ -32,12 +32,12 @@ def star(corners: int, radius: float = 0.45) -> Any:
 @pytest.mark.parametrize(
     ("polygon", "message"),
     [
-        (((0, 0), (1, 1), (1, 0), (0, 1)), "expected a polygon that does not cross itself, got sides 1 and 3, which"),
+        (((0, 0), (1, 1), (1, 0), (0, 1)), r"not cross itself, as sides 1 and 3 do, got \(\(0, 0\), \(1, 1\)"),
         (tuple(star(5)[2 * n % 5] for n in range(5)), "expected a polygon that does not cross itself"),
-        (((0, 0), (1, 0), (1, 1), (0.5, 0), (0, 1)), "that does not cross itself, got sides 1 and 3, which meet"),
-        (((0, 1), (0.5, 0), (1, 1), (1, 0), (0, 0)), "that does not cross itself, got sides"),
+        (((0, 0), (1, 0), (1, 1), (0.5, 0), (0, 1)), "that does not cross itself, as sides 1 and 3 do"),
+        (((0, 1), (0.5, 0), (1, 1), (1, 0), (0, 0)), "that does not cross itself, as sides"),
         (((0, 0), (1, 0), (0.5, 0), (0.5, 1)), "that does not cross itself"),  # a spike
-        (((0, 0), (0, 0), (1, 1)), "that does not cross itself, got sides 1 and 2"),
+        (((0, 0), (0, 0), (1, 1)), "that does not cross itself, as sides 1 and 2 do"),
         (((0, 0), (0.5, 0.5), (1, 1)), "expected a polygon with an area, got corners on a line"),
         (((0, 0), (1.1, 0), (1, 1)), r"from 0 to 1, got \(1.1, 0\)"),
         (((0, 0), (1, -0.01), (1, 1)), r"got \(1, -0.01\)"),
