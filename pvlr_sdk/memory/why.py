@@ -115,7 +115,7 @@ def near_misses(reader: Reader, place: Place, since: float, until: float) -> lis
                 back, held = back or "another label of its group has a higher score", np.inf
             runs[label] = start, max(peak, float(tracks.average[row])), max(held, present), back, rules
         reported &= runs.keys() | {tracks.names[row] for row in np.flatnonzero(tracks.active)}
-    return found
+    return sorted(found, key=lambda one: one.start)
 
 
 def _reason(rules: Rules, row: int, peak: float, held: float, back: str | None) -> tuple[str, float]:

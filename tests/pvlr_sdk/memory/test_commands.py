@@ -96,6 +96,17 @@ def test_nothing_comes_close_to_a_low_threshold_from_zero(tmp_path, make_scene):
     sink.close()
 
 
+def test_near_misses_come_in_the_order_in_which_they_began(tmp_path, make_scene):
+    sink, scene = MemorySink(MemoryConfig(folder=tmp_path)), make_scene(settings=EventSettings(smoothing=0))
+    for step in range(40):
+        scene.see(step, [0.45 * (10 <= step < 30), 0.45 * (15 <= step < 20)])
+    scene.close(40)
+    write(sink, scene)
+    sink.close()
+    near = near_misses(Reader(tmp_path), Place("door", None), WALL, WALL + 100)
+    assert [(one.label, one.start - WALL) for one in near] == [("car", 10), ("cat", 15)]
+
+
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
