@@ -21,7 +21,7 @@ Rectangle: TypeAlias = tuple[float, float, float, float]
 """Left, top, width and height as fractions of the frame."""
 Polygon: TypeAlias = tuple[tuple[float, float], ...]
 """At least three corners (x, y), as fractions of the frame."""
-MAX_REGIONS, MAX_CORNERS = 100, 64
+MAX_CORNERS = 64
 _GRAY, _NO_COLOR = 114, 128
 """The value of masked pixels, near the mean of photos, and of their chroma."""
 
