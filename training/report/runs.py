@@ -17,6 +17,7 @@ from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.errors import CheckpointError, OptionError
 
 from ..config import Config, stored_config
+from ..data.config import CsvSource
 from ..folder import PREVALENCE, has_state
 
 _MAIN_SETTINGS = ("model.head", "model.backbone", "data.input.width", "data.input.height", "train.seed")
@@ -71,7 +72,7 @@ def _read_run(folder: Path, name: str) -> Run:
         with safe_open(path, "np") as file:
             data = json.loads((file.metadata() or {})["json"])
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
-        config = stored_config(data["config"])
+        config = _moved(stored_config(data["config"]), folder)
         thresholds = np.asarray(data["thresholds"], np.float64)
         bank, stated = folder / "model.labels.safetensors", folder / PREVALENCE
         if bank.exists():
@@ -88,6 +89,15 @@ def _read_run(folder: Path, name: str) -> Run:
     parameters = sum(math.prod(shape) for key, shape in shapes.items() if _is_deployed_parameter(key))
     log = _read_log(folder / "log.jsonl")
     return Run(folder, name, config, thresholds, prevalence, parameters, data.get("seconds"), log)
+
+
+def _moved(config: Config, folder: Path) -> Config:
+    """The configuration with the label file that ``pvlr train IMAGES`` wrote into the folder, which may be renamed."""
+    first, *others = config.data.sources
+    if isinstance(first, CsvSource) and not first.labels.exists() and (own := folder / first.labels.name).exists():
+        first = first.model_copy(update={"labels": own})
+    data = config.data.model_copy(update={"sources": (first, *others)})
+    return config.model_copy(update={"data": data})
 
 
 def _is_deployed_parameter(key: str) -> bool:

@@ -117,6 +117,14 @@ def test_without_photos(make_run: Run, write_page: Page) -> None:
     assert (data["pictures"], data["runs"][0]["mistakes"]) == ([], [])
 
 
+def test_a_run_that_was_renamed(make_run: Run, write_page: Page, tmp_path: Path) -> None:
+    """Its label file is in the folder itself, as ``pvlr train IMAGES`` writes it."""
+    run = make_run(labels=("only",))
+    first = write_page(run)["runs"][0]
+    (tmp_path / "run.csv").rename(run / "run.csv")
+    assert write_page(run.rename(tmp_path / "better"))["runs"][0] == {**first, "name": "better"}
+
+
 def test_progress_and_what_the_command_prints(make_run: Run, tmp_path: Path) -> None:
     run, terminal = make_run(), io.StringIO()
     page = report([run / "model.safetensors"], tmp_path / "p.html", console=Console(file=terminal, force_terminal=True))
