@@ -23,20 +23,12 @@ def average_precision_11pt(scores: ArrayLike, targets: ArrayLike) -> float:
     Arguments and errors as for :func:`average_precision`. The recall is compared in integers, without rounding,
     and equal scores share one threshold (for these, the devkit's result depends on the order of the images).
     """
-    return nan_mean(best_precisions(scores, targets, 10))
-
-
-def best_precisions(scores: ArrayLike, targets: ArrayLike, steps: int) -> Floats:
-    """Best precision of one class at recall >= i / ``steps`` for i = 0..``steps``; empty without a positive example.
-
-    Arguments and errors as for :func:`average_precision`.
-    """
     _, hits, retrieved = cumulative_counts(scores, targets)
     if not hits.size or not hits[-1]:
-        return np.empty(0)
+        return np.nan
     best_from_here = np.maximum.accumulate((hits / retrieved)[::-1])[::-1]
-    # The first threshold of each recall, in integers. All exist because the last threshold has recall 1.
-    return best_from_here[np.searchsorted(hits * steps, np.arange(steps + 1) * hits[-1])]
+    # The first threshold of each recall. All exist because the last threshold has recall 1.
+    return float(best_from_here[np.searchsorted(hits * 10, np.arange(11) * hits[-1])].mean())
 
 
 def per_class(

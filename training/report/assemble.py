@@ -19,7 +19,7 @@ from pvlr_sdk._util.files import write_files
 from pvlr_sdk.errors import OptionError
 
 from ..logs import open_progress
-from .charts import learning, precision_recall
+from .charts import learning_curves
 from .images import ImageSelection, choose_images, predict
 from .metrics import run_metrics
 from .mistakes import thumbnail, worst_mistakes
@@ -130,9 +130,8 @@ def render(data: dict[str, Any], pictures: Sequence[str | None]) -> str:
         pictures=pictures,
         states=_STATES,
         rows=_rows(data["labels"], runs),
-        mean_curves=precision_recall([[(level / 100, p) for level, p in enumerate(run["macro"])] for run in runs]),
-        loss=learning(logs, "loss"),
-        holdout=learning(logs, "holdout_mAP"),
+        loss=learning_curves(logs, "loss"),
+        holdout=learning_curves(logs, "holdout_mAP"),
         style=style,
         style_hash=f"sha256-{digest}",
     )

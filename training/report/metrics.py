@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.metrics import best_precisions, doubts, f1_scores, nan_mean
+from pvlr_sdk.evaluation.metrics import doubts, f1_scores, nan_mean
 from pvlr_sdk.labels.intervals import expected
 from pvlr_sdk.labels.precision_recall import average_precision, cumulative_counts
 from pvlr_sdk.labels.thresholds import sigmoid
@@ -16,7 +16,6 @@ from pvlr_sdk.labels.thresholds import sigmoid
 Floats = NDArray[np.float64]
 
 _RECALLS = 200  # points per curve, more than a screen shows
-_LEVELS = 100  # recall levels of the mean curve
 
 
 def run_metrics(
@@ -57,7 +56,6 @@ def run_metrics(
         "doubts": doubts(labels, targets),
         **{name: _number(value) for name, value in f1_scores(tagged, targets).items()},
         "classes": classes,
-        "macro": [_number(value) for value in mean_curve(logits, targets)],
         "confusions": confusions(tagged, targets),
     }
 
@@ -96,13 +94,6 @@ def precision_recall_curve(logits: Floats, targets: NDArray[np.int8]) -> Floats:
         highest, lowest = highest[chosen], lowest[chosen]
     points = np.unique(np.concatenate([highest, lowest]))
     return np.stack([hits[points] / hits[-1], hits[points] / retrieved[points]], axis=1)
-
-
-def mean_curve(logits: Floats, targets: NDArray[np.int8]) -> Floats:
-    """Best precision at recall >= 0, 0.01, ..., 1, averaged over the labels with a positive image: (101,)."""
-    columns = zip(logits.T, targets.T, strict=True)
-    curves = [best_precisions(score, target, _LEVELS) for score, target in columns if (target == 1).any()]
-    return np.mean(curves, axis=0) if curves else np.empty(0)
 
 
 def confusions(tagged: NDArray[np.bool_], targets: NDArray[np.int8]) -> list[list[int]]:
