@@ -190,9 +190,9 @@ def replay(
 ) -> None:
     """Show which events other settings would have given: new, gone, longer, shorter.
 
-    Thresholds, durations, labels and regions of the site file apply to the
-    recorded scores. The scores of a clip are computed once for each plan, and
-    kept; it stands for the camera that is named like it, else for the first one.
+    Thresholds, durations and labels of the site file, also of its regions, apply
+    to the recorded scores. The scores of a clip are computed once for each plan,
+    and kept; it stands for the camera that is named like it, else for the first.
 
     \b
     [bold]Examples[/bold]
@@ -204,6 +204,7 @@ def replay(
     from ..memory.reader import Reader
     from ..memory.replay import changes, events_of, inexact, recorded
     from ..watch.config import load_config
+    from ..watch.factory import tagged_regions
     from ..watch.footage import record, settings_of
     from .screen import note, print_json
 
@@ -215,6 +216,11 @@ def replay(
     wanted, before = settings_of(site), settings_of(load_config(against)) if against else recorded
     for reason in inexact(reader.recorded(), wanted):
         note(f"not exact: {reason}")
+    places = reader.places()
+    for camera in dict.fromkeys(place.camera for place in places):
+        for region in tagged_regions(site.cameras[camera]) if camera in site.cameras else ():
+            if (camera, region) not in places:
+                note(f"no scores were recorded of {place_of(camera, region)}, so that it has no events here")
     after = events_of(reader, wanted)
     found, count = changes(events_of(reader, before), after), len({one.id for one in after})
     lines = [f"{one.kind:<7}  {clock(one.event.start)}  {_seconds(one.before)} -> {_seconds(one.after)}  "

@@ -161,7 +161,7 @@ def test_search_by_label_filter_and_features(folder, tmp_path, capsys):
     assert {row.camera for row in reader.rows()} == {"yard"}
 
 
-def test_replay_shows_the_difference(folder, tmp_path):
+def test_replay_shows_the_difference(folder, tmp_path, capsys):
     (site := tmp_path / "new.yaml").write_text(
         "events: {smoothing: 0, min_duration: 1, min_gap: 1, labels: [car], thresholds: {car: 0.8}}"
     )
@@ -182,6 +182,12 @@ def test_replay_shows_the_difference(folder, tmp_path):
     assert [(one["change"], one["camera"], one["label"]) for one in found if one["camera"] == "door"] == [
         ("gone", "door", "car"), ("new", "door", "cat"), ("gone", "door", "car"),
     ]  # fmt: skip
+    square = "[[0, 0], [1, 0], [1, 1], [0, 1]]"
+    site.write_text(f"cameras: {{door: {{uri: x.mp4, regions: {{left: {{polygon: {square}}}}}}}, new: y.mp4}}")
+    capsys.readouterr()
+    pvlr("replay", "--memory", folder, "-c", site)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "no scores" in line]
+    assert notes == ["pvlr: no scores were recorded of door:left, so that it has no events here"]
     with pytest.raises(errors.OptionError, match="got neither"):
         pvlr("replay", "-c", site)
 
