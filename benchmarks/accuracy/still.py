@@ -30,8 +30,8 @@ from .data import Data, Plan, check_outputs, data_folder, read_split
 Frames = Iterable[tuple[float, NDArray[np.uint8]]]
 """Seconds and pixels (BGR) of each frame."""
 TILES: Tiles = (3, 2)
-CLIPS = {"car-detection": 2, "bottle-detection": 8}
-"""By name: of which frames one is tagged, so that both clips have some frames per second."""
+CLIPS = "car-detection", "bottle-detection"
+STEP = 2  # of a clip's frames, every other one
 EMPTY, CAR = 0, 42
 """Frames of the first clip: the still scene, and the same place with a car."""
 
@@ -54,12 +54,12 @@ FILTERS: dict[str, Callable[[Any, float, np.random.Generator], Any]] = {
 falls to 40 %. Of an image and the seconds in the clip."""
 
 
-def read(path: str, name: str, step: int = 2) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+def read(path: str, name: str) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """A clip through a filter."""
     video, number, rng = cv2.VideoCapture(path), 0, np.random.default_rng(0)
     while (frame := video.read())[0]:
         seconds = number / video.get(cv2.CAP_PROP_FPS)
-        if number % step == 0:
+        if number % STEP == 0:
             yield seconds, np.clip(FILTERS[name](frame[1], seconds, rng), 0, 255).astype(np.uint8)
         number += 1
 
@@ -125,10 +125,10 @@ def main(
 ) -> None:
     """Compare clips with all tiles computed with the same clips where unchanged tiles keep their scores."""
     check_outputs(out)
-    clips = {clip: str(data_folder(data) / f"video/{clip}.mp4") for clip in CLIPS}
-    car, cases = clips["car-detection"], dict[str, tuple[Callable[[], Frames], Tiles | None]]()
-    for clip, step in CLIPS.items():
-        cases |= {f"{clip}, {name}": (partial(read, clips[clip], name, step), TILES) for name in FILTERS}
+    clips = [str(data_folder(data) / f"video/{name}.mp4") for name in CLIPS]
+    car, cases = clips[0], dict[str, tuple[Callable[[], Frames], Tiles | None]]()
+    for clip, path in zip(CLIPS, clips, strict=True):
+        cases |= {f"{clip}, {name}": (partial(read, path, name), TILES) for name in FILTERS}
     cases |= {"still": (partial(still, car, 600), None), "still, tiles": (partial(still, car, 600), TILES)}
     scenes = {}
     with Tagger(plan, operating_point="precise") as tagger:  # as `pvlr watch`
