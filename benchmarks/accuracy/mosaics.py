@@ -38,7 +38,7 @@ def main(
     folder, table = read_split(data_folder(data), dataset, split, labels, share)
     known = [column for column, label in enumerate(labels) if label not in table.missing]
     order = np.random.default_rng(0).permutation(len(table.files))
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     lines = [",".join(["file", "split", *(labels[column] for column in known)])]
     for number, rows in enumerate(order[: len(order) // count * count].reshape(-1, count)):
         photos = [load_bgr(folder / table.files[row]) for row in rows]
