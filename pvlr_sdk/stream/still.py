@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames.frames import Color, Region
+from ..frames.tiles import MAX_TILES
 from ..frames.yuv import is_yuv
 from ..result import TagResult
 from ..sources import CapturedFrame
@@ -132,7 +133,9 @@ def start_parts(
     for part in (one for one in camera.parts if one.on(frame.wall)):
         scene = scenes.setdefault(part.name, StillScene(camera.refresh))
         look = scene.look(part.cut(frame), frame.color, now, 1.0 if portion is None else portion)
-        future = tagger.predict_async(look.pixels, color=frame.color, tiles=camera.tiles, kept=look.kept)
+        # A region of a few pixels has no tiles: they would be an error in each frame of the camera.
+        tiles = camera.tiles if min(part.box(frame)[2:]) >= 2 * MAX_TILES else None
+        future = tagger.predict_async(look.pixels, color=frame.color, tiles=tiles, kept=look.kept)
         parts.append(PartInFlight(part, scene, look, future))
     return parts, sum(one.look.share for one in parts) / max(1, len(parts))
 

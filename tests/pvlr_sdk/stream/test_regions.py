@@ -125,6 +125,15 @@ def test_nv12_is_masked_without_colour(order: str) -> None:
     assert (colours[rows < columns * 60 / 160 - 3] > 50).all()
 
 
+def test_a_region_of_a_few_pixels_has_no_tiles(tagger: Tagger) -> None:
+    """It would otherwise fail all frames of the camera."""
+    regions = {"left": Region(LEFT), "spot": Region(((0, 0), (0.02, 0), (0, 0.02)))}
+    camera = Camera("a", f"test://?{SMALL}&fps=50&frames=1", regions=regions, tiles=(4, 4))
+    with Stream(tagger, [camera]) as stream:
+        (one,) = observations(stream)
+    assert {name: len(found.tiles) for name, found in one.regions.items()} == {"left": 17, "spot": 0}
+
+
 def test_each_region_has_its_own_result_and_the_frame_has_the_union(tagger: Tagger) -> None:
     regions = {"left": Region(LEFT), "lower": Region(LOWER), "hole": Region(((0, 0), (0.1, 0), (0, 0.1)), True)}
     camera = Camera("a", f"test://?{SMALL}&fps=50&frames=3", regions=regions, tiles=(1, 2))
