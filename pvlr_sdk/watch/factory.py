@@ -94,22 +94,23 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
     The label bank or the plan may have lost labels since the settings were written, and a service must start again.
     """
 
-    def known(section: Any, names: Sequence[str]) -> Any:
+    def known(place: str, section: Any, names: Sequence[str]) -> Any:
         update = {}
         for name in names:
             value = getattr(section, name)
             if unknown := named(value).difference(labels):
                 text = f"{few(sorted(unknown)):.300}. {did_you_mean(min(unknown), labels, 1)}".strip()
-                _log.warning("%s: unknown labels are ignored: %s", name, text)
+                _log.warning("%s.%s: unknown labels are ignored: %s", place, name, text)
                 update[name] = without(value, unknown)
         return section.model_copy(update=update)
 
     cameras = {}
     for name, camera in config.cameras.items():
-        regions = {key: known(one, ("thresholds", "labels")) for key, one in camera.regions.items()}
-        cameras[name] = known(camera, ("labels", "deny")).model_copy(update={"regions": regions})
-    events = known(config.events, ("thresholds", "off_thresholds", "labels", "deny", "when", "groups"))
-    memory = config.memory and known(config.memory, ("precision",))
+        of, own = f"cameras.{name}", ("thresholds", "labels")
+        regions = {key: known(f"{of}.regions.{key}", one, own) for key, one in camera.regions.items()}
+        cameras[name] = known(of, camera, ("labels", "deny")).model_copy(update={"regions": regions})
+    events = known("events", config.events, ("thresholds", "off_thresholds", "labels", "deny", "when", "groups"))
+    memory = config.memory and known("memory", config.memory, ("precision",))
     return config.model_copy(update={"cameras": cameras, "events": events, "memory": memory})
 
 

@@ -238,7 +238,8 @@ def test_settings_of_labels_that_the_bank_lost_are_ignored(
     events += "when: {cat: {present: [mug], within: 1}, rocket: {absent: [cat], within: 2}}, "
     events += "groups: {one: [cat, mug, rocket], two: [mugs, pen]}}"
     (folder / "site.yaml").write_text(
-        f"bank: bank.safetensors\ncameras: {{door: {{uri: 'test://', deny: [pen, rocket]}}}}\nevents: {events}\n"
+        "bank: bank.safetensors\ncameras: {door: {uri: 'test://', deny: [pen, rocket], "
+        f"regions: {{mat: {{polygon: [[0, 0], [1, 0], [1, 1]], labels: [pen]}}}}}}}}\nevents: {events}\n"
     )
     with caplog.at_level(logging.WARNING):
         config = Site(load_config(folder / "site.yaml"), tagger=tagger).config
@@ -247,7 +248,9 @@ def test_settings_of_labels_that_the_bank_lost_are_ignored(
     assert list(config.events.when) == ["rocket"]
     assert config.events.groups == {"one": ("cat", "rocket")}
     assert config.cameras["door"].deny == ("rocket",)
-    assert caplog.text.count("unknown labels are ignored: ") == 7
+    assert "cameras.door.deny: unknown labels are ignored: 'pen'" in caplog.text
+    assert "cameras.door.regions.mat.labels: unknown labels are ignored: 'pen'" in caplog.text
+    assert caplog.text.count("unknown labels are ignored: ") == 8
 
 
 @pytest.mark.parametrize("text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")])
