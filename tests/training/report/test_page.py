@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from pvlr_sdk.cli import app
 from pvlr_sdk.errors import CheckpointError, FrameError, ImageNotFoundError, LabelsFileError, OptionError, PvlrError
 from pvlr_training.report import report
+from pvlr_training.report.charts import learning_curves
 
 Run = Callable[..., Path]
 Page = Callable[..., dict[str, Any]]
@@ -203,3 +205,22 @@ def _chromium() -> dict[str, Any]:
     """The system's Chromium if there is one, else Playwright's."""
     system = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
     return {"executable_path": system, "args": ["--no-sandbox"]} if system else {}
+
+
+def test_learning_curves_are_in_the_units_of_their_chart() -> None:
+    """A line for each run and stage, from the first epoch at the left to the last one at the right."""
+    head, finetune = ({"stage": "head", "loss": 3.0}, {"stage": "finetune", "loss": 1.0})
+    drawn = learning_curves([[head, head, finetune], [finetune]], "loss")
+    assert drawn is not None
+    lines = {(run, is_head): points for run, is_head, points in drawn["lines"]}
+    assert lines == {(0, True): [(0, 9.5), (210, 9.5)], (0, False): [(420, 200.5)], (1, False): [(0, 200.5)]}
+    assert drawn["epochs"] == [(0, "1"), (210, "2"), (420, "3")]
+    assert drawn["values"] == [(200.5, "1"), (152.7, "1.5"), (105, "2"), (57.3, "2.5"), (9.5, "3")]
+    assert learning_curves([[head]], "holdout_mAP") is None
+
+
+def test_the_lowest_average_precision_comes_first(make_run: Run, write_page: Page, tmp_path: Path) -> None:
+    classes = {one["label"]: one["ap"] for one in write_page(make_run())["runs"][0]["classes"]}
+    rows = re.findall(r'<th scope="row">(\w+) <small>', (tmp_path / "page.html").read_text())
+    assert rows == sorted(classes, key=classes.__getitem__)
+    assert len(set(classes.values())) == 3
