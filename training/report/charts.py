@@ -1,11 +1,11 @@
-"""Learning curves in the units of an SVG, which the template draws without a script."""
+"""Learning curves in the units of an SVG, 420 x 210 as in the template, which draws them without a script."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-WIDTH, HEIGHT = 420, 210
+_WIDTH, _HEIGHT = 420, 210
 
 Points = list[tuple[float, float]]
 
@@ -15,7 +15,7 @@ def learning_curves(logs: list[list[dict[str, Any]]], key: str) -> dict[str, Any
 
     Returns:
         ``lines``, each with the index of its run, whether it is the stage *head*, and its points; ``epochs`` and
-        ``values`` are the ticks of the axes, each with its text. The origin is at the top left.
+        ``levels`` are the ticks of the axes, each with its text. The origin is at the top left.
     """
     stages: dict[tuple[int, str], Points] = {}
     for run, log in enumerate(logs):
@@ -29,10 +29,10 @@ def learning_curves(logs: list[list[dict[str, Any]]], key: str) -> dict[str, Any
     low, high = min(values) - room, max(values) + room
 
     def across(epoch: float) -> float:
-        return round((epoch - 1) / (last - 1) * WIDTH, 1)
+        return round((epoch - 1) / (last - 1) * _WIDTH, 1)
 
     def down(value: float) -> float:
-        return round((high - value) / (high - low) * HEIGHT, 1)
+        return round((high - value) / (high - low) * _HEIGHT, 1)
 
     return {
         "lines": [
@@ -40,7 +40,7 @@ def learning_curves(logs: list[list[dict[str, Any]]], key: str) -> dict[str, Any
             for (run, stage), points in stages.items()
         ],
         "epochs": [(across(at), f"{at:g}") for at in _ticks(1, last, 1)],
-        "values": [(down(at), f"{at:g}") for at in _ticks(low, high)],
+        "levels": [(down(at), f"{at:g}") for at in _ticks(low, high)],
     }
 
 

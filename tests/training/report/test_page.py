@@ -191,6 +191,7 @@ def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) 
         measured = [one for run in data["runs"] for one in run["classes"] if one["curve"]]
         assert page.locator(".labels polyline").count() == len(measured) == len(names)
         assert page.locator("#learning figure:first-child circle").count() == 2
+        assert page.locator("#learning figure:first-child .grid").count() > 2
         # Whole images, each once per run: what is wrong in it may be at its edge.
         cards = page.locator(".card img")
         assert cards.first.evaluate("image => getComputedStyle(image).objectFit") == "contain"
@@ -215,7 +216,7 @@ def test_learning_curves_are_in_the_units_of_their_chart() -> None:
     lines = {(run, is_head): points for run, is_head, points in drawn["lines"]}
     assert lines == {(0, True): [(0, 9.5), (210, 9.5)], (0, False): [(420, 200.5)], (1, False): [(0, 200.5)]}
     assert drawn["epochs"] == [(0, "1"), (210, "2"), (420, "3")]
-    assert drawn["values"] == [(200.5, "1"), (152.7, "1.5"), (105, "2"), (57.3, "2.5"), (9.5, "3")]
+    assert drawn["levels"] == [(200.5, "1"), (152.7, "1.5"), (105, "2"), (57.3, "2.5"), (9.5, "3")]
     assert learning_curves([[head]], "holdout_mAP") is None
 
 
