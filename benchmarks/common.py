@@ -23,8 +23,8 @@ from rich.table import Table as RichTable
 from pvlr_sdk._util.cores import available_cores
 from pvlr_sdk._util.files import write_files
 from pvlr_sdk.backends.openvino import open_core
-from pvlr_sdk.diagnostics.bench.sampling import repeat_for
 from pvlr_sdk.errors import PvlrError
+from pvlr_sdk.workshop.diagnostics.bench.sampling import repeat_for
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -17,9 +17,9 @@ import timm
 
 from pvlr_sdk.bundle.network import check_network
 from pvlr_sdk.bundle.schema import ATTENTIONS, PRECISIONS
-from pvlr_sdk.compile.onnx.convert import convert
-from pvlr_sdk.compile.onnx.quantize import quantize
 from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.workshop.compile.onnx.convert import convert
+from pvlr_sdk.workshop.compile.onnx.quantize import quantize
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import describe, to_onnx

@@ -15,26 +15,26 @@ from ._util.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .bundle.label_bank import LabelBank as LabelBank
+    from .cameras.sources import open_source as open_source
+    from .cameras.stream import Camera as Camera
+    from .cameras.stream import Stream as Stream
     from .errors import PvlrError as PvlrError
     from .result import Tag as Tag
     from .result import TagResult as TagResult
-    from .sources import open_source as open_source
-    from .stream import Camera as Camera
-    from .stream import Stream as Stream
     from .tagger import Tagger as Tagger
 
 __all__ = ["Camera", "LabelBank", "PvlrError", "Stream", "Tag", "TagResult", "Tagger", "__version__", "open_source"]
 
 # Resolved on first use (PEP 562): a script that only needs the version should not pay for NumPy, OpenCV and OpenVINO.
 _LAZY = {
-    "Camera": "stream",
+    "Camera": "cameras.stream",
     "LabelBank": "bundle.label_bank",
     "PvlrError": "errors",
-    "Stream": "stream",
+    "Stream": "cameras.stream",
     "Tag": "result",
     "TagResult": "result",
     "Tagger": "tagger",
-    "open_source": "sources",
+    "open_source": "cameras.sources",
 }
 
 

@@ -70,7 +70,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     if not session.config.option.collectonly and any(item.name == SOAK for item in session.items):
         minutes = os.environ.get("PVLR_SOAK_MINUTES", "20")
-        command = ["nice", sys.executable, "-m", "tests.pvlr_sdk.stream.leaks", "--minutes", minutes]
+        command = ["nice", sys.executable, "-m", "tests.pvlr_sdk.cameras.stream.leaks", "--minutes", minutes]
         root = Path(__file__).parents[1]
         session.config.stash[_soak] = subprocess.Popen(
             command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

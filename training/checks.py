@@ -10,7 +10,7 @@ from torch import Tensor
 from pvlr_sdk._util.validation import did_you_mean, few
 from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ConfigError, LabelsFileError, PvlrError
-from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
+from pvlr_sdk.workshop.evaluation.labels_csv import read_columns, read_rename
 
 from .config import STAGES, Config, StageConfig
 from .data.config import CsvSource

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from timm.data import ImageNetInfo
 
 from pvlr_sdk.bundle.manifest import OpenSpec
-from pvlr_sdk.compile.exported import read_payload, read_spec
 from pvlr_sdk.errors import ConfigError, OptionError
 from pvlr_sdk.frames.find import find
 from pvlr_sdk.labels.knowledge import Calibration, Knowledge
 from pvlr_sdk.labels.words import TEMPLATES, encode_prompts
+from pvlr_sdk.workshop.compile.exported import read_payload, read_spec
 
 from .checkpoint import load_model
 from .data.augmentation import Views

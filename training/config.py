@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from pvlr_sdk.errors import ConfigError
-from pvlr_sdk.evaluation.labels_csv import read_columns, read_rename
 from pvlr_sdk.models.catalogue import is_model
+from pvlr_sdk.workshop.evaluation.labels_csv import read_columns, read_rename
 
 from .data.config import DataConfig, NusWideSource, SourceConfig, VocSource
 from .invalid import config_error

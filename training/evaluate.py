@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.metrics import f1_scores, mean_average_precision, top_k
 from pvlr_sdk.labels.thresholds import sigmoid
+from pvlr_sdk.workshop.evaluation.metrics import f1_scores, mean_average_precision, top_k
 
 from .data.augmentation import Views
 from .data.images import ImageDataset

@@ -22,8 +22,8 @@ from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import AttentionSpec, ModelSpec, OpenSpec
 from pvlr_sdk.bundle.open_labels import label_inputs
 from pvlr_sdk.bundle.schema import FEATURES, IMAGE, LOGITS, SIMILARITY
-from pvlr_sdk.compile.onnx.edit import store_half
 from pvlr_sdk.errors import ModelError, OptionError
+from pvlr_sdk.workshop.compile.onnx.edit import store_half
 
 from .checkpoint import load_model
 from .config import Config

@@ -15,13 +15,13 @@ from rich.console import Console
 
 from pvlr_sdk import Tagger
 from pvlr_sdk._util.files import write_files
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.gate import MIN_AGREEMENT, Agreement
-from pvlr_sdk.compile.verify import verify
-from pvlr_sdk.evaluation.evaluate import EvalReport, evaluate
-from pvlr_sdk.evaluation.labels_csv import read_labels
-from pvlr_sdk.evaluation.thresholds import set_thresholds
 from pvlr_sdk.labels.thresholds import Objective
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.gate import MIN_AGREEMENT, Agreement
+from pvlr_sdk.workshop.compile.verify import verify
+from pvlr_sdk.workshop.evaluation.evaluate import EvalReport, evaluate
+from pvlr_sdk.workshop.evaluation.labels_csv import read_labels
+from pvlr_sdk.workshop.evaluation.thresholds import set_thresholds
 
 from .config import load_config
 from .folder import PREVALENCE, check_folder
@@ -68,7 +68,7 @@ def train_images(
     """Train on a folder of images, and build, verify and measure a plan with the thresholds of the held-out images.
 
     Args:
-        images: the folder; ``labels``: a label file (see :mod:`pvlr_sdk.evaluation.label_formats`), or None.
+        images: the folder; ``labels``: a label file (see :mod:`pvlr_sdk.workshop.evaluation.label_formats`), or None.
         out: the run's folder, by default ``runs/`` and the name of ``images``.
         start_from: a run, a plan, the name of a model or ``imagenet``; None: the shipped model whose backbone fits.
         prevalence: how frequent labels are where the plan will be used, as for :func:`.evaluate.evaluate`: thresholds
@@ -79,7 +79,7 @@ def train_images(
     Raises:
         ImageNotFoundError, LabelsFileError, ConfigError, CheckpointError: invalid images, labels, keys or folder.
         PlanNotFoundError, BundleError: ``start_from`` is neither a run nor a plan.
-        as :func:`.train.train`, :func:`.export.export` and :func:`pvlr_sdk.compile.build.build`.
+        as :func:`.train.train`, :func:`.export.export` and :func:`pvlr_sdk.workshop.compile.build.build`.
     """
     folder = out or default_folder(images)
     console = console or Console(stderr=True)

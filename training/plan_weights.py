@@ -11,9 +11,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pvlr_sdk.bundle.manifest import Manifest
-from pvlr_sdk.compile.onnx.edit import plain_weights
 from pvlr_sdk.errors import CheckpointError
 from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.workshop.compile.onnx.edit import plain_weights
 
 from .model.network import PVLR
 

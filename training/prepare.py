@@ -19,9 +19,9 @@ from pvlr_sdk._util.files import write_files
 from pvlr_sdk._util.validation import few
 from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ImageNotFoundError
-from pvlr_sdk.evaluation.label_formats import INVALID, Annotations, read_annotations, wrong
-from pvlr_sdk.evaluation.similar import similar
 from pvlr_sdk.frames import find
+from pvlr_sdk.workshop.evaluation.label_formats import INVALID, Annotations, read_annotations, wrong
+from pvlr_sdk.workshop.evaluation.similar import similar
 
 _FEWEST = 10
 _HELD_OUT = 0.2, 200, 0.08
@@ -36,7 +36,7 @@ def prepare(
     """Write ``labels.csv`` and ``config.yaml`` into ``folder``; returns the latter's path and sentences for the user.
 
     Rows that cannot be used are skipped. Without a split ``val``, images are held out so that each label is in both
-    parts, and similar images (see :func:`pvlr_sdk.evaluation.similar.similar`) are in one part.
+    parts, and similar images (see :func:`pvlr_sdk.workshop.evaluation.similar.similar`) are in one part.
 
     Args:
         labels: a label file, or None for one in ``images``, or one subfolder of ``images`` per label.

@@ -14,14 +14,14 @@ from rich.console import Console
 
 from pvlr_sdk import Tagger
 from pvlr_sdk._util.files import write_files
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.calibration import CalibrationImages
-from pvlr_sdk.compile.onnx.quantize import check_nncf
 from pvlr_sdk.errors import ConfigError
-from pvlr_sdk.evaluation.evaluate import evaluate
-from pvlr_sdk.evaluation.labels_csv import LabelTable, read_labels, read_rename
-from pvlr_sdk.evaluation.thresholds import set_thresholds
 from pvlr_sdk.labels.thresholds import Objective
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.calibration import CalibrationImages
+from pvlr_sdk.workshop.compile.onnx.quantize import check_nncf
+from pvlr_sdk.workshop.evaluation.evaluate import evaluate
+from pvlr_sdk.workshop.evaluation.labels_csv import LabelTable, read_labels, read_rename
+from pvlr_sdk.workshop.evaluation.thresholds import set_thresholds
 
 from .config import load_config, merged, read_config
 from .data.sources import read_all
@@ -98,7 +98,7 @@ def train_recipe(
     Raises:
         ConfigError: an invalid key in any stage, before the first one starts; no photos.
         MissingPartError: the packages that round the weights are not installed.
-        as :func:`.train.train`, :func:`.export.export` and :func:`pvlr_sdk.compile.build.build`.
+        as :func:`.train.train`, :func:`.export.export` and :func:`pvlr_sdk.workshop.compile.build.build`.
     """
     folder = out or default_folder(path)
     console = console or Console(stderr=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from pvlr_sdk import Tagger
 from pvlr_sdk.bundle.bundle import read_manifest
 from pvlr_sdk.errors import CheckpointError, PlanNotFoundError
-from pvlr_sdk.evaluation.evaluate import EvalReport, evaluate
-from pvlr_sdk.evaluation.labels_csv import read_labels
 from pvlr_sdk.labels.meaning import same_labels
 from pvlr_sdk.models.catalogue import catalogue, locate
 from pvlr_sdk.models.find import default_plan, find_plan
+from pvlr_sdk.workshop.evaluation.evaluate import EvalReport, evaluate
+from pvlr_sdk.workshop.evaluation.labels_csv import read_labels
 
 IMAGENET = "imagenet"
 

@@ -21,9 +21,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from pvlr_sdk._util.validation import few
 from pvlr_sdk.errors import PvlrError
-from pvlr_sdk.evaluation.metrics import doubts
 from pvlr_sdk.labels.intervals import expected
 from pvlr_sdk.labels.thresholds import choose_thresholds, precise_thresholds, sigmoid
+from pvlr_sdk.workshop.evaluation.metrics import doubts
 
 from . import evaluate
 from .checkpoint import save_model

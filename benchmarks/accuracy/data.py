@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from pvlr_sdk import errors
-from pvlr_sdk.evaluation.labels_csv import LabelTable, read_columns, read_labels, read_rename
+from pvlr_sdk.workshop.evaluation.labels_csv import LabelTable, read_columns, read_labels, read_rename
 
 from ..common import ROOT
 

@@ -20,9 +20,9 @@ import typer
 from numpy.typing import NDArray
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.events import Event, EventDetector
+from pvlr_sdk.cameras.events import Event, EventDetector
+from pvlr_sdk.cameras.stream.still import StillScene
 from pvlr_sdk.frames.tiles import Tiles
-from pvlr_sdk.stream.still import StillScene
 
 from ..common import Json, conditions, run, save
 from .data import Data, Plan, check_outputs, data_folder, read_split

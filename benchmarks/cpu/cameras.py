@@ -18,8 +18,8 @@ import numpy as np
 import typer
 
 from pvlr_sdk import Camera, Stream, Tagger, open_source
+from pvlr_sdk.cameras.stream import Observation
 from pvlr_sdk.result import TagResult
-from pvlr_sdk.stream import Observation
 
 from ..common import Json, Plan, Table, Threads, conditions, run, save
 

@@ -24,12 +24,12 @@ from pvlr_sdk.backends.tensorrt.driver import open_cuda
 from pvlr_sdk.backends.tensorrt.libcuda import Driver
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.bundle.schema import Attention, Precision
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.calibration import CalibrationImages
-from pvlr_sdk.compile.onnx.quantize import check_nncf
-from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.calibration import CalibrationImages
+from pvlr_sdk.workshop.compile.onnx.quantize import check_nncf
+from pvlr_sdk.workshop.compile.tensorrt_options import Batch, BuildOptions
 
 from ..common import ROOT, SAMPLES
 

@@ -27,14 +27,14 @@ from pvlr_sdk.backends.tensorrt.cuda import OUT_OF_MEMORY, CudaError
 from pvlr_sdk.backends.tensorrt.library import Messages, start
 from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.bundle.schema import IMAGE, Precision
-from pvlr_sdk.compile.exported import read_spec
-from pvlr_sdk.compile.onnx.convert import convert
-from pvlr_sdk.compile.onnx.splitting import split
-from pvlr_sdk.compile.tensorrt.compiler import compile_network
-from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 from pvlr_sdk.frames.frames import load_frame
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.frames.yuv import ORDERS, chroma_shapes, is_yuv
+from pvlr_sdk.workshop.compile.exported import read_spec
+from pvlr_sdk.workshop.compile.onnx.convert import convert
+from pvlr_sdk.workshop.compile.onnx.splitting import split
+from pvlr_sdk.workshop.compile.tensorrt.compiler import compile_network
+from pvlr_sdk.workshop.compile.tensorrt_options import Batch, BuildOptions
 
 from .trt_lab import Found, Lab, OnDevice, expect, failing, missing, photo, require
 

@@ -20,9 +20,9 @@ import numpy as np
 from pvlr_sdk.backends.tensorrt.cuda import OUT_OF_MEMORY
 from pvlr_sdk.bundle.bundle import Bundle, labels_path
 from pvlr_sdk.bundle.schema import ATTENTIONS
-from pvlr_sdk.diagnostics.bench.measure import bench
-from pvlr_sdk.diagnostics.bench.sampling import repeat_for
-from pvlr_sdk.diagnostics.probes import board
+from pvlr_sdk.workshop.diagnostics.bench.measure import bench
+from pvlr_sdk.workshop.diagnostics.bench.sampling import repeat_for
+from pvlr_sdk.workshop.diagnostics.probes import board
 
 from .trt_lab import MODELS, Found, Lab, expect, failing, photo, replaced, require
 from .trt_results import agreement, program

@@ -81,7 +81,7 @@ def batch(
     from ..batch.on_ray import on_ray
     from ..batch.shards import Input
     from ..frames.tiles import check_tiles
-    from ..integrations.xmp import lxml_module
+    from ..workshop.export.xmp import lxml_module
     from .screen import Screen, note
 
     check_choice("--engine", engine, _ENGINES)
@@ -122,7 +122,7 @@ def batch(
     _show(summary, as_json)
     failed = bool(summary.failed or summary.unreadable)
     if xmp:
-        from ..integrations.results import dataset_rows
+        from ..workshop.export.results import dataset_rows
 
         found = {name for shard in job.input.shards(lambda _: None) for name in shard.images}  # a row may name any file
         rows = dataset_rows(Path(summary.dataset))

@@ -39,7 +39,7 @@ def bench(
     pvlr bench engine.plan --json > report.json
     pvlr bench --image photo.jpg
     """
-    from ..diagnostics.bench import measure
+    from ..workshop.diagnostics.bench import measure
     from .screen import Screen, note, print_json
 
     with Screen(measure.steps(), "Measuring", "steps") as screen:

@@ -16,7 +16,7 @@ from .info import print_info
 from .options import models, words
 
 if TYPE_CHECKING:
-    from ..compile.calibration import CalibrationImages
+    from ..workshop.compile.calibration import CalibrationImages
 
 _tensorrt = partial(Option, rich_help_panel="TensorRT")
 
@@ -103,9 +103,9 @@ def build(
     pvlr build pvlr-lite2-open --bank bank.safetensors --out plans/engine.plan
     pvlr build runs/my-photos --size 224
     """
-    from ..compile.build import build as build_plan
-    from ..compile.tensorrt_options import Batch, BuildOptions
     from ..models.find import find_plan
+    from ..workshop.compile.build import build as build_plan
+    from ..workshop.compile.tensorrt_options import Batch, BuildOptions
     from .screen import Phases
 
     batches = Batch.parse(batch or ("1:1:8" if dla is None else "1"))
@@ -145,8 +145,8 @@ def images_for(folder: Path | None, labels: Path | None, split: str | None, bank
             raise errors.OptionError("--labels", expected=expected, got="--labels alone", hint=hint)
         return None
     from ..bundle.label_bank import LabelBank
-    from ..compile.calibration import CalibrationImages
-    from ..evaluation.labels_csv import read_labels
+    from ..workshop.compile.calibration import CalibrationImages
+    from ..workshop.evaluation.labels_csv import read_labels
 
     if labels is None:
         return CalibrationImages.below(folder)

@@ -69,9 +69,9 @@ def deploy(
 
 
 def _to_file(plan: str | None, to: str) -> dict[str, Any]:
-    from ..watch.config import load_config
-    from ..watch.deployment import Deployment
-    from ..watch.factory import make_detectors, make_tagger, without_unknown_labels
+    from ..cameras.control.deployment import Deployment
+    from ..cameras.site.config import load_config
+    from ..cameras.site.factory import make_detectors, make_tagger, without_unknown_labels
 
     path = Path(to)
     config = load_config(path)

@@ -23,7 +23,7 @@ def doctor(
     pvlr doctor
     pvlr doctor engine.plan --json
     """
-    from ..diagnostics.doctor import examine
+    from ..workshop.diagnostics.doctor import examine
     from .screen import note, print_facts, print_json
 
     report = examine(plan)

@@ -9,7 +9,7 @@ import typer
 from . import options
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluate import EvalReport
+    from ..workshop.evaluation.evaluate import EvalReport
 
 
 def evaluate(
@@ -49,9 +49,9 @@ def evaluate(
     pvlr eval --images photos/ --labels labels.csv --map voc_to_coco.json
     pvlr eval --images photos/ --labels labels.csv --map sofa=couch
     """
-    from ..evaluation.evaluate import evaluate as measure
-    from ..evaluation.labels_csv import parse_renames, read_labels
     from ..tagger import Tagger
+    from ..workshop.evaluation.evaluate import evaluate as measure
+    from ..workshop.evaluation.labels_csv import parse_renames, read_labels
     from .screen import Screen, print_json, report_failed
 
     with Tagger(

@@ -82,9 +82,9 @@ def export(
     pvlr export runs/my-photos --open --knowledge photos/
     pvlr export model.onnx --precision int8 --calibration-images photos/
     """
-    from ..compile.export import export_as
-    from ..compile.onnx.quantize import check_nncf
     from ..errors import check_choice
+    from ..workshop.compile.export import export_as
+    from ..workshop.compile.onnx.quantize import check_nncf
     from .build import images_for
     from .screen import note
 
@@ -152,7 +152,7 @@ def export_triton(
     pvlr export-triton engine.plan --out repo/
     pvlr export-triton pvlr-lite0-coco80 --out repo/ --instances 4 --threads 1
     """
-    from ..compile.triton import export_triton as export
+    from ..workshop.export.triton import export_triton as export
 
     print(export(plan, out, name=name, instances=instances, threads=threads))
 
@@ -174,7 +174,7 @@ def export_openvino(
     pvlr export-openvino --out model/
     pvlr export-openvino runs/my-photos/engine.plan --out model/
     """
-    from ..integrations.model_api import export_openvino as export
+    from ..workshop.export.model_api import export_openvino as export
 
     print(export(plan, out, bank=bank, operating_point=cast(Any, operating_point)))
 
@@ -195,7 +195,7 @@ def export_deepstream(
     [bold]Examples[/bold]
     pvlr export-deepstream --out deepstream/
     """
-    from ..integrations.deepstream import export_deepstream as export
+    from ..workshop.export.deepstream import export_deepstream as export
 
     print(export(plan, out, bank=bank, operating_point=cast(Any, operating_point)))
 
@@ -215,7 +215,7 @@ def export_hub(
     pvlr export-hub --out hub/ --license apache-2.0
     hf upload me/my-tagger hub/
     """
-    from ..integrations.hugging_face import export_hub as export
+    from ..workshop.export.hugging_face import export_hub as export
 
     print(export(plan, out, licence=licence))
 
@@ -238,8 +238,8 @@ def export_labels(
     pvlr tag photos/ --json > tags.jsonl
     pvlr export-labels tags.jsonl --format cvat --out annotations.xml
     """
-    from ..integrations.label_files import write_labels
-    from ..integrations.results import read_results
+    from ..workshop.export.label_files import write_labels
+    from ..workshop.export.results import read_results
 
     write_labels(read_results(results), out, kind)
     print(out)

@@ -35,8 +35,8 @@ def frigate(
     [bold]Examples[/bold]
     pvlr frigate --mqtt mqtt://broker --url http://frigate:5000 --words "van, ambulance" --object car
     """
-    from ..integrations.frigate import FrigateTagger
-    from ..sinks.mqtt import MqttSettings
+    from ..cameras.bridges.frigate import FrigateTagger
+    from ..cameras.sinks.mqtt import MqttSettings
     from ..tagger import Tagger
     from .site import log_to_stderr
 

@@ -12,7 +12,7 @@ from . import options
 from .remember import Html, Memory, clock, print_lines, write_gallery
 
 if TYPE_CHECKING:
-    from ..memory.store import Answer
+    from ..cameras.memory.store import Answer
 
 
 def precision(
@@ -43,10 +43,10 @@ def precision(
     pvlr precision --memory memory/ --label person --target 0.95 --json
     pvlr precision --memory memory/ --export examples/
     """
-    from ..memory.examples import export_answers
-    from ..memory.precision import statement, to_review
-    from ..memory.store import Store
-    from ..memory.why import find_event
+    from ..cameras.memory.examples import export_answers
+    from ..cameras.memory.precision import statement, to_review
+    from ..cameras.memory.store import Store
+    from ..cameras.memory.why import find_event
     from .screen import note, print_json
 
     store = Store(memory)

@@ -14,7 +14,7 @@ from .. import errors
 from . import options
 
 if TYPE_CHECKING:
-    from ..events import Event
+    from ..cameras.events import Event
 
 _FOLDER = "The folder of the memory: that of pvlr watch --memory DIR."
 Memory = Annotated[Path, Option("--memory", "-m", metavar="DIR", help=_FOLDER)]
@@ -62,9 +62,9 @@ def search(
     import numpy as np
 
     from .._util.validation import few
-    from ..events import rfc3339
-    from ..memory import search as find
-    from ..memory.store import Store
+    from ..cameras.events import rfc3339
+    from ..cameras.memory import search as find
+    from ..cameras.memory.store import Store
     from ..result.tags import sigmoid
     from .screen import note, print_json
 
@@ -143,8 +143,8 @@ def why(
     pvlr why last --memory memory/
     pvlr why 3f2a91c0 --memory memory/ --json
     """
-    from ..memory.reader import Reader
-    from ..memory.why import explain, find_event
+    from ..cameras.memory.reader import Reader
+    from ..cameras.memory.why import explain, find_event
     from .screen import note, print_facts, print_json
 
     reader = Reader(memory)
@@ -200,12 +200,12 @@ def replay(
     pvlr replay --memory memory/ --config new.yaml --against old.yaml --json
     pvlr replay clip.mp4 --config new.yaml --json
     """
-    from ..events import place_of
-    from ..memory.reader import Reader
-    from ..memory.replay import changes, events_of, inexact, recorded
-    from ..watch.config import load_config
-    from ..watch.factory import tagged_regions
-    from ..watch.footage import record, settings_of
+    from ..cameras.events import place_of
+    from ..cameras.memory.reader import Reader
+    from ..cameras.memory.replay import changes, events_of, inexact, recorded
+    from ..cameras.site.config import load_config
+    from ..cameras.site.factory import tagged_regions
+    from ..cameras.site.footage import record, settings_of
     from .screen import note, print_json
 
     if (clip is None) == (memory is None):

@@ -20,9 +20,9 @@ from . import options
 from .site import build_config, check_site, log_to_stderr, reload_on_hangup, return_freed_memory, systemd_unit
 
 if TYPE_CHECKING:
-    from ..serve import ServeSettings
-    from ..watch.config import ServeConfig
-    from ..watch.control import Control
+    from ..cameras.control.control import Control
+    from ..cameras.serve import ServeSettings
+    from ..cameras.site.config import ServeConfig
 
 _TOKEN = "PVLR_TOKEN"
 _server = partial(Option, rich_help_panel="Server")
@@ -77,9 +77,9 @@ def serve(
         return
     _check_dependencies()
     return_freed_memory()
-    from ..watch import Site
-    from ..watch.control import Control
-    from ..watch.factory import make_detectors, make_tagger, without_unknown_labels
+    from ..cameras.control.control import Control
+    from ..cameras.site import Site
+    from ..cameras.site.factory import make_detectors, make_tagger, without_unknown_labels
 
     site_config = build_config(
         config,
@@ -137,7 +137,7 @@ def _first(ends: queue.SimpleQueue[int | BaseException]) -> int | BaseException:
 
 
 def _settings(config: ServeConfig) -> ServeSettings:
-    from ..serve import ServeSettings
+    from ..cameras.serve import ServeSettings
 
     token = None
     if config.token_file is None:
@@ -148,8 +148,8 @@ def _settings(config: ServeConfig) -> ServeSettings:
 
 def _run(control: Control, settings: ServeSettings) -> None:
     """Run until a signal, or until the site or the server fails; then end the process."""
-    from ..serve.web import WebServer
-    from ..watch.watchdog import watchdog
+    from ..cameras.serve.web import WebServer
+    from ..cameras.site.watchdog import watchdog
     from .screen import note
 
     site = control.site

@@ -21,8 +21,8 @@ from .._util.files import remove_leftovers
 from . import options
 
 if TYPE_CHECKING:
-    from ..watch import Site, SiteConfig
-    from ..watch.deployment import Deployment
+    from ..cameras.control.deployment import Deployment
+    from ..cameras.site import Site, SiteConfig
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -70,13 +70,13 @@ def build_config(
         ConfigError, OptionError: a key or an option is invalid.
         MissingPartError: ruamel.yaml is not installed.
     """
+    from ..cameras.control.site_file import SiteFile
+    from ..cameras.site.config import SiteConfig
+    from ..cameras.site.yaml_file import format_yaml, read_yaml
+    from ..cameras.sources import parse_uri
+    from ..cameras.sources.uri import PathUri
     from ..frames.tiles import check_tiles
     from ..models.find import find_plan
-    from ..sources import parse_uri
-    from ..sources.uri import PathUri
-    from ..watch.config import SiteConfig
-    from ..watch.site_file import SiteFile
-    from ..watch.yaml_file import format_yaml, read_yaml
 
     raw: dict[str, Any] = read_yaml(path) if path else {}
     source = str(path) if path else "options"
@@ -146,8 +146,8 @@ def _present(values: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _free_name(uri: str, taken: Mapping[str, Any]) -> str:
     """A unique name for a camera, from its host, device or file."""
-    from ..sources import parse_uri
-    from ..sources.uri import DeviceUri, NetworkUri, PathUri
+    from ..cameras.sources import parse_uri
+    from ..cameras.sources.uri import DeviceUri, NetworkUri, PathUri
 
     parsed = parse_uri(uri)
     if isinstance(parsed, NetworkUri):
@@ -188,9 +188,9 @@ def check_site(config: SiteConfig) -> None:
     Raises:
         PvlrError: what is invalid.
     """
-    from ..sources.opening import parse_uri
-    from ..sources.uri import PathUri
-    from ..watch import factory
+    from ..cameras.site import factory
+    from ..cameras.sources.opening import parse_uri
+    from ..cameras.sources.uri import PathUri
     from .screen import note
 
     cameras, tagger = factory.make_cameras(config), factory.make_tagger(config)
@@ -220,7 +220,7 @@ def start_metrics(site: Site) -> None:
     if config.port is None:
         return
     with errors.needed("metrics", "the package prometheus-client", "cameras"):
-        from ..watch.metrics import make_registry, serve_metrics
+        from ..cameras.site.metrics import make_registry, serve_metrics
     from .screen import note
 
     server = serve_metrics(make_registry(site.tagger, site), config.host, config.port)
@@ -230,7 +230,7 @@ def start_metrics(site: Site) -> None:
 
 def systemd_unit(command: str) -> str:
     """The systemd unit that runs ``pvlr watch`` or ``pvlr serve``."""
-    text = (Path(__file__).parents[1] / "watch" / "pvlr-watch.service").read_text()
+    text = (Path(__file__).parents[1] / "cameras/site/pvlr-watch.service").read_text()
     return text.replace("pvlr watch", f"pvlr {command}").replace("pvlr-watch", f"pvlr-{command}")
 
 

@@ -123,8 +123,8 @@ def _photos(
     rename: list[str] | None,
 ) -> Photos:
     """The photos to learn from. Raises OptionError unless the options name either folders or a file of labels."""
-    from ..evaluation.labels_csv import parse_renames, read_photos
     from ..labels import Photos
+    from ..workshop.evaluation.labels_csv import parse_renames, read_photos
 
     folders, table = (positives, negatives), (labels, images)
     if labels and images and not any(folders):

@@ -13,7 +13,7 @@ from . import options
 from .options import models, words
 
 if TYPE_CHECKING:
-    from ..evaluation.thresholds import ThresholdsReport
+    from ..workshop.evaluation.thresholds import ThresholdsReport
 
 
 def thresholds(
@@ -67,11 +67,11 @@ def thresholds(
     pvlr thresholds engine.plan --images frames/ --labels labels.csv --tiles 3x2
     """
     from ..bundle.bundle import read_manifest
-    from ..evaluation.labels_csv import parse_renames, read_labels
-    from ..evaluation.thresholds import set_thresholds
     from ..frames.tiles import check_tiles
     from ..labels.thresholds import Objective
     from ..models.find import find_plan
+    from ..workshop.evaluation.labels_csv import parse_renames, read_labels
+    from ..workshop.evaluation.thresholds import set_thresholds
     from .screen import Screen, print_json, report_failed
 
     chosen_for, layout = Objective.parse(objective), check_tiles(tiles)

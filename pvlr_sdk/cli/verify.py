@@ -12,7 +12,7 @@ from .. import errors
 from . import options
 
 if TYPE_CHECKING:
-    from ..compile.verify import Verification
+    from ..workshop.compile.verify import Verification
 
 
 def verify(
@@ -48,11 +48,11 @@ def verify(
     pvlr verify engine.plan --against model.onnx --images photos/ \\
       --labels labels.csv --split val --json
     """
-    from ..compile.calibration import CalibrationImages
-    from ..compile.gate import least_agreement
-    from ..compile.verify import verify as measure
-    from ..evaluation.labels_csv import parse_renames, read_labels
     from ..tagger import Tagger
+    from ..workshop.compile.calibration import CalibrationImages
+    from ..workshop.compile.gate import least_agreement
+    from ..workshop.compile.verify import verify as measure
+    from ..workshop.evaluation.labels_csv import parse_renames, read_labels
     from .screen import Screen, complain, print_json, report_failed
 
     with Tagger(plan, device=device, num_threads=threads, precision=precision) as tagger:

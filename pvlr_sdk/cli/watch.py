@@ -26,8 +26,8 @@ from .site import (
 )
 
 if TYPE_CHECKING:
-    from ..events import Event
-    from ..watch import Site
+    from ..cameras.events import Event
+    from ..cameras.site import Site
 
 
 def watch(
@@ -75,9 +75,9 @@ def watch(
         typer.echo(systemd_unit("watch"), nl=False)
         return
     return_freed_memory()
-    from ..watch import Site
-    from ..watch.control import Control
-    from ..watch.factory import make_detectors, make_tagger
+    from ..cameras.control.control import Control
+    from ..cameras.site import Site
+    from ..cameras.site.factory import make_detectors, make_tagger
 
     terminal = sys.stdout.isatty()
     site_config = build_config(
@@ -123,9 +123,9 @@ def _printer(site: Site) -> Callable[[Event], None]:
     from rich.cells import cell_len, set_cell_size
 
     from .._util.escape import terminal
-    from ..events import place_of
-    from ..watch.factory import tagged_regions
-    from ..watch.health import HEALTH
+    from ..cameras.events import place_of
+    from ..cameras.site.factory import tagged_regions
+    from ..cameras.site.health import HEALTH
 
     cameras = site.config.cameras
     names = [place_of(name, region) for name, camera in cameras.items() for region in tagged_regions(camera)]
@@ -152,7 +152,7 @@ def _printer(site: Site) -> Callable[[Event], None]:
 
 def _run(site: Site, every: float | None) -> None:
     """Run a site until its files have ended; a signal ends the site and the process."""
-    from ..watch.watchdog import watchdog
+    from ..cameras.site.watchdog import watchdog
 
     signals: list[int] = []
     ended = threading.Event()

@@ -40,7 +40,7 @@ def xmp(
     pvlr xmp holiday/ --remove
     """
     from ..frames.find import find
-    from ..integrations.results import read_results
+    from ..workshop.export.results import read_results
     from .screen import complain, print_json
 
     unknown: list[errors.PvlrError] = []
@@ -63,7 +63,7 @@ def xmp(
 
 def write(results: Iterable[tuple[str, Mapping[str, float]]], total: int = 0, **how: Any) -> dict[str, int]:
     """Write the scores of ``total`` photos (0: unknown); returns the numbers of photos, changed and failed ones."""
-    from ..integrations.xmp import tag_photo
+    from ..workshop.export.xmp import tag_photo
     from .screen import Screen, complain
 
     counts = {"photos": 0, "changed": 0, "failed": 0}
@@ -86,7 +86,7 @@ class Sidecars:
     """
 
     def __init__(self) -> None:
-        from ..integrations.xmp import lxml_module
+        from ..workshop.export.xmp import lxml_module
 
         lxml_module()
         self.failed = 0

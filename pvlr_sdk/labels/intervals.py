@@ -43,7 +43,7 @@ def expected(
     others: int | None = None,
 ) -> dict[str, Expected]:
     """``mAP``, ``CP``, ``CR``, ``OP`` and ``OR`` of other images of this kind, as in
-    :func:`pvlr_sdk.evaluation.metrics.f1_scores`.
+    :func:`pvlr_sdk.workshop.evaluation.metrics.f1_scores`.
 
     The draws are a Bayesian bootstrap (Rubin 1981): random weights of the images, or of groups of similar ones. Of a
     label with few images, not all kinds of errors have occurred. Each draw therefore has a third of an image more that

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import CLOSED, DOCS
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.models.find import find_plan
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.calibration import CalibrationImages
 
 from .photos import make_images
 

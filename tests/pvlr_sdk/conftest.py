@@ -162,7 +162,7 @@ def exported(make_network: Callable[..., Exported], tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def plan(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny network's plan; tests that change it use ``own_plan``."""
-    from pvlr_sdk.compile.build import build
+    from pvlr_sdk.workshop.compile.build import build
 
     path = tmp_path_factory.mktemp("plan") / "engine.plan"
     build(exported.onnx, path)
@@ -173,7 +173,7 @@ def plan(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plans(make_network: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of bundles: ``first`` and ``second`` with the same labels, ``order`` with another order of them, and
     ``other`` with one more."""
-    from pvlr_sdk.compile.build import build
+    from pvlr_sdk.workshop.compile.build import build
 
     folder = tmp_path_factory.mktemp("plans")
     kinds = {"first": (NAMES, 0), "second": (NAMES, 7), "other": ([*NAMES, "dog"], 1), "order": (NAMES[::-1], 2)}
@@ -251,7 +251,7 @@ def _load(path: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def rtsp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Starts RTSP cameras; they end with the test."""
-    module = _load("stream/rtsp_camera.py", monkeypatch)
+    module = _load("cameras/stream/rtsp_camera.py", monkeypatch)
     if not module.has_rtsp_server():
         pytest.skip("GStreamer's RTSP server is not installed (see rtsp_server.py)")
     cameras: list[Any] = []

@@ -30,14 +30,14 @@ TARGETS = {
     "images": Target(
         "frames/fuzz_images.py", ("-max_len=400", "-len_control=0", "-timeout=30"), "above the limit|out-of-memory"
     ),
-    "uploads": Target("serve/api/fuzz_upload.py", ("-max_len=4000", "-timeout=30"), "came through"),
-    "requests": Target("serve/server/fuzz_http.py", ("-max_len=400", "-timeout=60"), "a 500 to"),
-    "label files": Target("evaluation/fuzz_labels.py", ("-max_len=100", "-len_control=0"), "IndexError"),
-    "site files": Target("watch/fuzz_site.py", ("-max_len=100", "-len_control=0"), "TypeError"),
-    "settings": Target("watch/fuzz_settings.py", ("-max_len=100", "-len_control=0"), "lost"),
+    "uploads": Target("cameras/serve/api/fuzz_upload.py", ("-max_len=4000", "-timeout=30"), "came through"),
+    "requests": Target("cameras/serve/server/fuzz_http.py", ("-max_len=400", "-timeout=60"), "a 500 to"),
+    "label files": Target("workshop/evaluation/fuzz_labels.py", ("-max_len=100", "-len_control=0"), "IndexError"),
+    "site files": Target("cameras/site/fuzz_site.py", ("-max_len=100", "-len_control=0"), "TypeError"),
+    "settings": Target("cameras/control/fuzz_settings.py", ("-max_len=100", "-len_control=0"), "lost"),
     "archives": Target("batch/fuzz_archive.py", ("-max_len=400", "-len_control=0"), "bytes at once"),
     "rows": Target("batch/fuzz_rows.py", ("-max_len=100", "-len_control=0"), "is requested"),
-    "URIs": Target("sources/fuzz_uri.py", ("-max_len=200",), "is shown as"),
+    "URIs": Target("cameras/sources/fuzz_uri.py", ("-max_len=200",), "is shown as"),
 }
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends.openvino import open_core, supports_bf16
-from pvlr_sdk.evaluation.evaluate import evaluate
-from pvlr_sdk.evaluation.labels_csv import LabelTable, read_labels, read_rename
 from pvlr_sdk.labels.knowledge import Knowledge
 from pvlr_sdk.models.find import default_plan, load_bundle
 from pvlr_sdk.trust import Trust
+from pvlr_sdk.workshop.evaluation.evaluate import evaluate
+from pvlr_sdk.workshop.evaluation.labels_csv import LabelTable, read_labels, read_rename
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "docs" / "images"

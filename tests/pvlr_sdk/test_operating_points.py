@@ -14,12 +14,12 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path, manifest_path, write_thresholds
 from pvlr_sdk.bundle.label_bank import LabelBank
-from pvlr_sdk.compile.build import build
+from pvlr_sdk.cameras.control.control import Control
+from pvlr_sdk.cameras.serve.api.routes import settings_of
+from pvlr_sdk.cameras.site import SiteConfig
+from pvlr_sdk.cameras.site.factory import event_settings, make_detectors, make_tagger
 from pvlr_sdk.models.find import load_bundle
-from pvlr_sdk.serve.api.routes import settings_of
-from pvlr_sdk.watch import SiteConfig
-from pvlr_sdk.watch.control import Control
-from pvlr_sdk.watch.factory import event_settings, make_detectors, make_tagger
+from pvlr_sdk.workshop.compile.build import build
 from tests.manifests import edit_manifest
 
 F1 = np.linspace(0.3, 0.6, 5).astype(np.float32)

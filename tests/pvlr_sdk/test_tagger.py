@@ -23,7 +23,7 @@ import pytest
 from pvlr_sdk import Tagger, TagResult, errors
 from pvlr_sdk.backends.openvino import open_core, supports_bf16
 from pvlr_sdk.bundle.manifest import InputSpec
-from pvlr_sdk.compile.build import build
+from pvlr_sdk.workshop.compile.build import build
 from tests.preprocess_reference import preprocess_reference
 
 

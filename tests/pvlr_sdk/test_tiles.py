@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Camera, Tagger, errors
-from pvlr_sdk.events import EventDetector
+from pvlr_sdk.cameras.events import EventDetector
 from pvlr_sdk.result.tags import corrected_thresholds
 from tests.manifests import edit_manifest
 

@@ -18,8 +18,8 @@ USE = """
 import numpy
 from pvlr_sdk import Camera, Tagger, open_source
 from pvlr_sdk.bundle.manifest import InputSpec
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.tensorrt_options import BuildOptions
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.tensorrt_options import BuildOptions
 from pvlr_sdk.kernels import preprocess
 
 spec = InputSpec(width=9, height=9, mean=(0, 0, 0), std=(1, 1, 1))

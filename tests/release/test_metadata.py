@@ -147,7 +147,7 @@ def _with_dependencies(names: set[str]) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("folder", "extras"), [("training", ["train"]), ("pvlr_sdk/serve", ["serve"])])
+@pytest.mark.parametrize(("folder", "extras"), [("training", ["train"]), ("pvlr_sdk/cameras/serve", ["serve"])])
 def test_an_extra_has_every_package_that_its_code_imports(project, folder, extras):
     of_module = importlib.metadata.packages_distributions()
     available = _with_dependencies(_packages(project, *extras))

@@ -31,9 +31,9 @@ IN_WHEEL = re.compile(
     | pvlr_sdk/libpvlr/lib/cmake/pvlr/pvlr-config(?:-[a-z]+)?\.cmake
     | pvlr_sdk\.libs/lib(?:crypto|png16|zstd)-\w+\.so\.[0-9.]+
     | pvlr_sdk/models/(?:catalogue\.json|keys/[a-z]+\.pem)
-    | pvlr_sdk/serve/page/static/[a-z]+\.(?:js|css|html|svg)
+    | pvlr_sdk/cameras/serve/page/static/[a-z]+\.(?:js|css|html|svg)
     | pvlr_sdk/labels/dictionary\.(?:npz|LICENSE)
-    | pvlr_sdk/watch/[a-z-]+\.(?:yaml|service)
+    | pvlr_sdk/cameras/site/[a-z-]+\.(?:yaml|service)
     | pvlr_training/(?:[a-z_]+/)*[a-z_0-9]+\.py
     | pvlr_training/(?:configs|recipes)/[a-z0-9_-]+\.(?:yaml|json)
     | pvlr_training/report/[a-z]+\.(?:css|html)
@@ -51,8 +51,8 @@ REQUIRED = [
     "pvlr_sdk/models/pvlr-lite2-open/engine.knowledge.safetensors",
     "pvlr_sdk/labels/dictionary.npz",
     "pvlr_sdk/labels/dictionary.LICENSE",
-    "pvlr_sdk/serve/page/static/index.html",
-    "pvlr_sdk/watch/site.yaml",
+    "pvlr_sdk/cameras/serve/page/static/index.html",
+    "pvlr_sdk/cameras/site/site.yaml",
     "pvlr_training/configs/pvlr-lite2-coco80.yaml",
     "pvlr_training/report/template.html",
 ]

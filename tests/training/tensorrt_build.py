@@ -25,12 +25,12 @@ from pvlr_sdk.backends.openvino.labels import compile_labels, project
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.bundle.manifest import OpenSpec
 from pvlr_sdk.bundle.open_labels import label_inputs
-from pvlr_sdk.compile.exported import read_exported, read_spec
-from pvlr_sdk.compile.onnx.convert import convert
-from pvlr_sdk.compile.onnx.splitting import split
-from pvlr_sdk.compile.tensorrt.compiler import set_batch
-from pvlr_sdk.compile.tensorrt.parse import parse
-from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
+from pvlr_sdk.workshop.compile.exported import read_exported, read_spec
+from pvlr_sdk.workshop.compile.onnx.convert import convert
+from pvlr_sdk.workshop.compile.onnx.splitting import split
+from pvlr_sdk.workshop.compile.tensorrt.compiler import set_batch
+from pvlr_sdk.workshop.compile.tensorrt.parse import parse
+from pvlr_sdk.workshop.compile.tensorrt_options import Batch, BuildOptions
 from pvlr_training.config import Config
 from pvlr_training.deploy import DeployedPVLR, OpenPVLR
 from pvlr_training.export import describe, label_bank, open_bank, to_onnx

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.compile.export import outputs_of
-from pvlr_sdk.compile.onnx import edit
-from pvlr_sdk.compile.onnx.convert import convert
+from pvlr_sdk.workshop.compile.export import outputs_of
+from pvlr_sdk.workshop.compile.onnx import edit
+from pvlr_sdk.workshop.compile.onnx.convert import convert
 
 from .conftest import random_config
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.cli import app
-from pvlr_sdk.compile.build import build
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.labels import Photos, bank_from_words, teach
+from pvlr_sdk.workshop.compile.build import build
 from pvlr_training.checkpoint import load_model, save_model
 from pvlr_training.deploy import DeployedPVLR
 from pvlr_training.export import export

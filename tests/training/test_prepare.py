@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk.errors import ImageNotFoundError, LabelsFileError
-from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_sdk.workshop.evaluation.labels_csv import read_labels
 from pvlr_training.config import load_config
 from pvlr_training.prepare import prepare
 

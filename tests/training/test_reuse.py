@@ -13,8 +13,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from pvlr_sdk.bundle.bundle import manifest_path
-from pvlr_sdk.compile.build import build
 from pvlr_sdk.errors import CheckpointError, FileHashError
+from pvlr_sdk.workshop.compile.build import build
 from pvlr_training import reuse
 from pvlr_training.checkpoint import load_model
 from pvlr_training.config import load_config

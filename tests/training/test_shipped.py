@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.evaluation.evaluate import evaluate
-from pvlr_sdk.evaluation.labels_csv import read_labels
+from pvlr_sdk.workshop.evaluation.evaluate import evaluate
+from pvlr_sdk.workshop.evaluation.labels_csv import read_labels
 from pvlr_training import shipped
 from pvlr_training.shipped import compare, match, start
 

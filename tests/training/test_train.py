@@ -21,14 +21,14 @@ from typer.testing import CliRunner
 from pvlr_sdk import Tagger
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cli import app
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.export import export_as, outputs_of
-from pvlr_sdk.compile.exported import read_payload
-from pvlr_sdk.compile.gate import compare
 from pvlr_sdk.errors import CheckpointError, ConfigError, PvlrError
-from pvlr_sdk.evaluation.evaluate import evaluate
-from pvlr_sdk.evaluation.labels_csv import read_labels
 from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.export import export_as, outputs_of
+from pvlr_sdk.workshop.compile.exported import read_payload
+from pvlr_sdk.workshop.compile.gate import compare
+from pvlr_sdk.workshop.evaluation.evaluate import evaluate
+from pvlr_sdk.workshop.evaluation.labels_csv import read_labels
 from pvlr_training import loop
 from pvlr_training.checkpoint import load_model
 from pvlr_training.deploy import DeployedPVLR

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk.errors import LabelsFileError, OptionError
-from pvlr_sdk.evaluation.labels_csv import read_labels
 from pvlr_sdk.frames.find import check_folder
 from pvlr_sdk.frames.frames import load_frame
+from pvlr_sdk.workshop.evaluation.labels_csv import read_labels
 
 from ..data.sources import Rows, read_all, read_split
 from .runs import Run

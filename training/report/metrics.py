@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.metrics import doubts, f1_scores, nan_mean
 from pvlr_sdk.labels.intervals import expected
 from pvlr_sdk.labels.precision_recall import average_precision, cumulative_counts
 from pvlr_sdk.labels.thresholds import sigmoid
+from pvlr_sdk.workshop.evaluation.metrics import doubts, f1_scores, nan_mean
 
 Floats = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from pvlr_sdk import Camera, Stream, Tagger, errors
-from pvlr_sdk.events import Event, EventDetector
+from pvlr_sdk.cameras.events import Event, EventDetector
+from pvlr_sdk.cameras.stream import Observation
 from pvlr_sdk.result import TagResult
-from pvlr_sdk.stream import Observation
 
 from ...common import Json, Table, conditions, run, save
 from ..data import Data, Plan, Threads, check_outputs, data_folder

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pvlr_sdk.events import Event
+from pvlr_sdk.cameras.events import Event
 
 from .truth import Interval, Truth
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pvlr_sdk._util.validation import first_problem
+from pvlr_sdk.cameras.site.yaml_file import read_yaml
 from pvlr_sdk.errors import ConfigError
-from pvlr_sdk.watch.yaml_file import read_yaml
 
 FOLDER = Path(__file__).parent
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.evaluation.metrics import nan_mean, per_class
 from pvlr_sdk.labels import Knowledge, LabelBank
 from pvlr_sdk.labels.words import TEMPLATES, encode_prompts
+from pvlr_sdk.workshop.evaluation.metrics import nan_mean, per_class
 
 from ...common import Json, Table, conditions, run, save
 from ..data import FOLDERS, Data, Split, check_outputs, data_folder, read_split

@@ -15,11 +15,11 @@ import typer
 from numpy.typing import NDArray
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.evaluation.metrics import f1_scores
 from pvlr_sdk.labels import learn
 from pvlr_sdk.labels.edit import add_labels
 from pvlr_sdk.labels.thresholds import sigmoid
 from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.workshop.evaluation.metrics import f1_scores
 
 from ...common import Json, Table, conditions, run, save
 from ..data import Data, check_outputs, data_folder, read_split

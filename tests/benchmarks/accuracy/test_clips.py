@@ -16,7 +16,7 @@ from benchmarks.accuracy.clips.__main__ import detect, judge, main, tag_file
 from benchmarks.accuracy.clips.score import ClipScore, score
 from benchmarks.accuracy.clips.truth import FOLDER, Interval, Truth, read_truth
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.events import Event, EventDetector
+from pvlr_sdk.cameras.events import Event, EventDetector
 
 
 def event(label: str, start: float, end: float) -> Event:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import ROOT
-from tests.pvlr_sdk.stream.leaks import judge
+from tests.pvlr_sdk.cameras.stream.leaks import judge
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_a_server_that_does_not_start_is_said() -> None:
 @pytest.mark.slow
 def test_soak_sees_a_leak(run: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
-    run("tests.pvlr_sdk.stream.leaks", "--minutes", "0.25", "--fps", "10", "--leak", "--json", out, status=1)
+    run("tests.pvlr_sdk.cameras.stream.leaks", "--minutes", "0.25", "--fps", "10", "--leak", "--json", out, status=1)
     figures = json.loads(out.read_text())
     assert figures["complete"]
     assert figures["growth_percent"] > 2
@@ -70,7 +70,7 @@ def test_slopes_are_per_hour() -> None:
 def test_a_soak_that_is_killed_can_be_read(tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
     options = ["--minutes", "5", "--fps", "10", "--every", "0.5", "--json", str(out)]
-    process = subprocess.Popen([sys.executable, "-m", "tests.pvlr_sdk.stream.leaks", *options])
+    process = subprocess.Popen([sys.executable, "-m", "tests.pvlr_sdk.cameras.stream.leaks", *options])
     try:
         end = time.monotonic() + 60
         while not out.exists() or json.loads(out.read_text())["hours"] < 1 / 3600:

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pvlr_sdk import LabelBank, Tagger, TagResult
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.calibration import CalibrationImages
 from pvlr_sdk.frames.tiles import Tiles, layout_name
 from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.calibration import CalibrationImages
 from tests.manifests import edit_manifest
 
 from ..library import ROOT

@@ -19,15 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvlr_sdk._util import escape
-from pvlr_sdk.events import Event
+from pvlr_sdk.cameras.events import Event
+from pvlr_sdk.cameras.sinks.mqtt import MqttSettings, MqttSink
+from pvlr_sdk.cameras.sinks.video import VideoSettings
+from pvlr_sdk.cameras.sinks.worker import SiteStatus
+from pvlr_sdk.cameras.site import SiteConfig
+from pvlr_sdk.cameras.site.outputs import SinkSet
+from pvlr_sdk.cameras.sources import CapturedFrame
 from pvlr_sdk.result import Tag
 from pvlr_sdk.result.drawing import tags_as_html
-from pvlr_sdk.sinks.mqtt import MqttSettings, MqttSink
-from pvlr_sdk.sinks.video import VideoSettings
-from pvlr_sdk.sinks.worker import SiteStatus
-from pvlr_sdk.sources import CapturedFrame
-from pvlr_sdk.watch import SiteConfig
-from pvlr_sdk.watch.sinks import SinkSet
 from tests.manifests import edit_manifest
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]

@@ -143,7 +143,7 @@ def test_entry_of_another_network_is_replaced(
     folder: Path, plan: Path, make_network: Callable[..., Any], tmp_path: Path, photo: np.ndarray, optimize: str
 ) -> None:
     """Whole, and of the same shapes: only the self-test can tell."""
-    from pvlr_sdk.compile.build import build
+    from pvlr_sdk.workshop.compile.build import build
 
     other = tmp_path / "other" / "engine.plan"
     build(make_network(tmp_path / "network", seed=1).onnx, other)

@@ -10,7 +10,7 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.batch import images
-from tests.pvlr_sdk.stream.hostile import HTTP, Serve, drip, served, then
+from tests.pvlr_sdk.cameras.stream.hostile import HTTP, Serve, drip, served, then
 
 MEMORY = 2**20
 BODY = HTTP + b"Content-Length: 100000\r\n\r\n"

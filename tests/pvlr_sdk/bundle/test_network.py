@@ -14,7 +14,7 @@ from tests.networks import attacked, onnx, replace_payload
 
 @pytest.mark.parametrize("attack", ["memory address", "loop"])
 def test_the_tagger_and_the_compiler_refuse_too(attack: str, own_plan: Path) -> None:
-    from pvlr_sdk.compile.build import build
+    from pvlr_sdk.workshop.compile.build import build
 
     replace_payload(own_plan, attacked(attack, own_plan.read_bytes())[0])
     with pytest.raises(errors.UnsafeNetworkError):

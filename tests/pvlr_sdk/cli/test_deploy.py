@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from pvlr_sdk.cameras.site import load_config
 from pvlr_sdk.cli.deploy import deploy
-from pvlr_sdk.watch import load_config
-from tests.pvlr_sdk.watch.deployed import sha
+from tests.pvlr_sdk.cameras.control.deployed import sha
 from tests.waiting import until
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]

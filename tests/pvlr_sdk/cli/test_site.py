@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from pvlr_sdk import errors
+from pvlr_sdk.cameras.site.factory import make_cameras
 from pvlr_sdk.cli.site import build_config
-from pvlr_sdk.watch.factory import make_cameras
 
 SITE = "cameras: {yard: 'rtsps://yard/'}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.integrations.xmp import sidecar
+from pvlr_sdk.workshop.export.xmp import sidecar
 
 etree = pytest.importorskip("lxml.etree")
 

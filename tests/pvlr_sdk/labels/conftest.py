@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.compile.build import build
 from pvlr_sdk.labels import Photos, teach
+from pvlr_sdk.workshop.compile.build import build
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.trust.conftest import keys as keys
 from tests.pvlr_sdk.trust.conftest import sign as sign

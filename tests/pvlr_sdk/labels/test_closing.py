@@ -10,9 +10,9 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.verify import verify
 from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.verify import verify
 from tests.pvlr_sdk.labels.tiny_open import DEPTH, MAX, WIDTH, check, make_bank, random_bank
 
 ROOT = Path(__file__).parents[3]

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.cli import app
-from pvlr_sdk.integrations.results import read_results
 from pvlr_sdk.labels.mining import ALIKE, select
+from pvlr_sdk.workshop.export.results import read_results
 from tests.pvlr_sdk.labels import tiny_open
 
 

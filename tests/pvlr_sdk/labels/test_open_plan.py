@@ -11,9 +11,9 @@ import pytest
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.backends import cache
 from pvlr_sdk.bundle.bundle import knowledge_path, labels_path, write_thresholds
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.export import export_as
 from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.export import export_as
 from tests.manifests import edit_manifest, read_raw
 from tests.pvlr_sdk.labels.tiny_open import check, make_bank, write_network
 

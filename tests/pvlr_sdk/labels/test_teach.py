@@ -12,9 +12,9 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path
-from pvlr_sdk.evaluation.labels_csv import read_photos
 from pvlr_sdk.labels import Photos, forget, teach
 from pvlr_sdk.labels.page import page
+from pvlr_sdk.workshop.evaluation.labels_csv import read_photos
 from tests.pvlr_sdk.labels.tiny_open import check, draw, make_bank
 
 

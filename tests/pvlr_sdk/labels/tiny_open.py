@@ -117,7 +117,7 @@ def write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spec
 
 def build_plan(folder: Path) -> Path:
     """The plan of the network with four labels."""
-    from pvlr_sdk.compile.build import build
+    from pvlr_sdk.workshop.compile.build import build
 
     network = write_network(folder, make_bank())
     build(network, network.with_name("engine.plan"))

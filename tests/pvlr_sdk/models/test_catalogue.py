@@ -9,9 +9,9 @@ from types import ModuleType
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.cameras.site.config import SiteConfig
 from pvlr_sdk.models.catalogue import FileSpec, Model, catalogue, is_model, locate
 from pvlr_sdk.models.find import find_knowledge, find_plan, load_bundle
-from pvlr_sdk.watch.config import SiteConfig
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,14 +11,14 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import knowledge_path, labels_path
+from pvlr_sdk.cameras.control.control import Control
+from pvlr_sdk.cameras.control.site_file import SiteFile
+from pvlr_sdk.cameras.site import Site, load_config
+from pvlr_sdk.cameras.site.factory import make_tagger
 from pvlr_sdk.labels.knowledge import Calibration, Knowledge
 from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.trust import Trust
 from pvlr_sdk.trust.verify import signature_path, verify_contents
-from pvlr_sdk.watch import Site, load_config
-from pvlr_sdk.watch.control import Control
-from pvlr_sdk.watch.factory import make_tagger
-from pvlr_sdk.watch.site_file import SiteFile
 from tests.pvlr_sdk.labels import tiny_open
 
 pytest.importorskip("cryptography")

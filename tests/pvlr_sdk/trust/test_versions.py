@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pvlr_sdk import Tagger, errors
+from pvlr_sdk.cameras.sinks.webhook import WebhookSettings
 from pvlr_sdk.models.find import load_bundle
-from pvlr_sdk.sinks.webhook import WebhookSettings
 from pvlr_sdk.trust import Trust, accept
 from pvlr_sdk.trust.signature import Envelope, Statement, signed_bytes
 from pvlr_sdk.trust.verify import signature_path

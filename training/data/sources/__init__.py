@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.evaluation.labels_csv import read_labels, read_rename
+from pvlr_sdk.workshop.evaluation.labels_csv import read_labels, read_rename
 
 from ..config import CsvSource, DataConfig, SourceConfig
 from .files import Rows

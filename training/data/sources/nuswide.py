@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pvlr_sdk.evaluation.label_formats import wrong
-from pvlr_sdk.evaluation.labels_csv import match_columns
+from pvlr_sdk.workshop.evaluation.label_formats import wrong
+from pvlr_sdk.workshop.evaluation.labels_csv import match_columns
 
 from ..config import NusWideSource
 from .files import Rows, read_lines
@@ -24,7 +24,7 @@ def read_nuswide(source: NusWideSource, labels: Sequence[str], rename: Mapping[s
 
     Raises:
         LabelsFileError: a list is missing, differs in length from the image list, or has values other than 1 and 0.
-        UnknownLabelError: as :func:`pvlr_sdk.evaluation.labels_csv.match_columns`.
+        UnknownLabelError: as :func:`pvlr_sdk.workshop.evaluation.labels_csv.match_columns`.
     """
     images = source.images or source.root / "Flickr"
     rows: Rows = []

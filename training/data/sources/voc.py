@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from pvlr_sdk.evaluation.label_formats import read_text, wrong
-from pvlr_sdk.evaluation.labels_csv import match_columns
+from pvlr_sdk.workshop.evaluation.label_formats import read_text, wrong
+from pvlr_sdk.workshop.evaluation.labels_csv import match_columns
 
 from ..config import VocSource
 from .files import Rows, read_lines
@@ -28,7 +28,7 @@ def read_voc(source: VocSource, labels: Sequence[str], rename: Mapping[str, str]
 
     Raises:
         LabelsFileError: a list or annotation is missing, not XML, or names a class outside VOC.
-        UnknownLabelError: as :func:`pvlr_sdk.evaluation.labels_csv.match_columns`.
+        UnknownLabelError: as :func:`pvlr_sdk.workshop.evaluation.labels_csv.match_columns`.
     """
     column = match_columns(source.devkit, VOC_CLASSES, labels, rename)
     rows: Rows = []

@@ -19,12 +19,12 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends import cache
 from pvlr_sdk.backends.openvino import isolated
+from pvlr_sdk.cameras.control.deployment import Deployment
+from pvlr_sdk.cameras.site.config import DeployConfig
 from pvlr_sdk.frames.isolated import available
 from pvlr_sdk.frames.isolated.process import ProcessFailedError
 from pvlr_sdk.models.find import default_plan
 from pvlr_sdk.trust import Trust
-from pvlr_sdk.watch.config import DeployConfig
-from pvlr_sdk.watch.deployment import Deployment
 from tests.manifests import edit_manifest, read_raw
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.trust.conftest import keys as keys
@@ -206,7 +206,7 @@ def test_a_trusted_plan_has_no_isolated_load(
 
 
 def test_a_plan_that_was_built_here_has_no_isolated_load(exported: Any, tmp_path: Path, loads: list[str]) -> None:
-    from pvlr_sdk.compile.build import build
+    from pvlr_sdk.workshop.compile.build import build
 
     build(exported.onnx, tmp_path / "engine.plan")
     Tagger(tmp_path / "engine.plan")

@@ -18,9 +18,9 @@ def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
     from pvlr_sdk.bundle.bundle import Bundle, describe_all, labels_path, write_bundle
     from pvlr_sdk.bundle.label_bank import LabelBank
     from pvlr_sdk.bundle.manifest import GoldenSpec, LabelSpec, Manifest, TensorRtSpec
-    from pvlr_sdk.compile.exported import read_spec
     from pvlr_sdk.frames.preprocess import Preprocessor
     from pvlr_sdk.inference import golden
+    from pvlr_sdk.workshop.compile.exported import read_spec
 
     def make(*, payload: bytes | None = None, onnx: bytes | None = None, **changes: Any) -> Path:
         onnx = exported.onnx.read_bytes() if onnx is None else onnx

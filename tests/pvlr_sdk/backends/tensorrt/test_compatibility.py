@@ -10,9 +10,9 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt.compatibility import build_command
+from pvlr_sdk.cameras.site import SiteConfig
+from pvlr_sdk.cameras.site.factory import make_tagger
 from pvlr_sdk.models.find import load_bundle
-from pvlr_sdk.watch import SiteConfig
-from pvlr_sdk.watch.factory import make_tagger
 from tests.manifests import edit_manifest, read_raw
 from tests.pvlr_sdk.trust.conftest import keys as keys
 from tests.pvlr_sdk.trust.conftest import sign as sign

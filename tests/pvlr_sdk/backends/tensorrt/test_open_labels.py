@@ -14,9 +14,9 @@ import pytest
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import bundle_files, knowledge_path, label_network_path, labels_path
 from pvlr_sdk.bundle.network import check_network
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.tensorrt_options import Batch, BuildOptions
 from pvlr_sdk.models.find import find_plan, load_bundle
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.tensorrt_options import Batch, BuildOptions
 from tests.manifests import edit_manifest, read_raw
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.labels.tiny_open import MAX, check, make_bank, random_bank

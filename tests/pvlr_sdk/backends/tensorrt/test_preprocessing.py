@@ -12,9 +12,9 @@ import pytest
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt.pixels import LONGEST_SIDE
-from pvlr_sdk.compile.build import build
-from pvlr_sdk.compile.tensorrt_options import BuildOptions
 from pvlr_sdk.frames.preprocess import Preprocessor
+from pvlr_sdk.workshop.compile.build import build
+from pvlr_sdk.workshop.compile.tensorrt_options import BuildOptions
 
 
 class FakeKernel:

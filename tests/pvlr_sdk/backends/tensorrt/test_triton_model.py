@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.compile.triton import export_triton
+from pvlr_sdk.workshop.export.triton import export_triton
 
 
 class Backend:

@@ -85,8 +85,8 @@ class ICudaEngine:
         self.runtime = runtime
         if b"DualSoftmaxAttention" in onnx:
             assert world.loaded, "Plugin not found"
-            from pvlr_sdk.compile.onnx import edit
-            from pvlr_sdk.compile.onnx.fused import with_definition
+            from pvlr_sdk.workshop.compile.onnx import edit
+            from pvlr_sdk.workshop.compile.onnx.fused import with_definition
 
             onnx = with_definition(edit.load(onnx, "plan")).SerializeToString()
         options = onnxruntime.SessionOptions()

@@ -1,0 +1,188 @@
+"""Records what an event detector sees. It runs in the loop that tags: microseconds per frame, but for pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...result import TagResult
+from ..events import Event, EventDetector
+from ..events.tracks import Tracks
+from ..sources import CapturedFrame
+from .moments import Moment, Peaks, Samples, heat_of, small
+from .recording import STATE, Chunk, Context, Floats, Place, encode
+
+Recorded: TypeAlias = "Chunk | Moment | tuple[Event, Context]"
+
+SECONDS, FRAMES = 60.0, 2000
+"""The most of a chunk: what a killed process loses of the scores."""
+TAIL = 5.0
+"""Seconds for which a label's scores are kept after they matter: longer gaps in replay are exact up to here."""
+COARSE = 5.0
+"""Seconds between two frames with the coarse scores of all labels."""
+
+
+class Recorder:
+    """Records one place.
+
+    Args:
+        detector: its detector.
+        submit: gets what is to be stored, in order; must not wait.
+        floor: scores below it, and below a label's lower threshold, are kept coarsely only.
+        samples_per_hour: of each kind.
+        features_of: the name of the features of a plan, by its SHA-256; None: unknown.
+    """
+
+    def __init__(
+        self,
+        detector: EventDetector,
+        submit: Callable[[Recorded], None],
+        floor: float = 0.4,
+        samples_per_hour: int = 4,
+        features_of: Callable[[str], str | None] = lambda plan: None,
+    ) -> None:
+        self._detector, self._submit, self._least, self._features_of = detector, submit, floor, features_of
+        self._place, self._run, self._number = Place(detector.camera, detector.region), time.time_ns(), 0
+        self._context: Any = None
+        self._made_of: tuple[Any, ...] = ()
+        self._peaks, self._samples = Peaks(), Samples(3600 / samples_per_hour) if samples_per_hour else None
+        self._draft = _Draft()
+        self._forget()
+
+    def _forget(self) -> None:
+        """There is no frame before the next one."""
+        self._names: tuple[str, ...] = ()
+        self._before: Floats = np.zeros(0)
+        self._until: Floats = np.zeros(0)
+        self._last: float | None = None
+        self._coarse_at = -np.inf
+
+    def saw(self, wall: float, result: TagResult, frame: CapturedFrame, events: Sequence[Event]) -> None:
+        """After the detector has processed a frame, with its wall time and the events that it returned."""
+        tracks, scores = self._detector.tracks, result.scores
+        if tracks.last is None or result.labels != self._detector.used.names:
+            return  # the detector ignored the frame
+        now = tracks.last
+        self._use_context(result)
+        if tracks.names != self._names:  # labels that stay keep their averages
+            known = dict(zip(self._names, zip(self._before, self._until, strict=True), strict=True))
+            pairs = [known.get(name, (0.0, -np.inf)) for name in tracks.names]
+            self._names, (self._before, self._until) = tracks.names, np.array(pairs).T.copy()
+        live = (scores >= self._floors) | (tracks.average >= self._floors) | tracks.up | tracks.active
+        self._until[live] = now + TAIL
+        # Also the first frame after the time is over: after a long gap, events end in it.
+        on = live | (self._until > (now if self._last is None else self._last))
+        if (coarse := now >= self._coarse_at) or on.any():
+            self._draft.add(wall, scores, on, self._before, self._last, tracks, coarse)
+
+        def take() -> Moment:
+            return self._moment(wall, result, frame)
+
+        # An event that ended in this frame has its peak before it, one that begins may have it here.
+        self._events(event for event in events if event.state == "off")
+        self._peaks.see(self._detector, take, partial(heat_of, result, frame))
+        self._events(event for event in events if event.state == "on")
+        if coarse:
+            self._coarse_at = now + COARSE
+            for moment in self._samples.see(now, self._detector, result, take) if self._samples else ():
+                self._submit(moment)
+        self._before, self._last = tracks.average.copy(), now
+        long = self._draft.times and (len(self._draft.times) >= FRAMES or now - self._draft.times[0][0] >= SECONDS)
+        if long or any(event.state == "off" for event in events):
+            self._flush()
+
+    def keep(self, kind: str, wall: float, result: TagResult, frame: CapturedFrame) -> None:
+        """Keep a frame in addition to those that are chosen; none is before the first one, and of other labels."""
+        if self._context is not None and result.labels == self._context.names:
+            self._submit(replace(self._moment(wall, result, frame), kind=kind))
+
+    def _moment(self, wall: float, result: TagResult, frame: CapturedFrame) -> Moment:
+        space = self._features_of(result.plan) if result.features is not None else None
+        features = None if space is None else result.features
+        return Moment(self._place, self._context, wall, result.logits, features, space or "", small(frame))
+
+    def closed(self, monotonic: float, reason: str, events: Sequence[Event]) -> None:
+        """After the detector was closed, with the events that it returned."""
+        if self._last is not None:
+            self._events(events)
+            for moment in self._samples.close() if self._samples else ():
+                self._submit(moment)
+            self._peaks = Peaks()  # a label that was up without an event has no picture for a later one
+            self._flush((monotonic, reason))
+            self._forget()
+
+    def _events(self, events: Any) -> None:
+        for event in events:
+            self._submit((event, self._context))
+            if moment := self._peaks.of(event.label, event.id, event.state == "off"):
+                self._submit(moment)
+
+    def _use_context(self, result: TagResult) -> None:
+        """Record with the context of a frame from now on; a chunk has one."""
+        rules = self._detector.used
+        made_of = id(rules), result.plan, result.bank, result.thresholds.tobytes()
+        if self._context is None or self._made_of != made_of:
+            self._flush()
+            self._made_of, self._rules = made_of, rules
+            higher = tuple(result.thresholds.tolist()) if (result.thresholds > rules.deployed).any() else None
+            of = tuple(rules.deployed.tolist()), higher, result.plan, result.bank, self._least
+            self._context = Context(rules.names, rules.settings, *of)
+            self._floors = self._context.floors(rules.lower)
+
+    def _flush(self, closed: tuple[float, str] | None = None) -> None:
+        draft, self._draft = self._draft, _Draft()
+        if self._context is not None and (draft.times or closed):
+            arrays = draft.arrays(len(self._context.names))
+            self._submit(Chunk(self._place, self._context, self._run, self._number, closed, arrays))
+            self._number += 1
+
+
+class _Draft:
+    """The frames of a chunk that grows."""
+
+    def __init__(self) -> None:
+        self.times: list[tuple[float, float, float]] = []
+        self._on: list[NDArray[np.bool_]] = []
+        self._scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
+        self._before: list[Floats] = [np.zeros(0)]
+        self._coarse: list[tuple[int, NDArray[np.float32]]] = []
+        self._state: dict[str, NDArray[Any]] = {}
+
+    def add(
+        self,
+        wall: float,
+        scores: NDArray[np.float32],
+        on: NDArray[np.bool_],
+        before: Floats,
+        last: float | None,
+        tracks: Tracks,
+        coarse: bool,
+    ) -> None:
+        """A frame after which the state is ``tracks``; ``last``: when the frame before was, recorded or not."""
+        if not self.times:
+            self._state = {name: getattr(tracks, name).copy() for name in STATE}
+            self._state["average"][~on] = 0  # it does not matter, and would not compress
+        follows = self.times and self.times[-1][0] == last
+        self._before.append(before[on & ~self._on[-1] if follows else on])
+        if coarse:
+            self._coarse.append((len(self.times), scores))
+        self.times.append((tracks.last or 0.0, wall, last or 0.0))
+        self._scores.append(scores[on])
+        self._on.append(on)
+
+    def arrays(self, count: int) -> dict[str, NDArray[Any]]:
+        """The arrays of the chunk, with C labels."""
+        monotonic, wall, last = np.array(self.times).reshape(-1, 3).T
+        return {
+            "monotonic": monotonic, "wall": wall, "last": last, "on": np.array(self._on, bool).reshape(-1, count),
+            "scores": np.concatenate(self._scores), "before": np.concatenate(self._before),
+            "coarse_at": np.array([number for number, _ in self._coarse], np.int32),
+            "coarse": encode(np.array([scores for _, scores in self._coarse], np.float32).reshape(-1, count)),
+            **self._state,
+        }  # fmt: skip

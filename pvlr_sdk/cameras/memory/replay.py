@@ -1,0 +1,181 @@
+"""Events computed again from recorded scores, with the recorded settings or with other ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
+from uuid import uuid4
+
+import numpy as np
+
+from ..._util.validation import few
+from ..events import Event, EventDetector, EventSettings
+from ..events.tracks import Rules
+from .reader import Reader
+from .recorder import TAIL
+from .recording import BELOW, STATE, Chunk, Context, Place
+
+SettingsFor: TypeAlias = "Callable[[Place, Context], EventSettings | None]"
+"""The settings of a place, or None if it has no events any more."""
+
+
+class Step(NamedTuple):
+    """A frame, or the end of a recording: the detector after it, the rules with the thresholds of tiles, the wall time,
+    the scores (C,), None at the end, and the events."""
+
+    detector: EventDetector
+    rules: Rules
+    wall: float
+    scores: Any
+    events: list[Event]
+
+
+def recorded(place: Place, context: Context) -> EventSettings:
+    """The settings at the time."""
+    return context.settings
+
+
+def replay(chunks: Iterable[Chunk], settings_for: SettingsFor = recorded) -> Iterator[Step]:
+    """Detect the events of one place again.
+
+    With the recorded settings the events are the recorded ones, but for their ids. With other thresholds, labels and
+    durations they are those that these settings would have given, except where :func:`inexact` has a reason.
+
+    Raises:
+        UnknownLabelError, OptionError: the settings do not fit the labels.
+    """
+    detector: EventDetector | None = None
+    context: Context | None = None
+    expected = 0, -1
+    for chunk in chunks:
+        if context != chunk.context:
+            context, chosen = chunk.context, settings_for(chunk.place, chunk.context)
+            if chosen is None:
+                return
+            settings = chosen
+            if detector is not None:
+                detector.use(detector.prepare(settings, context.deployed, context.names))
+        follows = expected == (chunk.run, chunk.number)
+        if detector is None or not follows:
+            detector = EventDetector(chunk.place.camera, context.names, context.deployed, settings, chunk.place.region)
+        yield from _frames(detector, chunk, settings, resumed=not follows and chunk.number > 0)
+        expected = chunk.run, chunk.number + 1
+
+
+def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, resumed: bool) -> Iterator[Step]:
+    context, of = chunk.context, chunk.arrays
+    walls = of["wall"].tolist()
+    starts = chunk.starts
+    before = np.zeros(starts.shape)
+    before[starts] = of["before"]
+    raised = None if context.raised is None else np.array(context.raised)
+    floors = context.floors(detector.prepare(context.settings, context.deployed, context.names).lower)
+    rules = detector.prepare(settings, context.highest, context.names)
+    index = {name: row for row, name in enumerate(context.names)}
+    frames = zip(of["monotonic"].tolist(), of["last"].tolist(), walls, chunk.dense(floors), strict=True)
+    for number, (monotonic, last, wall, scores) in enumerate(frames):
+        tracks = detector.tracks
+        if resumed and number == 0:  # what was before is not there any more
+            for array in STATE if settings == context.settings else STATE[:1]:
+                getattr(tracks, array)[:] = of[array]
+            tracks.last = monotonic
+            for row in np.flatnonzero(tracks.active).tolist():
+                tracks.ids[row] = str(uuid4())
+            continue
+        if tracks.last is not None:
+            tracks.last = last
+        if (number == 0 or starts[number].any()) and settings.smoothing == context.settings.smoothing:
+            for row, name in enumerate(tracks.names):  # of the frame before: labels may change here
+                known = index.get(name)
+                if known is not None and starts[number, known]:
+                    tracks.average[row] = before[number, known]
+                elif known is not None and number == 0:  # a label that does not matter is below its floor
+                    tracks.average[row] = min(tracks.average[row], BELOW * floors[known])
+        yield Step(detector, rules, wall, scores, detector.update(monotonic, wall, scores, context.names, raised))
+    if chunk.closed:
+        yield Step(detector, rules, walls[-1] if walls else 0.0, None, detector.close(*chunk.closed))
+
+
+def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor) -> list[str]:
+    """Why events with other settings may differ from those of a run with them; empty: they do not."""
+    found, low = set[str](), set[str]()
+    for place, context in contexts:
+        settings = settings_for(place, context)
+        if settings is None or context.floor == 0:
+            continue
+        detector = EventDetector(place.camera, context.names, context.deployed, context.settings)
+        floors, new = context.floors(detector.used.lower), detector.prepare(settings)
+        others = [name for rule in settings.when.values() for name in (*rule.present, *rule.absent)]
+        matter = new.watched | np.isin(new.names, others)
+        low |= {context.names[row] for row in np.flatnonzero((new.lower < floors) & matter).tolist()}
+        if settings.smoothing != context.settings.smoothing:
+            found.add("smoothing differs from the recording")
+        if settings.min_gap > max(TAIL, context.settings.min_gap):
+            found.add(f"min_gap is above {TAIL:g} s")
+    if low:
+        found.add(f"the lower threshold of {few(sorted(low))} is below the floor of the recording")
+    return sorted(found)
+
+
+def events_of(store: Reader, settings_for: SettingsFor = recorded, since: float = -np.inf) -> list[Event]:
+    """The events of a store, ``on`` and ``off``, in the order of each place; of chunks that end ``since`` a time."""
+    steps = (step for place in store.places() for step in replay(store.chunks(place, since), settings_for))
+    return [event for step in steps for event in step.events]
+
+
+def with_threshold(label: str, threshold: float) -> SettingsFor:
+    """The settings at the time, with another threshold of a label."""
+
+    def settings_for(place: Place, context: Context) -> EventSettings:
+        if label not in context.names:
+            return context.settings
+        off = {name: value for name, value in context.settings.off.items() if name != label}
+        return replace(context.settings, on={**context.settings.on, label: threshold}, off=off)
+
+    return settings_for
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference between two lists of events. ``before``, ``after``: the newest state of the event, ``on`` or
+    ``off``; None: it is new, or gone."""
+
+    kind: Literal["new", "gone", "longer", "shorter"]
+    before: Event | None
+    after: Event | None
+
+    @property
+    def event(self) -> Event:
+        """The event after the change, or the one that is gone."""
+        found = self.after or self.before
+        assert found is not None, "a change has one of the two"
+        return found
+
+
+def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
+    """What differs between two lists of events, in the order of time. Events of a label that overlap are one event, of
+    another length where that differs by more than a millisecond."""
+    found, left = list[Change](), defaultdict[Any, deque[Event]](deque)
+    for one in sorted({one.id: one for one in before}.values(), key=lambda event: event.start):
+        left[one.camera, one.region, one.label].append(one)
+    for one in sorted({one.id: one for one in after}.values(), key=lambda event: event.start):
+        start, end = one.start, np.inf if one.end is None else one.end
+        earlier, same = left[one.camera, one.region, one.label], list[Event]()
+        while earlier and earlier[0].start <= end:  # what has ended before this one overlaps no later one
+            other = earlier.popleft()
+            if other.end is None or start <= other.end:
+                same.append(other)
+            else:
+                found.append(Change("gone", other, None))
+        if not same:
+            found.append(Change("new", None, one))
+            continue
+        first, *joined = same
+        first_end = np.inf if first.end is None else first.end
+        if abs(start - first.start) > 1e-3 or (end != first_end and not abs(end - first_end) <= 1e-3):
+            found.append(Change("longer" if end - start > first_end - first.start else "shorter", first, one))
+        found += [Change("gone", other, None) for other in joined]
+    found += [Change("gone", other, None) for rest in left.values() for other in rest]
+    return sorted(found, key=lambda change: change.event.start)

@@ -1,0 +1,81 @@
+"""Finds remembered events and frames by a label, and by a function of the image features."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import errors
+from ...labels.edit import LinearFunction
+from ...labels.mining import ALIKE
+from .reader import UNANSWERED, Reader, Row
+
+Condition: TypeAlias = tuple[str, tuple[Any, ...]]
+"""A condition of SQL, and its values."""
+_SPARE = 64
+"""More candidates than wanted: the features of a moment outlive its row for a moment when it is deleted."""
+
+
+def chosen(camera: str | None, label: str | None, since: float | None, until: float | None) -> Condition:
+    """The condition for the frames of a camera, of events of a label, and of a time in seconds since the epoch; None:
+    all."""
+    wanted = {"camera = ?": camera, "label = ?": label, "time >= ?": since, "time <= ?": until}
+    used = {text: value for text, value in wanted.items() if value is not None}
+    return " AND ".join(["time IS NOT NULL", *used]), tuple(used.values())
+
+
+def by_label(reader: Reader, label: str, only: Condition, limit: int = 20) -> list[tuple[Row, float]]:
+    """The frames with the highest recorded logits of a label, the best first, each with its logit."""
+    numbers, logits = list[int](), list[bytes]()
+    for key, context in reader.contexts().items():
+        if label in context.names:
+            at = 1 + 2 * context.names.index(label)
+            query = f"SELECT id, substr(logits, {at}, 2) FROM moments WHERE {only[0]} AND context = {key}"
+            for number, logit in reader.query(query, *only[1]):
+                numbers.append(number)
+                logits.append(logit)
+    return _best(reader, np.array(numbers, np.int64), np.frombuffer(b"".join(logits), np.float16), only, limit)
+
+
+def by_features(
+    reader: Reader, space: str, function: LinearFunction, only: Condition, limit: int = 20
+) -> list[tuple[Row, float]]:
+    """The frames with the highest values of a function of their features, the best first, each with its value.
+
+    The features of all frames are read: a fraction of a second for a million. The database is read for conditions.
+
+    Raises:
+        OptionError: all features are of other plans.
+    """
+    numbers, scores = reader.features.products(space, function.weights.astype(np.float32))
+    others = "SELECT DISTINCT space FROM moments WHERE space NOT IN ('', ?)"
+    if not len(numbers) and (kinds := [of for (of,) in reader.query(others, space)]):
+        hint = "Search with the plan that the site ran then (--plan), or for a recorded label."
+        raise errors.OptionError("plan", expected=f"one with the features {' or '.join(kinds)}", got=space, hint=hint)
+    if only[1]:
+        kept = np.array([one for (one,) in reader.query(f"SELECT id FROM moments WHERE {only[0]}", *only[1])], np.int64)
+        known = np.isin(numbers, kept)
+        numbers, scores = numbers[known], scores[known]
+    return _best(reader, numbers, scores + function.bias, only, limit)
+
+
+def alike(reader: Reader, row: Row, limit: int = 100) -> list[Row]:
+    """The events without an answer that look like an event of their label, the most similar first."""
+    features = reader.features.read(row.space or "", row.id)
+    if features is None:
+        return []
+    only = f"{UNANSWERED} AND label = ? AND id <> ?", (row.label, row.id)
+    found = by_features(reader, row.space or "", LinearFunction(features.astype(float), 0.0), only, limit)
+    return [one for one, cosine in found if cosine >= ALIKE]
+
+
+def _best(
+    reader: Reader, numbers: NDArray[np.int64], scores: NDArray[Any], only: Condition, limit: int
+) -> list[tuple[Row, float]]:
+    count = min(len(numbers), limit + _SPARE)
+    best = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
+    found = dict(zip(numbers[best].tolist(), scores[best].tolist(), strict=True))
+    rows = reader.rows(f"{only[0]} AND id IN ({', '.join(map(str, found))})", only[1])
+    return sorted(((row, found[row.id]) for row in rows), key=lambda pair: -pair[1])[:limit]

@@ -1,0 +1,193 @@
+"""Tags uploads, a few at a time, so that they exhaust neither the memory nor the engine that the cameras share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Hashable
+from contextlib import AsyncExitStack, nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+from weakref import WeakValueDictionary
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+
+from ....errors import BundleError
+from ....frames.frames import color_of
+from ....frames.isolated import Decoders, available
+from ....result import TagResult
+from ...control.control import Control
+from ..server.audit import address_of, who
+from ..server.bodies import decode_upload, read_body, read_upload
+from ..server.listener import network_of
+from ..server.problems import ProblemError
+from ..server.settings import ServeSettings
+from .images import attention_map
+from .schemas import TagModel, TagsModel
+
+_WORKERS = 2
+"""Number of images decoded and tagged at the same time; with cameras one."""
+_BUFFERED = 8
+"""Images of the maximum size that may arrive or wait at the same time; more if they are smaller."""
+_WAITING = 8, 64
+"""Minimum and maximum number of images that wait; between, as many as are tagged within a third of the time limit."""
+_AROUND = 100_000
+"""Bytes of a JSON body around its image."""
+_PENALTY = 1.0
+"""Seconds until a request is turned away. A client that tries again at once would cost more than its image."""
+
+
+@dataclass(eq=False, slots=True)
+class Upload:
+    """A request with an image: its client, how to end it, the bytes that have arrived, and whether these are all."""
+
+    client: Hashable
+    scope: anyio.CancelScope
+    held: int = 0
+    waiting: bool = False
+
+
+class UploadTagger:
+    """Tags uploads within the limits of the settings, at the current thresholds. Call it in the event loop."""
+
+    def __init__(self, control: Control, settings: ServeSettings) -> None:
+        self._control = control
+        self._settings = settings
+        self._between_frames = control.site.between_frames if control.site else nullcontext
+        self._count = 1 if control.site else _WORKERS
+        self._workers = asyncio.Semaphore(self._count)
+        self._decoders = Decoders(self._count) if available() else None  # they start with the first images
+        self._turns: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+        self._uploads: list[Upload] = []
+        self._seconds = 0.2  # the first ones are slow, and a queue that is too long at first takes seconds to end
+        self._stopping = False
+        self.counts = {"tagged": 0, "failed": 0, "turned away": 0}
+        """Responses to uploads, by their kind."""
+
+    async def tag(
+        self,
+        request: Request,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        attention: bool = False,
+        find: Callable[[bytes], bytes] | None = None,
+    ) -> TagsModel:
+        """Tag the image in the body of a request; ``find`` finds it in JSON, which has it as base64.
+
+        Raises ProblemError, and what the functions of bodies.py or ``find`` raise.
+        """
+        result = "failed"
+        try:
+            tags = await self._tag(request, find, threshold, top_k, attention)
+            result = "tagged"
+            return tags
+        except ProblemError as error:
+            result = "turned away" if error.status == 503 else "failed"
+            raise
+        finally:
+            self.counts[result] += 1
+
+    def stop(self) -> None:
+        """End all requests with a problem."""
+        self._stopping = True
+        for upload in self._uploads:
+            upload.scope.cancel()
+
+    def close(self) -> None:
+        """End the decoders. Safe in any thread."""
+        if self._decoders:
+            self._decoders.close()
+
+    async def _tag(self, request: Request, find: Callable[[bytes], bytes] | None, *how: Any) -> TagsModel:
+        address = network_of(address_of(request.scope) or "")
+        upload = Upload((who(request.scope), address), anyio.CancelScope())
+        with upload.scope:
+            if self._stopping:
+                upload.scope.cancel()
+            self._uploads.append(upload)
+            try:
+                most = self._settings.max_bytes
+                read, most = (read_body, most * 4 // 3 + _AROUND) if find else (read_upload, most)
+                data = await read(request, most, self._settings.timeout, lambda n: self._arrived(upload, n))
+                upload.waiting = True
+                fewest, largest = _WAITING
+                fitting = int(self._settings.timeout / 3 * self._count / self._seconds)
+                self._limit(lambda one: one.waiting, min(max(fewest, fitting), largest))
+                with anyio.fail_after(self._settings.timeout):
+                    return await self._in_turn(upload, lambda: self._work(find(data) if find else data, *how))
+            except TimeoutError:
+                raise ProblemError(503, "Tagging the image took too long.", Retry_After="10") from None
+            finally:
+                self._uploads.remove(upload)
+        if self._stopping:
+            raise ProblemError(503, "The server is stopping.", Retry_After="5", Connection="close")
+        await anyio.sleep(_PENALTY)
+        seconds = 1 + int(sum(one.waiting for one in self._uploads) * self._seconds / self._count)
+        raise ProblemError(503, "More images arrive than can be tagged.", Retry_After=str(seconds))
+
+    def _arrived(self, upload: Upload, count: int) -> None:
+        upload.held += count
+        self._limit(lambda one: one.held, _BUFFERED * self._settings.max_bytes)
+
+    def _limit(self, size: Callable[[Upload], int], most: int) -> None:
+        """While uploads together exceed a limit, turn away the largest of the client with the most, the newest first:
+        neither many images of one client nor slow ones keep out the images of another."""
+        going = [one for one in self._uploads if not one.scope.cancel_called]
+        while sum(map(size, going)) > most:
+            totals = Counter[Hashable]()
+            for one in going:
+                totals[one.client] += size(one)
+            client = max(totals, key=totals.__getitem__)
+            victim = max((one for one in reversed(going) if one.client == client), key=size)
+            victim.scope.cancel()
+            going.remove(victim)
+
+    async def _in_turn(self, upload: Upload, work: Callable[[], TagsModel]) -> TagsModel:
+        """Run work in a thread. Workers are given in the order of requests, but a client gets or awaits only as many as
+        there are: clients take turns."""
+        turn = self._turns.setdefault(upload.client, asyncio.Semaphore(self._count))
+        async with AsyncExitStack() as held:
+            for semaphore in (turn, self._workers):
+                await held.enter_async_context(semaphore)
+            upload.held, upload.waiting = 0, False  # nothing is gained by ending it from now on
+            # A thread that takes too long cannot be stopped, and keeps its worker until it ends.
+            running = asyncio.create_task(self._run(work, held.pop_all()))
+        running.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to await it
+        return await asyncio.shield(running)
+
+    async def _run(self, work: Callable[[], TagsModel], held: AsyncExitStack) -> TagsModel:
+        began = perf_counter()
+        async with held:
+            try:
+                return await run_sync(work, abandon_on_cancel=True)  # cancelled only when the server ends
+            finally:
+                self._seconds += 0.2 * (perf_counter() - began - self._seconds)
+
+    def _work(self, data: bytes, threshold: float | None, top_k: int | None, attention: bool) -> TagsModel:
+        control = self._control
+        with self._between_frames():
+            began = perf_counter()
+            frame = decode_upload(data, self._settings.max_pixels, self._decoders)
+            decoded = 1e3 * (perf_counter() - began)
+            color, limits = color_of(frame.order), control.thresholds if threshold is None else threshold
+            try:
+                result = control.tagger.predict(frame.pixels, color=color, threshold=limits, top_k=top_k)
+            except BundleError as error:
+                control.deployment.failed(error)
+                raise
+        timing = {**result.timing, "decode": decoded, "total": result.timing["total"] + decoded}
+        return TagsModel(
+            width=result.frame_size[1],
+            height=result.frame_size[0],
+            plan=result.plan,
+            tags=tag_models(result),
+            attention=[attention_map(result, tag.label) for tag in result] if attention else [],
+            timing_ms={stage: round(value, 3) for stage, value in timing.items()},
+        )
+
+
+def tag_models(result: TagResult) -> list[TagModel]:
+    return [TagModel(**tag._asdict()) for tag in result]

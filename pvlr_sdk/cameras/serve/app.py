@@ -1,0 +1,86 @@
+"""The web application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+
+from ..._util.version import __version__
+from ..bridges import galleries, label_studio, open_inference
+from ..control.control import Control
+from ..site import Site
+from .api import live, memory, monitoring, plans, teaching
+from .api import routes as api
+from .api.live_feed import LiveFeed
+from .api.tagging import UploadTagger
+from .page import routes as page
+from .server import problems
+from .server.access import AccessControl, AccessMiddleware
+from .server.problems import Problem
+from .server.settings import ServeSettings
+
+_ABOUT = (
+    "Tags images and reports what cameras see. Each failure is a problem document (RFC 9457); docs/errors.md describes "
+    "each class of `error`."
+)
+
+
+def create_app(
+    control: Control, access: AccessControl, feed: LiveFeed, uploads: UploadTagger, settings: ServeSettings
+) -> FastAPI:
+    """The application. Its caller also runs ``feed`` in the same event loop, and the site in another thread."""
+    tagger, site = control.tagger, control.site
+    # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
+    app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.include_router(api.make_router(control, uploads, access.audit))
+    app.include_router(plans.make_router(control.deployment, access.audit))
+    app.include_router(teaching.make_router(control, access.audit, feed))
+    app.include_router(memory.make_router(control, access.audit))
+    app.include_router(live.make_router(feed, access))
+    app.include_router(monitoring.make_probes(site, feed))
+    app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))
+    app.include_router(page.make_router(access))
+
+    async def tag(request: Request, find: galleries.Finder) -> Sequence[galleries.Tag]:
+        return (await uploads.tag(request, find=find)).tags
+
+    def name() -> str:
+        return str(tagger.info["name"])
+
+    if settings.galleries:
+        app.include_router(galleries.make_router(tag, name, tagger.info["input"]["width"]))
+    if settings.open_inference:
+        app.include_router(open_inference.make_router(tag, name))
+    if (studio := settings.label_studio) is not None:
+        app.include_router(label_studio.make_router(tag, name, studio.url, studio.token, settings.max_bytes))
+    app.add_middleware(AccessMiddleware, access=access)
+    _complete_openapi(app, access.tokens.required)
+    return app
+
+
+def create_probes(site: Site | None, access: AccessControl, feed: LiveFeed) -> FastAPI:
+    """The application of the probes' own port."""
+    app = FastAPI(openapi_url=None)
+    problems.install(app)
+    app.include_router(monitoring.make_probes(site, feed))
+    app.add_middleware(AccessMiddleware, access=access)
+    return app
+
+
+def _complete_openapi(app: FastAPI, protected: bool) -> None:
+    """Add the schema of problems and the token, which all routes share, to the OpenAPI document."""
+    make = app.openapi
+
+    def complete() -> dict[str, Any]:
+        document = make()
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        if protected:
+            components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"token": []}]
+        return document
+
+    app.openapi = complete  # type: ignore[method-assign]

@@ -1,0 +1,91 @@
+"""Replay with the settings of a site file: of a memory, and of clips, whose scores are computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+
+from ... import errors
+from ..._util.files import state_folder, system_errors
+from ..events import EventSettings
+from ..memory.reader import VERSION, Reader
+from ..memory.recording import Context, Place
+from ..memory.replay import SettingsFor
+from ..memory.sink import MemoryConfig
+from .camera_config import CameraConfig
+from .config import EventsConfig, SiteConfig, StreamConfig
+from .factory import event_settings, make_tagger, tagged_regions, without_unknown_labels
+from .site import Site
+
+_KEPT = 16
+"""Clips whose scores are kept."""
+
+
+def settings_of(config: SiteConfig) -> SettingsFor:
+    """The settings of each recorded place in a site. A camera that the site does not have has its general settings; a
+    region that its camera does not have has no events."""
+
+    def settings(place: Place, context: Context) -> EventSettings | None:
+        known = without_unknown_labels(config, context.names)
+        camera = known.cameras.get(place.camera)
+        if camera is not None and place.region not in tagged_regions(camera):
+            return None
+        return event_settings(known.events, camera or CameraConfig(uri=""), context.names, place.region)
+
+    return settings
+
+
+def record(clip: Path, config: SiteConfig) -> Path:
+    """The memory of a clip with the scores of all its frames, which is computed if it is not there.
+
+    The clip stands for the camera that is named like it, else for the first one: its regions and tiles apply.
+
+    Raises:
+        SourceError, BundleError, OptionError: the clip or the plan cannot be used.
+        OutputError: the scores cannot be stored.
+    """
+    name = clip.stem if clip.stem in config.cameras else next(iter(config.cameras), "clip")
+    own = config.cameras.get(name, CameraConfig(uri=""))
+    regions = {key: one.model_copy(update={"schedule": None}) for key, one in own.regions.items()}
+    camera = own.model_copy(
+        update={"uri": str(clip.absolute()), "regions": regions, "schedule": None, "loop": False, "transport": "tcp"}
+    )
+    with system_errors(errors.OptionError, str(clip), expected="a clip", hint="Check its path."):
+        state = clip.stat()
+    with make_tagger(config) as tagger, ExitStack() as stack:
+        plan = [tagger.info[key] for key in ("sha256", "bank", "precision")]
+        shape = camera.model_dump(mode="json", include={"uri", "region", "regions", "tiles", "refresh"})
+        key = json.dumps([VERSION, name, plan, config.operating_point, state.st_size, state.st_mtime_ns, shape])
+        folder = state_folder() / "replays" / hashlib.sha256(key.encode()).hexdigest()[:24]
+        if _is_intact(folder):
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        part = folder.with_name(f"{folder.name}.{os.getpid()}")  # of this process: another may record the same clip
+        stack.callback(shutil.rmtree, part, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
+        memory = MemoryConfig(folder=part, max_mb=1e6, max_days=1e6, floor=0, samples_per_hour=0)
+        general = {"events": EventsConfig(), "stream": StreamConfig(every_frame=True), "sinks": (), "memory": memory}
+        site = Site(config.model_copy(update={"cameras": {name: camera}, **general}), tagger=tagger)
+        site.run()
+        stats = site.stats()
+        if any(sink["lost"] or sink["error"] for sink in stats["sinks"]) or not stats["cameras"][name]["tagged"]:
+            got = next((sink["error"] for sink in stats["sinks"] if sink["error"]), None) or "a part of them"
+            expected, hint = "the scores of all frames of a clip", "Check the clip, and free some space."
+            raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
+        with suppress(OSError):  # the other process was faster
+            part.rename(folder)
+    for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _is_intact(folder: Path) -> bool:
+    try:
+        with closing(Reader(folder)) as reader:
+            return bool([chunk.number for place in reader.places() for chunk in reader.chunks(place)])
+    except errors.OptionError:  # it is not there, or damaged
+        return False

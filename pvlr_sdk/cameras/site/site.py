@@ -1,0 +1,298 @@
+"""A complete installation: cameras in, events out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any
+
+from ...bundle.label_bank import LabelBank
+from ...errors import BundleError, PvlrError
+from ...tagger import Tagger
+from ..events import Event
+from ..memory.precision import Statement
+from ..sinks.worker import Commands, SiteStatus
+from ..stream import CameraChange, Observation, Stream
+from . import factory
+from .camera_config import CameraConfig
+from .config import EventsConfig, SiteConfig
+from .health import CameraHealth
+from .outputs import SinkSet
+
+_log = logging.getLogger(__name__)
+
+_HUNG = 30.0
+"""Seconds without progress after which the site is unhealthy, and without a result after which a camera is."""
+
+
+class Site:
+    """Runs what a :class:`SiteConfig` describes. Every method except :meth:`run` may be called from any thread, but
+    :meth:`configure`, :meth:`set_labels` and :meth:`exchange` from one at a time: while :class:`Control` has the site,
+    use that.
+
+    Args:
+        config: the cameras, the plan, how scores become events, and their sinks.
+        tagger: used instead of loading ``config.plan``; it is not closed at the end.
+
+    Attributes:
+        config: its configuration now, read-only. The addresses in it may contain credentials.
+        tagger: shared by all cameras.
+
+    Raises:
+        BundleError, OptionError: the plan or an option is invalid. Settings of unknown labels are ignored, with a
+            warning.
+        OutputError, MissingPartError: a sink cannot be opened.
+    """
+
+    def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
+        self._owned = tagger is None
+        self.tagger = tagger or factory.make_tagger(config)
+        self.config = config = factory.without_unknown_labels(config, self.tagger.labels)
+        self._health = {name: CameraHealth(name) for name in config.cameras if config.health}
+        self._detectors = factory.make_detectors(config, self.tagger)
+        self._clocks = factory.make_clocks(config)
+        cameras, recover = factory.make_cameras(config), lambda error: self._recover(error)
+        self._stream = Stream(self.tagger, cameras, recover=recover, **dict(config.stream))
+        self._recover: Callable[[BundleError], bool] = lambda error: False
+        self._states = dict.fromkeys(config.cameras, "starting")
+        self._changing = threading.RLock()  # also the thread of the memory changes thresholds
+        self._proven: Mapping[str, Statement] = {}  # of required precisions, and the thresholds that they need
+        self._least: dict[str, float] = {}
+        self._sinks = SinkSet(config, self._status(), self.tagger)
+        self._latest: dict[str, Observation] = {}
+        self._observers: list[Callable[[Observation], None]] = []
+        self._began, self._reason = time.monotonic(), "stopped"
+        self._seen = dict.fromkeys(config.cameras, self._began)
+        self._sinks.follow(self._require)
+
+    @property
+    def cameras(self) -> dict[str, str]:
+        """The state of each camera: ``starting``, ``live``, ``paused``, ``lost`` or ``ended``."""
+        return dict(self._states)
+
+    def run(self) -> None:
+        """Tag until :meth:`stop` is called or every camera has ended; then close open events and all sinks."""
+        try:
+            for item in self._stream:
+                if isinstance(item, Observation):
+                    self._observe(item)
+                else:
+                    self._change(item)
+        except Exception as error:
+            self._reason = f"failed: {type(error).__name__}"
+            raise
+        finally:
+            # Concurrently: cameras that hang and sinks that hang may each take most of a second.
+            closing = threading.Thread(target=self._stream.close, name="pvlr-closing")
+            closing.start()
+            for name in self.config.cameras:
+                self._close(name, self._reason)
+            self._sinks.close()
+            closing.join()
+            if self._owned:
+                self.tagger.close()
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Make :meth:`run` return within a second; open events end with this reason."""
+        self._reason = reason
+        self._stream.stop()
+
+    def between_frames(self) -> AbstractContextManager[None]:
+        """See :meth:`Stream.between_frames`: for other work with the site's tagger."""
+        return self._stream.between_frames()
+
+    def latest(self, camera: str) -> Observation | None:
+        """The newest result of a camera with its frame; None before the first, and while the camera is paused or lost.
+        A camera that has ended keeps its last one."""
+        return self._latest.get(camera)
+
+    def levels(self, camera: str) -> dict[str, tuple[float, float]]:
+        """The labels that a camera can report, each with its smoothed score, from which its events are made, up to the
+        newest frame (0 before the first), and the threshold of that score; of several regions, where it is highest."""
+        return factory.highest_levels(factory.watched(self.config, {camera: self._detectors[camera]}))
+
+    def configure(self, events: EventsConfig) -> None:
+        """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
+
+        Raises:
+            UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
+        """
+        with self._changing:
+            for detector, new in factory.make_rules(events, self.config, self._detectors, self.tagger, self._least):
+                detector.use(new)
+            self.config = self.config.model_copy(update={"events": events})
+            self._sinks.announce(self._status())
+
+    def obey(self, commands: Commands) -> None:
+        """Let sinks whose settings permit it change the site."""
+        self._sinks.obey(commands)
+
+    def set_camera(self, name: str, camera: CameraConfig) -> None:
+        """Use other regions of a camera, or switch it, from the next frame on. Events of regions that stay continue.
+
+        Raises:
+            OptionError, UnknownLabelError: a region or its settings are invalid; nothing is changed then.
+        """
+        with self._changing:
+            config = self.config.model_copy(update={"cameras": {**self.config.cameras, name: camera}})
+            every = [*factory.make_detectors(config, self.tagger)[name], *self._detectors[name]]
+            self._stream.replace(factory.make_camera(name, camera, config.timezone))
+            self.config, self._detectors[name] = config, list({one.region: one for one in every}.values())
+            self.configure(config.events)
+
+    def set_labels(self, bank: LabelBank, events: EventsConfig | None = None) -> None:
+        """Use another label bank, between two frames; only for an open plan, see :meth:`Tagger.set_labels`.
+
+        Events of remaining labels continue, events of removed labels end. ``events``: the settings from then on.
+
+        Raises:
+            BackendError, LabelBankError: the plan is closed, or cannot use the bank.
+            UnknownLabelError, OptionError: the configuration names a label that is gone, or has a lower threshold above
+                the new upper one. In each case nothing is changed.
+        """
+        with self.between_frames():
+            before = self.tagger.label_bank
+            self.tagger.set_labels(bank)
+            try:
+                self.configure(events or self.config.events)
+            except PvlrError:
+                self.tagger.set_labels(before)
+                raise
+
+    def exchange(self, other: Tagger) -> None:
+        """Exchange the plan with that of another tagger with the same labels, between two frames; events continue.
+
+        Raises:
+            OptionError: the other plan's thresholds do not fit the configured ones; nothing is changed then.
+        """
+        factory.make_detectors(self.config, other)
+        self.tagger.exchange(other)
+        self.configure(self.config.events)
+
+    def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
+        """The newest events, oldest first: at most ``limit`` of the last thousand, only those with a time after
+        ``since``, in seconds since the epoch."""
+        return self._sinks.events(since, limit)
+
+    def events_after(self, count: int) -> tuple[int, list[Event]]:
+        """The number of events so far, and those after the first ``count``: at most the last thousand."""
+        return self._sinks.events_after(count)
+
+    def open_events(self) -> list[Event]:
+        """The ``on`` events that have not ended yet, oldest first."""
+        return self._sinks.open_events()
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``callback(event)`` for each event from now on, in its own thread; returns a function that ends it.
+
+        It has a bounded queue: a callback that is too slow misses the oldest events and never stops a camera.
+        """
+        return self._sinks.subscribe(callback)
+
+    def on_observation(self, callback: Callable[[Observation], None]) -> None:
+        """Call ``callback(observation)`` for each tagged frame, after its events, in the thread of :meth:`run`.
+
+        Cameras wait for it: it must return within microseconds and raise nothing. For anything else use
+        :meth:`latest` or :meth:`subscribe`.
+        """
+        self._observers.append(callback)
+
+    def on_failure(self, callback: Callable[[BundleError], bool]) -> None:
+        """Call ``callback(error)`` when the plan fails; True: another plan will replace it, so :meth:`run` goes on."""
+        self._recover = callback
+
+    def healthy(self) -> bool:
+        """Whether tagging goes on, or has ended: a camera, whatever it does, makes no site unhealthy."""
+        ended = all(state == "ended" for state in self._states.values())
+        return ended or self._stream.turned > time.monotonic() - _HUNG
+
+    def unhealthy_cameras(self) -> dict[str, str]:
+        """The cameras that are ``lost``, or ``live`` without a result in the last 30 seconds, with their state."""
+        late = {name for name, seen in self._seen.items() if seen < time.monotonic() - _HUNG}
+        return {one: at for one, at in self.cameras.items() if at == "lost" or (at == "live" and one in late)}
+
+    def stats(self) -> dict[str, Any]:
+        """``{"uptime", "events", "cameras", "sinks", "precision", "drift"}``: seconds since the start, the number of
+        events, each camera's :class:`CameraStats` and each sink's :class:`SinkStats` as plain values, what is proven,
+        and by label whether that may not hold any more."""
+        return {
+            "uptime": time.monotonic() - self._began,
+            "events": self._sinks.count,
+            "cameras": {name: asdict(stats) for name, stats in self._stream.stats().items()},
+            "sinks": [asdict(stats) for stats in self._sinks.stats()],
+            "precision": list(map(str, self._proven.values())),
+            "drift": {label: one.drift is not None for label, one in self._proven.items()},
+        }
+
+    def _observe(self, seen: Observation) -> None:
+        name, frame = seen.camera, seen.frame
+        self._seen[name], self._latest[name] = time.monotonic(), seen
+        monotonic, wall = self._clocks[name].read(frame)
+        events: list[Event] = []
+        for detector in self._detectors[name]:
+            if result := seen.regions.get(detector.region):
+                new = detector.update(monotonic, wall, result.scores, result.labels, result.thresholds)
+            else:
+                new = detector.close(monotonic, "not watched")
+            self._sinks.remember(detector, new, (monotonic, "not watched"), seen, wall)
+            events += new
+        if len(self._detectors[name]) > len(seen.regions):
+            self._drop_removed(name)
+        self._publish([self._sinks.with_snapshot(event, seen) for event in events])
+        if health := self._health.get(name):
+            self._publish([self._sinks.of_health(*pair, wall) for pair in health.see(seen, monotonic, wall)])
+        for callback in self._observers:
+            callback(seen)
+        self._sinks.submit_frame(seen)
+
+    def _change(self, change: CameraChange) -> None:
+        name = change.camera
+        self._states[name] = change.state
+        self._sinks.announce(self._status())
+        self._seen[name] = time.monotonic()
+        if change.state in ("paused", "lost"):
+            self._latest.pop(name, None)
+        if change.state != "live":
+            lost = f"camera {change.state}: {change.reason}".removesuffix(": ")
+            self._close(name, "not watched" if change.state == "paused" else lost)
+
+    def _status(self) -> SiteStatus:
+        return factory.site_status(self.config, self._detectors, self._states, self.tagger, self._least)
+
+    def _require(self, proven: Mapping[str, Statement]) -> None:
+        """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
+        with self._changing:
+            known, before = self._proven, self._status().thresholds
+            self._proven = proven
+            self._least = {label: one.threshold for label, one in proven.items() if one.threshold is not None}
+            self.configure(self.config.events)
+        for label, now in self._status().thresholds.items():
+            one, last = proven.get(label), known.get(label)
+            if one and (not last or before[label] != now or (one.drift and not last.drift)):
+                _log.warning("%s. Its threshold is %.3f (before: %.3f)", one, now, before[label])
+
+    def _drop_removed(self, name: str) -> None:
+        with self._changing:  # or set_camera brings a region back meanwhile
+            here = factory.watched(self.config, {name: self._detectors[name]})
+            closed = [one for one in self._detectors[name] if one not in here and one.tracks.last is None]
+            self._detectors[name] = [one for one in self._detectors[name] if one not in closed]
+            self._sinks.forget(closed)
+
+    def _close(self, name: str, reason: str) -> None:
+        now = self._clocks[name].now()
+        for detector in self._detectors[name]:
+            events = detector.close(now, reason)
+            self._sinks.remember(detector, events, (now, reason))
+            self._publish(events)
+        self._drop_removed(name)
+        self._publish(self._health[name].close(now, reason) if name in self._health else [])
+
+    def _publish(self, events: list[Event]) -> None:
+        for event in events:
+            self._sinks.submit(event)
+        if events and self._sinks.dead:
+            self.stop("nobody reads the events")

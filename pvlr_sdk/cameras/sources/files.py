@@ -1,0 +1,96 @@
+"""Paths as sources: an image, a folder of images, or a video, which FFmpeg decodes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ... import errors
+from ...frames import find as finding
+from . import ffmpeg
+from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
+from .uri import PathUri
+
+if TYPE_CHECKING:
+    from ...frames.frames import Frame
+
+_log = logging.getLogger(__name__)
+
+
+def open(uri: PathUri, options: SourceOptions) -> Source:
+    return ImageSource(uri, options.loop) if _has_images(uri) else ffmpeg.FFmpegSource(uri, options)
+
+
+def check(uri: PathUri) -> None:
+    """Check that PyAV is installed, if the path is a video."""
+    if not _has_images(uri):
+        ffmpeg.load_av(uri)
+
+
+def _has_images(uri: PathUri) -> bool:
+    return os.path.isdir(uri.path) or os.path.splitext(uri.path)[1].lower() in finding.IMAGES
+
+
+class ImageSource:
+    """The images in a folder and its subfolders in the order of their names, or a single image."""
+
+    live = False
+
+    def __init__(self, uri: PathUri, loop: bool) -> None:
+        self.uri = uri.redacted()
+        self.decode_errors = self.skipped = 0
+        self._path = uri.path
+        self._loop = loop
+        self._closed = threading.Event()
+        self._sequence = 0
+        self._frames = self._load(self._find())
+
+    def read(self) -> CapturedFrame:
+        if self._closed.is_set():
+            raise lost(self.uri, "a closed source")
+        frame = next(self._frames, None)
+        if frame is None:
+            raise EndOfSource
+        sequence, self._sequence = self._sequence, self._sequence + 1
+        return CapturedFrame(frame.pixels, frame.order, time.monotonic(), time.time(), None, sequence)
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _load(self, paths: list[Path]) -> Iterator[Frame]:
+        from ...frames.frames import load_frame
+
+        while True:
+            bad = 0
+            for path in paths:
+                try:
+                    frame = load_frame(path)
+                except errors.FrameError as error:
+                    bad += 1
+                    self.decode_errors += 1
+                    if self.decode_errors == bad:  # not each time in a loop
+                        _log.warning("%s: skipped: %s", self.uri, error)
+                else:
+                    yield frame
+            if bad == len(paths):
+                self._fail("no readable image")
+            if not self._loop:
+                return
+            paths = self._find()
+
+    def _find(self) -> list[Path]:
+        problems: list[str] = []
+        found = finding.find([self._path], lambda name, error: problems.append(error.got))
+        images = [path for path in found if not finding.is_video(path)]
+        if not images or not os.path.exists(self._path):
+            self._fail(problems[0] if problems else "no such file" if images else "a folder of videos only")
+        return images
+
+    def _fail(self, got: str) -> None:
+        hint = "Check the path and its permissions."
+        raise errors.SourceOpenError(self.uri, expected="at least one image", got=got, hint=hint)

@@ -1,0 +1,300 @@
+"""The loop that tags the frames of several cameras, in turn, with one tagger."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ... import errors
+from ..sources import CapturedFrame
+from ..sources.opening import check_installed
+from .camera import Camera, CameraChange, Observation, check_cameras
+from .inboxes import Inboxes
+from .pace import EnginePace, EngineShare, InFlight
+from .reader import Reader
+from .regions import united
+from .stats import CameraStats, Counters
+from .still import StillScene, start_parts
+
+if TYPE_CHECKING:
+    from ...tagger import Tagger
+
+_log = logging.getLogger(__name__)
+
+_TURN = 0.25
+"""Longest wait of the loop in seconds: between two checks for cameras without frames."""
+_STOP = 0.8
+"""Seconds that :meth:`Stream.close` waits for the cameras' threads."""
+
+
+class Stream:
+    """Tags what several cameras see; iterate over it to get observations and changes of the cameras' states.
+
+    Each camera is decoded in its own thread, and only its newest frame is kept. The thread that iterates decides which
+    frames are tagged: a slow caller gets fewer observations, never older ones, and nothing queues up. A lost camera is
+    reconnected until it is back, without affecting the others.
+
+    Args:
+        tagger: may be shared; the stream does not close it.
+        cameras: the cameras to watch; their frames are tagged in turn.
+        staleness: seconds; an observation with a higher age is delivered as late, and counted.
+        every_frame: tag each frame of a file as fast as possible. Otherwise files play at their own rate, and frames
+            are dropped if they arrive too fast, as with a camera.
+        keep_warm: after this many seconds without a frame the engine gets an empty one, so that caches and clocks stay
+            up; None: never.
+        longest_pause: seconds between attempts to reconnect to a lost camera, which begin with a quarter of a second.
+        recover: called with the error of a tagger that failed; True: another plan will replace its own, so go on, and
+            count the frame as failed. None: an error of the tagger ends the stream.
+
+    Attributes:
+        turned: ``time.monotonic()`` of the loop's last progress, which an engine or a caller can stop, but no camera.
+
+    Raises:
+        OptionError: an argument is invalid, or two cameras have the same name.
+        MissingPartError: a package that one of the sources needs is not installed.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        cameras: Sequence[Camera],
+        *,
+        staleness: float = 0.5,
+        every_frame: bool = False,
+        keep_warm: float | None = 1.0,
+        longest_pause: float = 3.0,
+        recover: Callable[[errors.BundleError], bool] | None = None,
+    ) -> None:
+        check_cameras(cameras, staleness=staleness, keep_warm=keep_warm, longest_pause=longest_pause)
+        for camera in cameras:
+            check_installed(camera.uri)
+        self._tagger = tagger
+        self._cameras = list(cameras)
+        self._staleness = staleness
+        self._keep_warm = keep_warm
+        self._recover = recover or (lambda error: False)
+        self._inboxes = Inboxes(len(self._cameras))
+        self._counters = [Counters() for _ in self._cameras]
+        self._readers = [
+            Reader(index, camera, self._inboxes, counters, longest_pause, every_frame)
+            for index, (camera, counters) in enumerate(zip(self._cameras, self._counters, strict=True))
+        ]
+        self._scenes: list[dict[str | None, StillScene]] = [{} for _ in self._cameras]
+        self._started = False
+        self._pace = EnginePace()
+        self._share = EngineShare()
+        self._pending: deque[InFlight | CameraChange] = deque()
+        self._yielded: float | None = None
+        self._active = self.turned = time.monotonic()
+
+    def __iter__(self) -> Iterator[Observation | CameraChange]:
+        return self
+
+    def __next__(self) -> Observation | CameraChange:
+        """Wait for the next observation or change; ends after :meth:`stop` or when all cameras have ended.
+
+        Raises:
+            BackendError: the tagger failed; the stream cannot be used any more.
+        """
+        self.start()
+        if self._yielded is not None:
+            self._pace.called(time.monotonic() - self._yielded)
+        self._yielded = None
+        while not self._inboxes.closed:
+            self._turn()
+            event = self._advance()
+            if event is not None:
+                self._yielded = time.monotonic()
+                return event
+            if not self._pending and self._inboxes.finished:
+                break
+        self._abandon()
+        raise StopIteration
+
+    def start(self) -> None:
+        """Start the cameras; the first iteration does so too."""
+        if not self._started and not self._inboxes.closed:
+            self._started = True
+            for reader in self._readers:
+                reader.start()
+
+    def stop(self) -> None:
+        """End the iteration within a second. Safe in any thread and in a signal handler."""
+        self._inboxes.close()
+
+    def close(self) -> None:
+        """Stop, and wait up to a second for the cameras' threads. Call it in the thread that iterates.
+
+        A thread that connects to a host that does not answer ends later, at the latest after its camera's timeout.
+        """
+        self.stop()
+        self._abandon()
+        end = time.monotonic() + _STOP
+        started = self._readers if self._started else []
+        for reader in started:
+            reader.close()
+        for reader in started:
+            reader.join(end - time.monotonic())
+
+    def replace(self, camera: Camera) -> None:
+        """Use other regions, tiles and hours of a camera from the next frame on. Safe in any thread."""
+        index = [one.name for one in self._cameras].index(camera.name)
+        self._cameras[index] = self._readers[index].camera = camera
+        self._scenes[index] = {}
+
+    def between_frames(self) -> AbstractContextManager[None]:
+        """Enter it in another thread to use the tagger between frames, so that they wait as little as possible.
+
+        It waits until no frame is in flight, but at most 0.2 s, and admits one thread at a time.
+        """
+        return self._share.between_frames()
+
+    def stats(self) -> dict[str, CameraStats]:
+        """The statistics of each camera by its name; safe in any thread."""
+        names = (camera.name for camera in self._cameras)
+        return {name: counters.snapshot() for name, counters in zip(names, self._counters, strict=True)}
+
+    def __enter__(self) -> Stream:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _parallel(self) -> int:
+        """Inferences at once; another plan may allow more or fewer."""
+        return int(self._tagger.info.get("parallel", 1))
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if now >= self.turned + _TURN:
+            self.turned = now
+            for reader in self._readers:
+                reader.check(now)
+
+    def _advance(self) -> Observation | CameraChange | None:
+        """Submit a frame, finish one, or wait. The engine works on while the caller handles the last event."""
+        if not self._pending:
+            cold = self._active + (float("inf") if self._keep_warm is None else self._keep_warm)
+            taken = self._inboxes.take(min(cold, time.monotonic() + _TURN))
+            if taken is not None:
+                self._submit(*taken)
+            elif time.monotonic() >= cold:
+                self._warm_up()
+            return None
+        first = self._pending[0]
+        if isinstance(first, CameraChange):
+            self._pending.popleft()
+            return first
+        busy = len(self._in_flight())
+        if busy <= self._parallel:
+            if busy == self._parallel:
+                if not self._pace.overlaps:
+                    return self._finish()
+                # The engine is busy: a frame taken now would wait for it, one taken later is newer. But a tagger that
+                # runs several inferences at once, for throughput, must not run dry.
+                moment = self._pace.last_moment(first.due)
+                if self._parallel == 1 and self._inboxes.sleep(moment - time.monotonic()):
+                    return None
+            taken = self._inboxes.take(first.due)
+            if taken is not None:
+                self._submit(*taken)
+                return None
+        return self._finish()
+
+    def _submit(self, index: int, item: CapturedFrame | CameraChange) -> None:
+        if isinstance(item, CameraChange):
+            self._pending.append(item)
+            return
+        ahead, plan = self._in_flight(), self._plan
+        budget = None if self._readers[index].waits else self._staleness / 2 / max(self._pace.inference, 1e-6)
+        parts, share = start_parts(self._tagger, self._cameras[index], self._scenes[index], item, budget)
+        if not parts:  # its hours have just ended, or other ones were set
+            return
+        plan = plan if plan == self._plan else ""  # replaced just now: either of the two
+        start = time.monotonic() + self._pace.preparation
+        if len(ahead) >= self._parallel:
+            start = max(start, ahead[-self._parallel].due)
+        self._pending.append(InFlight(index, item, plan, parts, share, start, start + share * self._pace.inference))
+        self._share.begin()
+
+    def _finish(self) -> Observation | None:
+        job = self._pending.popleft()
+        assert isinstance(job, InFlight)
+        asked = time.monotonic()
+        try:
+            wait([one.future for one in job.parts])
+            results = [(one.part, one.future.result()) for one in job.parts]
+        except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
+            if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
+                raise
+            if isinstance(error, errors.NonFiniteError):  # due to this frame: the plan passed its golden test
+                self._recover(error)
+            if self._counters[job.index].failed():
+                _log.warning("camera %s: %s", self._cameras[job.index].name, error)
+            self._scenes[job.index] = {}
+            return None
+        finally:
+            self._share.end()
+        if any(one.labels != results[0][1].labels for _, one in results):  # they changed in the middle of this frame
+            self._counters[job.index].add(dropped=1)
+            return None
+        regions = {part.name: one for part, one in results}
+        result = regions.get(None) or united(job.frame, results)
+        now = self._active = time.monotonic()
+        self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
+        self._pace.inferred(now - job.start, now - asked, job.share)
+        waiting = self._in_flight()
+        if len(waiting) >= self._parallel:  # the engine has just begun this one
+            behind = waiting[self._parallel - 1]
+            behind.start, behind.due = now, now + behind.share * self._pace.inference
+        camera, age = self._cameras[job.index], now - job.frame.captured + max(one.look.lag for one in job.parts)
+        late = age > self._staleness and not self._readers[job.index].waits
+        computed = sum(one.scene.learn(one.look, one.future.result()) for one in job.parts)
+        self._counters[job.index].tagged(age, late, sum(len(one.tiles) or 1 for _, one in results), computed)
+        return Observation(camera.name, job.frame, result, age, late, regions)
+
+    @property
+    def _plan(self) -> str:
+        return str(self._tagger.info["sha256"])
+
+    def _goes_on(self, error: errors.BundleError, plan: str) -> bool:
+        """Whether the plan that failed has been replaced already, or will be."""
+        lost = isinstance(error, errors.DeviceLostError)  # no plan runs in this process any more
+        return not lost and (plan != self._plan or self._recover(error))
+
+    def _in_flight(self) -> list[InFlight]:
+        return [item for item in self._pending if isinstance(item, InFlight)]
+
+    def _warm_up(self) -> None:
+        if all(camera.state == "paused" for camera in self.stats().values()):
+            self._active = time.monotonic()
+        elif not self._inboxes.closed and not self._inboxes.finished:
+            plan = self._plan
+            try:
+                self._tagger.predict(_EMPTY)
+            except errors.BundleError as error:
+                if not self._goes_on(error, plan):
+                    raise
+            self._active = time.monotonic()
+
+    def _abandon(self) -> None:
+        """Cancel or wait for the frames in flight, so that no inference outlives the stream."""
+        for job in self._in_flight():
+            for one in job.parts:
+                if not one.future.cancel():
+                    with suppress(errors.PvlrError):
+                        one.future.result()
+            self._share.end()
+        self._pending.clear()
+
+
+_EMPTY = np.zeros((32, 32, 3), np.uint8)

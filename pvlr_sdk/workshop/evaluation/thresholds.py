@@ -1,0 +1,184 @@
+"""Thresholds of a plan, chosen on labelled images: ``pvlr thresholds``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import errors
+from ...frames.tiles import Layout, layout_name
+from ...labels.intervals import reweighted
+from ...labels.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid, tile_thresholds
+from .evaluate import tag_images
+from .labels_csv import LabelTable
+from .metrics import f1_scores
+from .prevalence import find_prevalence
+
+
+@dataclass(frozen=True)
+class LabelThreshold:
+    """Old and new threshold of a label, its number of positive images, and precision and recall of the new threshold on
+    these images (in percent; None if there is nothing to measure); ``precise`` is the new threshold of the operating
+    point ``precise``, with its precision and recall. Without positives the thresholds do not change."""
+
+    label: str
+    before: float
+    after: float
+    positives: int
+    precision: float | None
+    recall: float | None
+    precise: float
+    precise_precision: float | None
+    precise_recall: float | None
+
+
+@dataclass(frozen=True)
+class ThresholdsReport:
+    """The change of a plan's thresholds.
+
+    Attributes:
+        objective: ``f1``, ``precision=P`` or ``recall=R``; with tiles, ``precision without tiles``.
+        images: number of images that the thresholds were chosen on.
+        before, after: CP, CR, CF1, OP, OR, OF1 in percent on these images, at the old and the new thresholds.
+        precise: the same at the new thresholds of the operating point ``precise``.
+        labels: the labels, in the order of the model.
+        missed: labels for which no threshold meets the objective.
+        failed_images: images that could not be tagged, with the reason.
+        prevalence: the share of images with each label that they were chosen for; None: as in these images.
+        written: whether the new thresholds were written to the plan.
+        tiles: the layout that the thresholds are for, such as ``3x2``; None: for frames without tiles.
+    """
+
+    objective: str
+    images: int
+    before: dict[str, float | None]
+    after: dict[str, float | None]
+    precise: dict[str, float | None]
+    labels: list[LabelThreshold]
+    missed: list[str]
+    failed_images: list[dict[str, str]]
+    prevalence: dict[str, float] | None
+    written: bool
+    tiles: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return asdict(self)
+
+
+def set_thresholds(
+    plan: str | os.PathLike[str],
+    images: str | Path,
+    table: LabelTable,
+    objective: Objective,
+    *,
+    prevalence: str | None = None,
+    tiles: Layout | None = None,
+    write: bool = True,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
+) -> ThresholdsReport:
+    """Choose the thresholds of each label on the images of ``table``, and write them to the manifest and label bank.
+
+    Those of the operating point ``f1`` follow ``objective``, those of ``precise`` are :func:`precise_thresholds`.
+    Nothing else in the bundle changes. Labels without a positive image keep their thresholds.
+
+    With ``tiles``, the thresholds of that layout are chosen instead, by :func:`tile_thresholds`, and written to the
+    manifest. Those for frames without tiles stay; in the report they are the old ones, on the images without tiles.
+
+    Args:
+        images: folder that the file names of the table are relative to.
+        table: from :func:`.labels_csv.read_labels` with the labels of the plan as ``names``.
+        prevalence: how frequent labels are where the plan is used, as for :func:`.evaluate.evaluate`; precision and
+            recall are reported on the images as they are.
+        tiles: (columns, rows), with the objective ``f1`` and without ``prevalence``.
+        write: False to report only.
+        progress: called after each image with the number of images done.
+        options: ``device``, ``num_threads`` and ``precision`` of the tagger.
+
+    Raises:
+        BundleError, OptionError, ImageNotFoundError, FrameError: as :class:`Tagger` and ``evaluate``.
+        LabelsFileError: no image has a positive label.
+        OutputError: the files cannot be written; the old thresholds remain.
+    """
+    from ...bundle.bundle import shortest_decimal, write_thresholds
+    from ...models.find import load_bundle
+    from ...tagger import Tagger
+
+    if tiles and (objective != Objective() or prevalence is not None):
+        expected, hint = "no objective and no prevalence", "Thresholds for tiles keep the precision without tiles."
+        raise errors.OptionError("tiles", expected=expected, got="one of them", hint=hint)
+    bundle = load_bundle(plan)
+    with Tagger(plan, optimize="throughput", tiles=tiles, **options) as tagger:
+        results = tag_images(tagger, images, table, progress)
+        logits, targets = results.logits[results.done], table.targets[results.done]
+        shares = None if prevalence is None else find_prevalence(prevalence, tagger, logits, targets)
+    scores = results.scores[results.done]
+    if not (targets == 1).any():
+        expected, hint = "images with at least one of the plan's labels", "Check the split and the label map."
+        raise errors.LabelsFileError("labels", expected=expected, got=f"{len(targets)} images without one", hint=hint)
+    old = bundle.labels.thresholds
+    old_precise = old if bundle.labels.precise_thresholds is None else bundle.labels.precise_thresholds
+    positives = (targets == 1).sum(0)
+    whole = results.whole[results.done]
+    if tiles:
+        known, count = (whole, logits, targets), tiles[0] * tiles[1]
+        chosen, higher = (tile_thresholds(*known, one.astype(float), count) for one in (old, old_precise))
+        higher = np.maximum(higher, chosen)
+    else:
+        chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
+        chosen = choose_thresholds(*chosen_on, objective, old.astype(np.float64))
+        higher = np.where(positives > 0, precise_thresholds(*chosen_on, chosen), old_precise)
+    new, precise = chosen.astype(np.float32), higher.astype(np.float32)  # as stored, and compared with scores
+    labels = [
+        LabelThreshold(
+            name,
+            shortest_decimal(old[i]),
+            shortest_decimal(new[i]),
+            int(positives[i]),
+            *_precision_recall(scores[:, i] >= new[i], targets[:, i]),
+            shortest_decimal(precise[i]),
+            *_precision_recall(scores[:, i] >= precise[i], targets[:, i]),
+        )
+        for i, name in enumerate(bundle.labels.names)
+    ]
+    if write and tiles:
+        layout = {"f1": tuple(label.after for label in labels), "precise": tuple(label.precise for label in labels)}
+        write_thresholds(bundle, old, old_precise, {layout_name(tiles): layout})
+    elif write:
+        write_thresholds(bundle, new, precise)
+    return ThresholdsReport(
+        objective="precision without tiles" if tiles else str(objective),
+        images=len(targets),
+        before=_percentages(f1_scores(sigmoid(whole).astype(np.float32) >= old, targets)),
+        after=_percentages(f1_scores(scores >= new, targets)),
+        precise=_percentages(f1_scores(scores >= precise, targets)),
+        labels=labels,
+        missed=[label.label for label in labels if label.positives and not _reached(label, objective)],
+        failed_images=results.failed,
+        prevalence=None if shares is None else dict(zip(bundle.labels.names, shares.tolist(), strict=True)),
+        written=write,
+        tiles=layout_name(tiles) if tiles else None,
+    )
+
+
+def _reached(label: LabelThreshold, objective: Objective) -> bool:
+    if objective.kind == "f1":
+        return True
+    value = label.precision if objective.kind == "precision" else label.recall
+    return value is not None and value >= 100 * objective.value
+
+
+def _precision_recall(tagged: Any, target: Any) -> tuple[float | None, float | None]:
+    hits = int((tagged & (target == 1)).sum())
+    tags, present = int((tagged & (target != 0)).sum()), int((target == 1).sum())
+    return (100 * hits / tags if tags else None), (100 * hits / present if present else None)
+
+
+def _percentages(fractions: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else round(100 * value, 3) for name, value in fractions.items()}

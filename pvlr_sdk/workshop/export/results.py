@@ -1,0 +1,68 @@
+"""Reads the results of ``pvlr tag --json`` and ``pvlr batch``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ... import errors
+
+
+def read_results(source: Path) -> dict[str, dict[str, float]]:
+    """The scores of the tags of each photo or video, by its path; the best frame of a video counts for each tag.
+
+    Args:
+        source: a dataset of ``pvlr batch``, or a file of ``pvlr tag --json``.
+
+    Raises:
+        OptionError: it is neither.
+        MissingPartError: a dataset without the extra ``[batch]``.
+    """
+    results: dict[str, dict[str, float]] = {}
+    try:
+        for photo, scores in dataset_rows(source) if source.is_dir() else _lines(source):
+            best = results.setdefault(photo, {})
+            for label, score in scores.items():
+                best[label] = max(score, best.get(label, 0.0))
+    except errors.PvlrError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # Arrow's own are among them
+        raise _no_results(source, str(error)) from None
+    return results
+
+
+def _lines(source: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    with source.open() as lines:
+        for line in lines:
+            row = json.loads(line)
+            yield str(row["source"]), _scores(row["tags"])
+
+
+def _scores(tags: list[dict[str, Any]]) -> dict[str, float]:
+    return {str(tag["label"]): float(tag["score"]) for tag in tags}
+
+
+def dataset_rows(source: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """The id of each image of a dataset that was tagged, and the scores of its tags."""
+    from ... import batch  # noqa: F401  raises MissingPartError without pyarrow
+
+    import pyarrow.parquet as pq  # isort: skip
+
+    plans = sorted(source.glob("plan=*")) or [source]
+    if len(plans) > 1:
+        raise _no_results(source, f"{len(plans)} of them: {', '.join(plan.name for plan in plans)}")
+    files = sorted(plans[0].glob("*.parquet"))
+    if not files:
+        raise _no_results(source, "no Parquet files")
+    for file in files:
+        for rows in pq.ParquetFile(file).iter_batches(columns=["id", "tags"]):
+            tagged = (row for row in rows.to_pylist() if row["id"] and row["tags"] is not None)
+            yield from ((row["id"], _scores(row["tags"])) for row in tagged)
+
+
+def _no_results(source: Path, got: str) -> errors.OptionError:
+    expected = "one dataset of pvlr batch, or a file of pvlr tag --json"
+    hint = "Write one with pvlr batch PHOTOS --out TAGS, or with pvlr tag PHOTOS --json > tags.jsonl."
+    return errors.OptionError(str(source), expected=expected, got=got, hint=hint)

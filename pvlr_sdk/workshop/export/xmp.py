@@ -1,0 +1,184 @@
+"""Tags in XMP, which photo managers read: in a sidecar ``photo.jpg.xmp``, or in the photo itself.
+
+The fields are those of digiKam and Lightroom: ``dc:subject``, ``lr:hierarchicalSubject`` and ``digiKam:TagsList``. All
+three are written, because several programs ignore the first if they find the second. The scores, and what was added to
+each field, are in fields of our own, so that a later run replaces its own tags alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ... import errors
+from ..._util.files import read_file, system_errors, write_files
+
+NAMESPACE = "https://pvlr-sdk.org/xmp/1.0/"
+_PREFIX = "pvlrSdk"
+"""Not ``pvlr``: the XMP toolkit, and so exiv2 and digiKam, would take its end for the prefix ``lr``."""
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_DC = "http://purl.org/dc/elements/1.1/"
+_FIELDS = {
+    "subject": (_DC, "dc", ""),
+    "hierarchicalSubject": ("http://ns.adobe.com/lightroom/1.0/", "lr", "|"),
+    "TagsList": ("http://www.digikam.org/ns/1.0/", "digiKam", "/"),
+}
+"""Name: namespace, its prefix, and what separates the levels of a tag; dc:subject has one level."""
+_MAX_BYTES = 16 << 20
+_HINT = "Repair or remove it; it was left unchanged."
+_EMPTY = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    f'xmlns:rdf="{_RDF}"><rdf:Description rdf:about=""/></rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>\n'
+).encode()
+
+
+def sidecar(photo: Path) -> Path:
+    """``photo.jpg.xmp``; ``photo.xmp``, as Lightroom names it, if only that exists."""
+    own, lightroom = photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")
+    return lightroom if lightroom.is_file() and not own.exists() else own
+
+
+def tag_photo(photo: Path, scores: Mapping[str, float], *, prefix: str = "", embed: bool = False) -> bool:
+    """Write tags next to a photo, or into it; tags of other programs are kept. Returns whether the file has changed.
+
+    Args:
+        photo: the photo, or another file, such as a video.
+        scores: the labels and their scores; none removes the tags of earlier runs.
+        prefix: the parent of the tags in the two fields with levels, such as ``pvlr``; levels are separated by ``/``.
+        embed: write into the photo (JPEG, PNG, TIFF, WebP) instead of a sidecar.
+
+    Raises:
+        ImageNotFoundError: there is no such photo.
+        OptionError: as :func:`merged`.
+        OutputError: the sidecar or the photo is damaged or cannot be written. It is left unchanged.
+        MissingPartError: the extra ``[xmp]`` is not installed, or to embed, pyexiv2, whose licence is GPL-3.0.
+    """
+    if not photo.is_file():
+        hint = "Sidecars are written for files that exist."
+        raise errors.ImageNotFoundError(str(photo), expected="a photo", got="no such file", hint=hint)
+    path = photo if embed else sidecar(photo)
+    with system_errors(errors.OutputError, str(path), expected="a readable file", hint=_HINT):
+        real, beside = path.resolve(), (photo.parent.resolve(), photo.resolve().parent)
+        if not embed and path.is_symlink() and not (real.is_file() and real.parent in beside):
+            expected, hint = "a link to a file beside the photo", "Replace the link by a file; it was left unchanged."
+            raise errors.OutputError(str(path), expected=expected, got=str(real), hint=hint)
+        path = real  # a link stays one
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+        before = read_file(path, 2**30 if embed else _MAX_BYTES) if mode is not None else None
+    if before is None and not scores:
+        return False
+    after = _embedded(path, before or b"", scores, prefix) if embed else merged(before, scores, prefix, str(path))
+    if after in (before, None):
+        return False
+    write_files({path: after}, private=mode is not None and not mode & 0o077)
+    if mode is not None:
+        path.chmod(mode)
+    return True
+
+
+def merged(packet: bytes | None, scores: Mapping[str, float], prefix: str = "", source: str = "XMP") -> bytes | None:
+    """An XMP packet with these tags instead of those of an earlier run, or ``packet`` itself if it has them.
+
+    Raises:
+        OutputError: it is not XMP.
+        OptionError: a label or the prefix has characters that are not printable.
+        MissingPartError: as :func:`tag_photo`.
+    """
+    etree = lxml_module()
+    if bad := [text for text in (*scores, prefix) if not text.isprintable()]:
+        hint = "XML cannot hold the others."
+        raise errors.OptionError("tags", expected="printable characters", got=ascii(bad[0])[:200], hint=hint)
+    try:
+        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+        root = etree.fromstring(_EMPTY if packet is None else packet, parser)
+        if root.getroottree().docinfo.doctype:  # XMP has none, and entities could multiply
+            raise ValueError("it has a document type")
+        description = next(root.iter(f"{{{_RDF}}}Description"))
+        if description.getparent().tag != f"{{{_RDF}}}RDF":
+            raise ValueError("no rdf:RDF around rdf:Description")
+    except (etree.XMLSyntaxError, ValueError, StopIteration) as error:
+        got = str(error) or "no rdf:Description"
+        raise errors.OutputError(source, expected="an XMP packet", got=got, hint=_HINT) from None
+    fields = _Fields(etree, description.getparent())
+    labels = [label.replace("|", "-").replace("/", "-") for label in scores]
+    levels = [*filter(None, prefix.split("/"))]
+    theirs = [tag for tag in fields.get("subject", _DC) if tag not in fields.get("subject", NAMESPACE)]
+    changed = False
+    for name, (space, short, separator) in _FIELDS.items():
+        present, earlier = fields.get(name, space), fields.get(name, NAMESPACE)
+        others = [tag for tag in present if tag not in earlier]
+        ours = [separator.join([*levels, label]) if separator else label for label in labels]
+        if ours and not others:  # a program that reads this field ignores dc:subject
+            ours = theirs + ours
+        ours = [tag for tag in dict.fromkeys(ours) if tag not in others]
+        changed |= fields.set(name, space, short, others + ours)
+        changed |= fields.set(name, NAMESPACE, _PREFIX, ours)
+    changed |= fields.set("scores", NAMESPACE, _PREFIX, [f"{label} {score:.3f}" for label, score in scores.items()])
+    if not changed:
+        return packet
+    text: bytes = etree.tostring(root.getroottree(), encoding="UTF-8", xml_declaration=False)
+    return text
+
+
+class _Fields:
+    """The fields of an XMP packet whose value is a list of texts."""
+
+    def __init__(self, etree: Any, rdf: Any) -> None:
+        self._etree = etree
+        self._descriptions = rdf.findall(f"{{{_RDF}}}Description")
+
+    def get(self, name: str, space: str) -> list[str]:
+        """The texts of a field."""
+        return [item.text or "" for element in self._find(name, space) for item in element.iter(f"{{{_RDF}}}li")]
+
+    def set(self, name: str, space: str, prefix: str, values: Sequence[str]) -> bool:
+        """Replace them; returns whether they differ."""
+        if list(values) == self.get(name, space):
+            return False
+        place, *others = self._find(name, space) or [None]
+        for element in others if values else [place, *others]:
+            element.getparent().remove(element)
+        if not values:
+            return True
+        if place is None:
+            place = self._etree.SubElement(self._descriptions[0], f"{{{space}}}{name}", nsmap={prefix: space})
+        for child in list(place):
+            place.remove(child)
+        bag = self._etree.SubElement(place, f"{{{_RDF}}}Bag")
+        for value in values:
+            self._etree.SubElement(bag, f"{{{_RDF}}}li").text = value
+        return True
+
+    def _find(self, name: str, space: str) -> list[Any]:
+        return [element for parent in self._descriptions for element in parent.findall(f"{{{space}}}{name}")]
+
+
+def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str) -> bytes | None:
+    """The bytes of a photo with these tags; None: without a change."""
+    try:
+        pyexiv2 = importlib.import_module("pyexiv2")
+    except ImportError as error:
+        hint = "Run pip install pyexiv2, or write sidecars."
+        raise errors.MissingPartError("--embed", expected="pyexiv2", got=f"{error}", hint=hint) from error
+    pyexiv2.set_log_level(4)  # it would write to stderr
+    try:
+        with pyexiv2.ImageData(photo) as image:
+            before = image.read_raw_xmp().encode() or None
+            after = merged(before, scores, prefix, str(path))
+            if after == before or after is None:
+                return None
+            image.modify_raw_xmp(after.decode())
+            changed: bytes = image.get_bytes()
+            return changed
+    except (RuntimeError, UnicodeError) as error:
+        hint = "Write a sidecar instead; it was left unchanged."
+        raise errors.OutputError(str(path), expected="a photo with room for XMP", got=str(error), hint=hint) from None
+
+
+def lxml_module() -> Any:
+    """The module ``lxml.etree``. Raises MissingPartError if it is not installed."""
+    with errors.needed("XMP", "lxml", "xmp"):
+        return importlib.import_module("lxml.etree")

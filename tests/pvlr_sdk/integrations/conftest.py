@@ -1,5 +1,0 @@
-"""The brokers of the MQTT sink's tests."""
-
-from tests.pvlr_sdk.sinks.conftest import make_broker
-
-__all__ = ["make_broker"]
