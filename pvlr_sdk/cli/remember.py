@@ -202,10 +202,10 @@ def replay(
     """
     from ..cameras.events import place_of
     from ..cameras.memory.reader import Reader
-    from ..cameras.memory.replay import changes, events_of, inexact, recorded
+    from ..cameras.memory.replay import SettingsFor, changes, events_of, inexact, recorded
     from ..cameras.site.config import load_config
     from ..cameras.site.factory import tagged_regions
-    from ..cameras.site.footage import record, settings_of
+    from ..cameras.site.footage import proven_in, record, settings_of
     from .screen import note, print_json
 
     if (clip is None) == (memory is None):
@@ -213,7 +213,11 @@ def replay(
         raise errors.OptionError("CLIP", expected="a clip or --memory", got=got, hint=hint)
     site = load_config(config)
     reader = Reader(record(clip, site) if clip else memory or Path())
-    wanted, before = settings_of(site), settings_of(load_config(against)) if against else recorded
+    wanted = settings_of(site, proven_in(reader, site))
+    before: SettingsFor = recorded
+    if against:
+        site_before = load_config(against)
+        before = settings_of(site_before, proven_in(reader, site_before))
     for reason in inexact(reader.recorded(), wanted):
         note(f"not exact: {reason}")
     places = reader.places()

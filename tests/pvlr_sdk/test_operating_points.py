@@ -17,7 +17,7 @@ from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cameras.control.control import Control
 from pvlr_sdk.cameras.serve.api.routes import settings_of
 from pvlr_sdk.cameras.site import SiteConfig
-from pvlr_sdk.cameras.site.factory import event_settings, make_detectors, make_tagger
+from pvlr_sdk.cameras.site.factory import make_detectors, make_tagger, thresholds_of
 from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.workshop.compile.build import build
 from tests.manifests import edit_manifest
@@ -104,12 +104,9 @@ def test_a_site_uses_the_precise_thresholds_unless_it_sets_its_own(two_points: P
         raw = {"plan": str(two_points), "threads": 1, "cameras": {"door": "test://"}, **raw}
         config = SiteConfig.parse(raw, source="test")
         with make_tagger(config) as tagger:
-            on = event_settings(config.events, config.cameras["door"], tagger.labels).on
+            thresholds = thresholds_of(config.events, tagger)
             levels = make_detectors(config, tagger)["door"][0].levels
-            assert levels == {
-                label: (0, pytest.approx(on.get(label, threshold)))
-                for label, threshold in zip(tagger.labels, tagger.thresholds, strict=True)
-            }
+            assert levels == {label: (0, thresholds.at(label).value) for label in tagger.labels}
             return [threshold for _, threshold in levels.values()]
 
     assert deployed() == deployed(operating_point="precise") == pytest.approx(PRECISE)
@@ -125,4 +122,4 @@ def test_the_page_shows_the_threshold_in_use_and_returns_to_it(two_points: Path)
         shown = {one.label: one.plan_threshold for one in settings_of(control).labels}
         assert shown["cat"] == 0.99997  # to four digits it would be 1, which no score reaches
         control.configure({"cat": shown["cat"]})
-        assert control.thresholds == {"cat": 0.99997}
+        assert control.thresholds.in_use() == {"cat": 0.99997}

@@ -17,10 +17,11 @@ from ...labels import Knowledge, LabelReport, forget
 from ...labels.edit import LinearFunction, taught_function
 from ...labels.meaning import same_labels
 from ...tagger import Tagger
+from ..events.thresholds import Thresholds
 from ..sinks.worker import Commands
 from ..site.changes import Change, remove, select
 from ..site.config import DeployConfig, EventsConfig
-from ..site.factory import make_detectors, without_unknown_labels
+from ..site.factory import make_detectors, thresholds_of, without_unknown_labels
 from ..site.site import Site
 from ..site.yaml_file import read_yaml
 from ..stream import Observation
@@ -80,19 +81,9 @@ class Control:
         return self.site.config.events if self.site else self._events
 
     @property
-    def plan_thresholds(self) -> dict[str, float]:
-        """The threshold of each label in the plan in use."""
-        while True:
-            labels, thresholds = self.tagger.labels, self.tagger.thresholds.tolist()
-            if labels == self.tagger.labels:  # they did not change between the two
-                return dict(zip(labels, thresholds, strict=True))
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """The thresholds that replace thresholds of the plan."""
-        events = self.events
-        every = {} if events.threshold is None else dict.fromkeys(self.tagger.labels, events.threshold)
-        return {**every, **events.thresholds}
+    def thresholds(self) -> Thresholds:
+        """The thresholds of the labels in use, and where they come from."""
+        return self.site.thresholds if self.site else thresholds_of(self._events, self.tagger)
 
     def configure(self, thresholds: Mapping[str, float], labels: Sequence[str] | None = None) -> None:
         """Set some thresholds, and the labels whose events are reported (None: no change).

@@ -47,6 +47,8 @@ class EventSettings:
         off: lower thresholds of some labels, instead of the upper one less ``margin``.
         labels: only these labels; None: all.
         deny: exclude these labels.
+        origins: where thresholds come from, in words, of labels whose threshold is not the plan's. For people who ask
+            why an event was reported; no event depends on it.
 
     Raises:
         OptionError: a number is outside its range, or a label is in two groups.
@@ -64,6 +66,7 @@ class EventSettings:
     off: Mapping[str, float] = field(default_factory=dict)
     labels: Sequence[str] | None = None
     deny: Sequence[str] = ()
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("smoothing", "min_duration", "min_gap", "cooldown"):

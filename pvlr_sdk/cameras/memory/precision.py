@@ -13,12 +13,13 @@ twice as many, and so on, each time with half of the error probability that is l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from ..events.thresholds import Minimum
 from .drift import Drift, drift_of, same_settings
 from .reader import UNANSWERED, Reader, Row
 from .search import chosen
@@ -54,6 +55,15 @@ class Statement:
             again = f". {self.drift}" if self.drift else ""
             return f"{self.label}: at {at:g}, {share} ({100 * CONFIDENCE:g} % confidence, {counts}){again}"
         return f"{self.label}: not proven that {share} ({counts}); {self.missing} more answers until the next test"
+
+
+def minimums(statements: Mapping[str, Statement]) -> dict[str, Minimum]:
+    """By label, the thresholds below which a required precision is not proven."""
+    return {
+        label: Minimum(statement.threshold, statement.reviewed)
+        for label, statement in statements.items()
+        if statement.threshold is not None
+    }
 
 
 @lru_cache(maxsize=100_000)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..._util.validation import few
 from ..events import Event, EventDetector, EventSettings
+from ..events.thresholds import REGION, Thresholds
 from ..events.tracks import Rules
 from .reader import Reader
 from .recorder import TAIL
@@ -125,14 +126,15 @@ def events_of(store: Reader, settings_for: SettingsFor = recorded, since: float 
     return [event for step in steps for event in step.events]
 
 
-def with_threshold(label: str, threshold: float) -> SettingsFor:
-    """The settings at the time, with another threshold of a label."""
+def with_threshold(label: str, thresholds: Thresholds) -> SettingsFor:
+    """The settings at the time, with another threshold of a label for the site; a region's own one stays."""
 
     def settings_for(place: Place, context: Context) -> EventSettings:
-        if label not in context.names:
-            return context.settings
-        off = {name: value for name, value in context.settings.off.items() if name != label}
-        return replace(context.settings, on={**context.settings.on, label: threshold}, off=off)
+        settings = context.settings
+        if label not in context.names or settings.origins.get(label) == REGION:
+            return settings
+        off = {name: value for name, value in settings.off.items() if name != label}
+        return replace(settings, on={**settings.on, label: thresholds.at(label).value}, off=off)
 
     return settings_for
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import errors
 from ...result.tags import sigmoid
+from ..events.thresholds import PLAN, TILES
 from ..events.tracks import Rules
 from .reader import Reader, Row
 from .recording import Place
@@ -36,7 +37,7 @@ class Explanation:
     """Why an event was reported.
 
     Attributes:
-        upper, lower: the two thresholds.
+        upper, lower: the two thresholds. ``source``: where the upper one came from.
         began, ended: the reasons.
         curve: (time, score, moving average) of its frames, and of the 5 seconds before and after.
         others: other labels at its peak with scores and thresholds, the highest scores first.
@@ -45,6 +46,7 @@ class Explanation:
 
     upper: float
     lower: float
+    source: str
     began: str
     ended: str
     curve: list[tuple[float, float, float]]
@@ -79,15 +81,19 @@ def explain(reader: Reader, row: Row, near: float = _DAY) -> Explanation:
     ]
     rules, settings, at = context.rules, context.settings, context.names.index(on.label)
     upper, lower = float(rules.upper[at]), float(rules.lower[at])
-    began = (f"average {on.peak:.3f} at or above {upper:.3f}, and at or above {lower:.3f} for {on.time - on.start:.2f} "
-             f"s (min_duration {settings.min_duration:g} s)")  # fmt: skip
+    raised = context.raised is not None and context.raised[at] > context.deployed[at] and on.label not in settings.on
+    source = TILES if raised else settings.origins.get(on.label, PLAN)
+    began = (
+        f"average {on.peak:.3f} at or above {upper:.3f} ({source}), and at or above {lower:.3f} for "
+        f"{on.time - on.start:.2f} s (min_duration {settings.min_duration:g} s)"
+    )
     ended = "it goes on, or the process was killed" if off is None else off.reason or ""
     if off is not None and off.reason == "score":
         ended = f"average below {lower:.3f} for {off.time - end:.2f} s (min_gap {settings.min_gap:g} s)"
     scores = np.zeros(0) if row.logits is None else sigmoid(row.logits)
     best = [other for other in np.argsort(-scores, kind="stable").tolist() if other != at][:_OTHERS]
     others = [(rules.names[other], float(scores[other]), float(rules.upper[other])) for other in best]
-    return Explanation(upper, lower, began, ended, curve, others, near_misses(reader, place, end - near, end))
+    return Explanation(upper, lower, source, began, ended, curve, others, near_misses(reader, place, end - near, end))
 
 
 def near_misses(reader: Reader, place: Place, since: float, until: float) -> list[NearMiss]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from ..._util.validation import did_you_mean, few
 from ...errors import OptionError
 from ...tagger import Tagger
 from ..events import EventDetector, EventSettings, When, place_of
+from ..events.thresholds import Minimum, Thresholds
 from ..events.tracks import Rules
 from ..sinks.worker import CameraStatus, SiteStatus
 from ..sources import parse_uri
@@ -62,15 +60,26 @@ def make_tagger(config: SiteConfig) -> Tagger:
     return Tagger(config.plan, num_threads=config.threads, allow_unsigned=config.allow_unsigned or None, **same)
 
 
+def thresholds_of(events: EventsConfig, tagger: Tagger, proven: Mapping[str, Minimum] | None = None) -> Thresholds:
+    """The thresholds of a site with a plan; ``proven``: the lowest ones at which required precisions are proven."""
+    while True:
+        labels, plan = tagger.labels, tagger.thresholds.tolist()
+        if labels == tagger.labels:  # they did not change between the two
+            break
+    return Thresholds(dict(zip(labels, plan, strict=True)), events.threshold, events.thresholds, proven or {})
+
+
 def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, list[EventDetector]]:
     """The event detectors of each camera: one, or one for each of its regions. Raises what :class:`EventDetector`
     raises."""
-    labels, thresholds = tagger.labels, tagger.thresholds
+    thresholds = thresholds_of(config.events, tagger)
+    labels = tuple(thresholds.plan)
+    deployed = thresholds.deployed(labels)
     if not config.cameras:  # uploads have the same thresholds
-        EventDetector("", labels, thresholds, event_settings(config.events, CameraConfig(uri=""), labels))
+        EventDetector("", labels, deployed, event_settings(config.events, CameraConfig(uri=""), thresholds))
     return {
         name: [
-            EventDetector(name, labels, thresholds, event_settings(config.events, camera, labels, region), region)
+            EventDetector(name, labels, deployed, event_settings(config.events, camera, thresholds, region), region)
             for region in tagged_regions(camera)
         ]
         for name, camera in config.cameras.items()
@@ -115,19 +124,19 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
 
 
 def event_settings(
-    events: EventsConfig, camera: CameraConfig, labels: Sequence[str], region: str | None = None
+    events: EventsConfig, camera: CameraConfig, thresholds: Thresholds, region: str | None = None
 ) -> EventSettings:
-    """The settings of the event detector of a camera, or of its region; ``labels`` are the plan's labels."""
-    own = camera.regions.get(region or "", RegionConfig.model_construct())
-    on = {} if events.threshold is None else dict.fromkeys(labels, events.threshold)
+    """The settings of the event detector of a camera, or of its region."""
+    place = camera.regions.get(region or "", RegionConfig.model_construct())
     same = {"smoothing", "margin", "min_duration", "min_gap", "cooldown", "max_per_hour", "groups"}
     return EventSettings(
         **events.model_dump(include=same),
-        when={label: When(**dict(one)) for label, one in events.when.items()},
-        on={**on, **events.thresholds, **own.thresholds},
-        off={label: value for label, value in events.off_thresholds.items() if label not in own.thresholds},
-        labels=next((one for one in (own.labels, camera.labels) if one is not None), events.labels),
+        when={label: When(**dict(rule)) for label, rule in events.when.items()},
+        on=thresholds.configured(place.thresholds),
+        off={label: value for label, value in events.off_thresholds.items() if label not in place.thresholds},
+        labels=next((labels for labels in (place.labels, camera.labels) if labels is not None), events.labels),
         deny=events.deny if camera.deny is None else camera.deny,
+        origins=thresholds.origins(place.thresholds),
     )
 
 
@@ -135,22 +144,20 @@ def make_rules(
     events: EventsConfig,
     config: SiteConfig,
     detectors: Mapping[str, Sequence[EventDetector]],
-    tagger: Tagger,
-    least: Mapping[str, float],
+    thresholds: Thresholds,
 ) -> list[tuple[EventDetector, Rules]]:
-    """What detectors are to use with other settings; ``least``: thresholds of labels below which none may be.
+    """What detectors are to use with other settings and thresholds.
 
     Raises:
         UnknownLabelError, OptionError: a label or a threshold is invalid.
     """
-    labels = tagger.labels
-    thresholds = np.maximum(tagger.thresholds, [least.get(label, 0.0) for label in labels])
-    found = []
-    for one in watched(config, detectors):
-        settings = event_settings(events, config.cameras[one.camera], labels, one.region)
-        on = {label: max(value, least.get(label, 0.0)) for label, value in settings.on.items()}
-        found.append((one, one.prepare(replace(settings, on=on), thresholds, labels)))
-    return found
+    labels = tuple(thresholds.plan)
+    deployed = thresholds.deployed(labels)
+    rules = []
+    for detector in watched(config, detectors):
+        settings = event_settings(events, config.cameras[detector.camera], thresholds, detector.region)
+        rules.append((detector, detector.prepare(settings, deployed, labels)))
+    return rules
 
 
 def highest_levels(detectors: Sequence[EventDetector]) -> dict[str, tuple[float, float]]:
@@ -166,21 +173,16 @@ def site_status(
     config: SiteConfig,
     detectors: Mapping[str, Sequence[EventDetector]],
     states: Mapping[str, str],
-    tagger: Tagger,
-    least: Mapping[str, float],
+    thresholds: Thresholds,
 ) -> SiteStatus:
-    """What sinks are told of a site; ``states``: of its cameras; ``least``: as for :func:`make_rules`."""
-    events = config.events
-    labels = {place_of(one.camera, one.region): one.labels for one in watched(config, detectors)}
-    plan = dict(zip(tagger.labels, tagger.thresholds.tolist(), strict=False))
-    general = plan if events.threshold is None else dict.fromkeys(plan, events.threshold)
-    thresholds = {
-        label: max(events.thresholds.get(label, general.get(label, 1.0)), least.get(label, 0.0))
-        for label in sorted({label for one in labels.values() for label in one})
-    }
+    """What sinks are told of a site; ``states``: of its cameras."""
+    labels = {place_of(detector.camera, detector.region): detector.labels for detector in watched(config, detectors)}
+    reported = {label for names in labels.values() for label in names}
+    values = {label: thresholds.at(label).value for label in sorted(reported & thresholds.plan.keys())}
     if config.health:
         labels = {**labels, **{name: [*labels.get(name, ()), HEALTH] for name in config.cameras}}
     cameras = {
-        name: CameraStatus(states[name] in ("live", "paused"), one.enabled) for name, one in config.cameras.items()
+        name: CameraStatus(states[name] in ("live", "paused"), camera.enabled)
+        for name, camera in config.cameras.items()
     }
-    return SiteStatus(labels, cameras, thresholds, events.groups)
+    return SiteStatus(labels, cameras, values, config.events.groups)

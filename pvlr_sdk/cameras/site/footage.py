@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from ... import errors
 from ..._util.files import state_folder, system_errors
 from ..events import EventSettings
+from ..events.thresholds import Minimum, Thresholds
+from ..memory.precision import minimums, statement
 from ..memory.reader import VERSION, Reader
 from ..memory.recording import Context, Place
 from ..memory.replay import SettingsFor
@@ -25,18 +28,26 @@ _KEPT = 16
 """Clips whose scores are kept."""
 
 
-def settings_of(config: SiteConfig) -> SettingsFor:
+def settings_of(config: SiteConfig, proven: Mapping[str, Minimum] | None = None) -> SettingsFor:
     """The settings of each recorded place in a site. A camera that the site does not have has its general settings; a
-    region that its camera does not have has no events."""
+    region that its camera does not have has no events. ``proven``: as for :func:`.factory.thresholds_of`."""
 
     def settings(place: Place, context: Context) -> EventSettings | None:
         known = without_unknown_labels(config, context.names)
         camera = known.cameras.get(place.camera)
         if camera is not None and place.region not in tagged_regions(camera):
             return None
-        return event_settings(known.events, camera or CameraConfig(uri=""), context.names, place.region)
+        plan = dict(zip(context.names, context.deployed, strict=True))
+        thresholds = Thresholds(plan, known.events.threshold, known.events.thresholds, proven or {})
+        return event_settings(known.events, camera or CameraConfig(uri=""), thresholds, place.region)
 
     return settings
+
+
+def proven_in(reader: Reader, config: SiteConfig) -> dict[str, Minimum]:
+    """What the answers in a memory prove of the precisions that a site requires."""
+    required = config.memory.precision if config.memory else {}
+    return minimums({label: statement(reader, label, share) for label, share in required.items()})
 
 
 def record(clip: Path, config: SiteConfig) -> Path:

@@ -14,7 +14,8 @@ from ...bundle.label_bank import LabelBank
 from ...errors import BundleError, PvlrError
 from ...tagger import Tagger
 from ..events import Event
-from ..memory.precision import Statement
+from ..events.thresholds import Minimum, Thresholds
+from ..memory.precision import Statement, minimums
 from ..sinks.worker import Commands, SiteStatus
 from ..stream import CameraChange, Observation, Stream
 from . import factory
@@ -61,7 +62,7 @@ class Site:
         self._states = dict.fromkeys(config.cameras, "starting")
         self._changing = threading.RLock()  # also the thread of the memory changes thresholds
         self._proven: Mapping[str, Statement] = {}  # of required precisions, and the thresholds that they need
-        self._least: dict[str, float] = {}
+        self._minimums: dict[str, Minimum] = {}
         self._sinks = SinkSet(config, self._status(), self.tagger)
         self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
@@ -115,6 +116,11 @@ class Site:
         newest frame (0 before the first), and the threshold of that score; of several regions, where it is highest."""
         return factory.highest_levels(factory.watched(self.config, {camera: self._detectors[camera]}))
 
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds in use, and where they come from."""
+        return factory.thresholds_of(self.config.events, self.tagger, self._minimums)
+
     def configure(self, events: EventsConfig) -> None:
         """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
 
@@ -122,8 +128,9 @@ class Site:
             UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
         """
         with self._changing:
-            for detector, new in factory.make_rules(events, self.config, self._detectors, self.tagger, self._least):
-                detector.use(new)
+            thresholds = factory.thresholds_of(events, self.tagger, self._minimums)
+            for detector, rules in factory.make_rules(events, self.config, self._detectors, thresholds):
+                detector.use(rules)
             self.config = self.config.model_copy(update={"events": events})
             self._sinks.announce(self._status())
 
@@ -261,14 +268,14 @@ class Site:
             self._close(name, "not watched" if change.state == "paused" else lost)
 
     def _status(self) -> SiteStatus:
-        return factory.site_status(self.config, self._detectors, self._states, self.tagger, self._least)
+        return factory.site_status(self.config, self._detectors, self._states, self.thresholds)
 
     def _require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
         with self._changing:
             known, before = self._proven, self._status().thresholds
             self._proven = proven
-            self._least = {label: one.threshold for label, one in proven.items() if one.threshold is not None}
+            self._minimums = minimums(proven)
             self.configure(self.config.events)
         for label, now in self._status().thresholds.items():
             one, last = proven.get(label), known.get(label)

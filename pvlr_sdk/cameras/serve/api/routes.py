@@ -84,10 +84,13 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
     @router.get("/labels", tags=["images"], responses=responses())
     async def labels() -> LabelsModel:
         """The model's labels and the score at or above which each label is a tag."""
-        thresholds = {**control.plan_thresholds, **control.thresholds}
+        thresholds = control.thresholds
+        rows = ((label, thresholds.at(label)) for label in thresholds.plan)
         return LabelsModel(
             model=str(control.tagger.info["name"]),
-            labels=[LabelModel(label=label, threshold=threshold) for label, threshold in thresholds.items()],
+            labels=[
+                LabelModel(label=label, threshold=threshold.value, source=threshold.origin) for label, threshold in rows
+            ],
         )
 
     @router.get("/settings", tags=["settings"], responses=responses())
@@ -181,18 +184,20 @@ def newest(site: Site | None, name: str) -> Observation:
 
 def settings_of(control: Control) -> SettingsModel:
     """The thresholds, and the labels whose events are reported, for a response."""
-    events, plan, thresholds = control.events, control.plan_thresholds, control.thresholds
-    reported = set(plan if events.labels is None else events.labels) - set(events.deny)
+    events, thresholds = control.events, control.thresholds
+    reported = set(thresholds.plan if events.labels is None else events.labels) - set(events.deny)
     cameras = control.site.config.cameras if control.site else {}
+    rows = ((label, value, thresholds.at(label)) for label, value in thresholds.plan.items())
     return SettingsModel(
         labels=[
             SettingModel(
                 label=label,
-                threshold=thresholds.get(label, threshold),
-                plan_threshold=round(threshold, 6),
+                threshold=threshold.value,
+                source=threshold.origin,
+                plan_threshold=round(plan, 6),
                 reported=label in reported,
             )
-            for label, threshold in plan.items()
+            for label, plan, threshold in rows
         ],
         site_file=control.site_file.name if control.site_file else None,
         own_labels=[name for name, camera in cameras.items() if (camera.labels, camera.deny) != (None, None)],

@@ -82,10 +82,11 @@ class PlanChange(RequestModel):
 
 
 class LabelModel(BaseModel):
-    """A label, and the score at or above which it is a tag."""
+    """A label, the score at or above which it is a tag, and where this threshold comes from."""
 
     label: Text
     threshold: Score
+    source: Text = Field(description="such as `of the plan`, `set for the site`, `proven by 72 answers`")
 
 
 class LabelsModel(BaseModel):

@@ -16,7 +16,6 @@ from pvlr_sdk.cameras.site import Site, load_config
 from pvlr_sdk.cameras.site.config import DeployConfig
 from tests.waiting import until
 
-
 DEPLOYED = """
 # A comment that stays.
 plan: first/engine.plan

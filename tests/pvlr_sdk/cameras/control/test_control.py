@@ -87,7 +87,7 @@ def test_what_the_next_start_could_not_read(
     with pytest.raises(errors.ConfigError, match=limit):
         control.configure(dict.fromkeys(tiny_open.NAMES, 0.25))
     assert (folder / "site.yaml").read_text() == text
-    assert control.thresholds == {"cat": 0.5}
+    assert control.thresholds.in_use() == {"cat": 0.5}
 
 
 def test_a_site_file_that_does_not_fit_the_change(control: Control, folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_site_file_that_does_not_fit_the_change(control: Control, folder: Path
     with pytest.raises(errors.OptionError, match="cat"):
         control.configure({"cat": 0.3})
     assert (folder / "site.yaml").read_text() == text
-    assert control.thresholds == {"cat": 0.5}
+    assert control.thresholds.in_use() == {"cat": 0.5}
 
 
 @pytest.mark.parametrize("name", ["site.yaml", "bank.safetensors"])

@@ -53,7 +53,10 @@ def test_why_shows_curve_thresholds_reasons_and_near_misses(folder):
     first = next(row for row in reader.rows("camera = 'door'"))
     found = explain(reader, find_event(reader, first.began.id[:13]))
     assert (found.upper, found.lower) == (0.5, pytest.approx(0.4))
-    assert found.began == "average 0.900 at or above 0.500, and at or above 0.400 for 1.00 s (min_duration 1 s)"
+    assert (
+        found.began
+        == "average 0.900 at or above 0.500 (of the plan), and at or above 0.400 for 1.00 s (min_duration 1 s)"
+    )
     assert found.ended == "average below 0.400 for 1.00 s (min_gap 1 s)"
     inside = [average for time, _, average in found.curve if WALL + 1 <= time < WALL + 4]
     assert inside == pytest.approx([0.9] * 30)

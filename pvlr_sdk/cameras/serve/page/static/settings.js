@@ -90,15 +90,18 @@ class Row {
     });
     this.range.addEventListener("change", () => put({ thresholds: { [label]: Number(this.range.value) } }));
     this.value = el("output", {});
+    this.source = el("span", { class: "source" });
     this.reset = button("", () => put({ thresholds: { [label]: this.plan } }), { class: "reset" });
-    this.element = el("li", {}, this.check, el("span", { class: "name" }, label), this.range, this.value, this.reset);
+    this.element = el("li", {}, this.check, el("span", { class: "name" }, label), this.range, this.value, this.reset, this.source);
   }
 
-  set({ threshold, plan_threshold, reported }) {
+  set({ threshold, source, plan_threshold, reported }) {
     this.plan = plan_threshold;
     this.reported = this.check.checked = reported;
     this.range.value = threshold;
     this.write(threshold);
+    this.value.title = `${threshold.toFixed(2)}, ${source}`;
+    this.source.textContent = source.startsWith("proven") ? source : "";
     this.reset.textContent = `Plan: ${plan_threshold.toFixed(2)}`;
     this.reset.setAttribute("aria-label", `Set ${this.label} to the threshold of the plan, ${plan_threshold.toFixed(2)}`);
     this.reset.disabled = Math.abs(threshold - plan_threshold) < 5e-5;

@@ -1,0 +1,46 @@
+"""All surfaces state one threshold of a label, and where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pvlr_sdk.cameras.memory.conftest import Site as Reviewed
+from tests.pvlr_sdk.cameras.memory.test_precision import answered, statement
+from tests.pvlr_sdk.cameras.serve.conftest import PATTERN
+
+CONFIGURED = {"cat": 0.5, "person": 0.4}
+
+
+@pytest.fixture
+def proven(tmp_path: Path) -> Any:
+    """A memory whose answers prove a precision of 90 % for cat, and what they prove."""
+    reviewed = Reviewed(tmp_path / "memory")
+    answered(reviewed, 144, label="cat")
+    proven = statement(reviewed.store, "cat", 0.9)
+    reviewed.store.close()
+    assert proven.threshold > CONFIGURED["cat"]
+    return proven
+
+
+def test_a_proven_threshold_is_stated_by_every_surface(serve: Any, image: bytes, proven: Any, tmp_path: Path) -> None:
+    memory = {"folder": str(tmp_path / "memory"), "precision": {"cat": 0.9}}
+    served = serve(PATTERN, memory=memory, events={"thresholds": CONFIGURED})
+    site = served.site
+    labels = {one["label"]: one for one in served.get("/v1/labels").json["labels"]}
+    settings = {one["label"]: one for one in served.get("/v1/settings").json["labels"]}
+    uploaded = served.tag(image, "image/png").json["tags"]
+    stated = {
+        "detector": site.levels("door")["cat"][1],
+        "MQTT": site._status().thresholds["cat"],
+        "page": settings["cat"]["threshold"],
+        "labels": labels["cat"]["threshold"],
+        "upload": {tag["label"]: tag["threshold"] for tag in uploaded}.get("cat"),
+    }
+    expected = pytest.approx(proven.threshold)
+    assert stated == {**dict.fromkeys(stated, expected), "upload": stated["upload"] and expected}
+    assert settings["cat"]["source"] == labels["cat"]["source"] == f"proven by {proven.reviewed} answers"
+    assert settings["person"]["source"] == labels["person"]["source"] == "set for the site"
+    assert settings["rocket"]["source"] == "of the plan"
