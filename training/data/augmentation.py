@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from pvlr_sdk.frames.preprocess import Preprocessor
 
 from .config import DataConfig
-from .corruptions import corrupted
+from .corruptions import corrupted, infrared
 from .images import Image, ImageDataset, image_batches
 
 
@@ -43,6 +43,9 @@ class Views:
             view = view[:, ::-1]
         if self.config.camera:
             view = corrupted(view, self.config.camera, rng)
+        # Without the key nothing is drawn, so that the views of earlier runs stay the same.
+        if self.config.infrared and rng.random() < self.config.infrared:
+            view = infrared(view, rng)
         chosen = self.config.randaugment
         if chosen.ops:
             view = rand_augment(view[:, :, ::-1], chosen.ops, chosen.magnitude, self.config.input.mean, rng)
