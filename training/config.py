@@ -41,14 +41,15 @@ class FinetuneConfig(StageConfig):
 
 
 class TeacherConfig(Strict):
-    """Finished runs whose probabilities are learned too: they replace ``weight`` of each known label, and are all that
-    is learned of an unknown one.
+    """Finished runs whose probabilities are learned too: they replace ``weight`` of each known label, and with ``fill``
+    are all that is learned of an unknown one, which otherwise stays unknown.
 
     They see each whole image once, and their average counts.
     """
 
     runs: tuple[Path, ...] = ()
     weight: float = Field(0.5, ge=0, le=1)
+    fill: bool = True
 
 
 class TrainConfig(Strict):

@@ -30,9 +30,10 @@ class Views:
         """The whole image, preprocessed as deployed: (3, H, W)."""
         return self.preprocess(image, "bgr")
 
-    def batches(self, dataset: ImageDataset) -> Iterator[Tensor]:
-        """All whole images in their order, in batches (b, 3, H, W)."""
-        for images, _ in image_batches(dataset, list(range(len(dataset))), 32, lambda image, _: self.plain(image)):
+    def batches(self, dataset: ImageDataset, start: int = 0) -> Iterator[Tensor]:
+        """All whole images from ``start`` on in their order, in batches (b, 3, H, W)."""
+        order = list(range(start, len(dataset)))
+        for images, _ in image_batches(dataset, order, 32, lambda image, _: self.plain(image)):
             yield images
 
     def augmented(self, image: Image, epoch: int, index: int) -> NDArray[np.float32]:
