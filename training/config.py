@@ -41,14 +41,15 @@ class FinetuneConfig(StageConfig):
 
 
 class TeacherConfig(Strict):
-    """Finished runs whose probabilities are learned too: they replace ``weight`` of each known label, and are all that
-    is learned of an unknown one.
+    """Finished runs whose probabilities are learned too: they replace ``weight`` of each known label, and with ``fill``
+    are all that is learned of an unknown one, which otherwise stays unknown.
 
     They see each whole image once, and their average counts.
     """
 
     runs: tuple[Path, ...] = ()
     weight: float = Field(0.5, ge=0, le=1)
+    fill: bool = True
 
 
 class TrainConfig(Strict):
@@ -58,6 +59,8 @@ class TrainConfig(Strict):
     The loss is ASL, which weights absent labels by their scores to the power of ``gamma_neg``; 0 is binary
     cross-entropy. ``label_dropout`` is the share of the labels that each batch leaves out of the bank, so that DMA
     learns to read any selection of them (for open plans). ``precision`` ``auto`` is bf16 if the hardware supports it.
+    With ``balance``, images of labels that fewer than this share of the images show are drawn more often
+    (:func:`.loop.draw_weights`).
     The state is saved every ``save_every`` minutes and after each epoch. With a ``budget`` in minutes, the epochs are
     the most that each stage may take: views and epochs are reduced to what the measured speed allows.
     """
@@ -78,6 +81,7 @@ class TrainConfig(Strict):
     unfreeze_from: int = Field(3, ge=0)
     gamma_neg: float = Field(2.0, ge=0)
     label_dropout: float = Field(0.0, ge=0, lt=1)
+    balance: float = Field(0.0, ge=0, le=1)
     ema: float = Field(0.998, ge=0, lt=1)
     grad_clip: float = Field(1.0, gt=0)
 

@@ -54,6 +54,8 @@ class Run:
     average: AveragedModel
     evaluate: Callable[[], dict[str, float]]
     started: float
+    weights: Tensor | None = None
+    """How often each training image is drawn, relative to the others; None: all once per epoch."""
     deadline: float = math.inf
     evaluation: float = 0.0
 
@@ -193,7 +195,7 @@ class StageLoop:
         """This process's part of each batch of the epoch, from ``progress.step`` on."""
         run, progress, seed = self.shared, self.progress, self.shared.config.train.seed
         views = 1 if features is None else len(features)
-        order, picks = epoch_order(len(run.dataset), views, self.settings, seed, progress.epoch)
+        order, picks = epoch_order(len(run.dataset), views, self.settings, seed, progress.epoch, run.weights)
         size = self.settings.batch // run.machine.processes
         order, picks = (t[progress.step :, run.machine.rank * size :][:, :size] for t in (order, picks))
         if features is not None:
@@ -263,13 +265,36 @@ def seed_step(seed: int, stage: Stage, epoch: int, step: int, rank: int) -> None
     torch.manual_seed(int(words[0]))
 
 
-def epoch_order(images: int, views: int, settings: StageConfig, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+def epoch_order(
+    images: int, views: int, settings: StageConfig, seed: int, epoch: int, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The batches of an epoch as image indices (batches, batch), and the cached view of each image.
 
-    Images beyond the last full step are left out of this epoch.
+    Images beyond the last full step are left out of this epoch. With ``weights``, an image is drawn as often as its
+    weight says, rounded up or down at random (systematic sampling), so that an epoch keeps its length.
     """
     generator = torch.Generator().manual_seed(1000 * seed + epoch)
     count = images - images % settings.batch
-    order = torch.randperm(images, generator=generator)[:count]
+    order = torch.randperm(images, generator=generator)
+    if weights is not None:
+        ends = weights[order].double().cumsum(0)
+        marks = (torch.arange(images) + torch.rand(1, generator=generator).double()) / images * ends[-1]
+        drawn = order[torch.searchsorted(ends, marks, right=True).clamp(max=images - 1)]
+        order = drawn[torch.randperm(images, generator=generator)]
+    order = order[:count]
     picks = torch.randint(views, (count,), generator=generator)
     return order.view(-1, settings.batch), picks.view(-1, settings.batch)
+
+
+def draw_weights(targets: Tensor, share: float) -> Tensor | None:
+    """How often to draw each image of ``targets`` (n, C), for labels that are rarer than ``share``; None for share 0.
+
+    The factor of a label is the root of ``share`` over its frequency among the images in which it is stated, that of an
+    image the largest of its labels (repeat factor sampling, Gupta et al. 2019).
+    """
+    if not share:
+        return None
+    present = targets == 1
+    frequency = present.sum(0) / (targets != 0).sum(0).clamp(min=1)
+    factors = (share / frequency.clamp(min=1e-9)).sqrt().clamp(min=1)
+    return torch.where(present, factors, 1.0).amax(1)

@@ -35,11 +35,19 @@ _CALIBRATION = 1000
 
 
 class Photos(Strict):
-    """The photos of a role: a folder of this name below ``$PVLR_DATA``, with ``images/`` and ``labels.csv``."""
+    """The photos of a role: a folder below ``$PVLR_DATA``, with ``images/`` and ``labels.csv``.
 
+    ``folder`` is its name, by default that of the role, so that parts of a folder can be roles.
+    """
+
+    folder: str | None = None
     splits: tuple[str, ...] = ()
     rename: Path | None = None
     """A JSON file {label of the source: label of the model}."""
+    holdout: float | None = None
+    only: dict[str, tuple[str, ...]] = Field({})
+    without: dict[str, tuple[str, ...]] = Field({})
+    """These as in :class:`.data.config.CsvSource`."""
 
 
 class Open(Strict):
@@ -106,7 +114,7 @@ def train_recipe(
     recipe, configs = write_stages(path, folder, overrides)
     check_nncf()  # before hours of training
     for role in recipe.photos:
-        if _folder(role) is None:
+        if _folder(role, recipe) is None:
             log.warn(f"{role}: no such folder below $PVLR_DATA; trained without its photos")
     from .export import export
     from .train import train
@@ -118,7 +126,7 @@ def train_recipe(
         if dry_run:
             return None, {}
     network = export(run, folder, max_labels=recipe.open.max_labels if recipe.open else None)
-    if recipe.open and recipe.open.knowledge and (known := _folder(recipe.open.knowledge)):
+    if recipe.open and recipe.open.knowledge and (known := _folder(recipe.open.knowledge, recipe)):
         from .concepts import learn
 
         learn(run, network, known / "images")
@@ -144,9 +152,13 @@ def write_stages(path: Path, folder: Path, overrides: Sequence[str] = ()) -> tup
     except ValidationError as error:
         raise config_error(Recipe, path, own, error) from None
     sources = [
-        {"images": str(found / "images"), "labels": str(found / "labels.csv"), **photos.model_dump(mode="json")}
+        {
+            "images": str(found / "images"),
+            "labels": str(found / "labels.csv"),
+            **photos.model_dump(mode="json", exclude={"folder"}),
+        }
         for role, photos in recipe.photos.items()
-        if (found := _folder(role))
+        if (found := _folder(role, recipe))
     ]
     if not sources:
         got = f"none in {os.environ.get('PVLR_DATA') or 'PVLR_DATA, which is not set'}"
@@ -169,9 +181,9 @@ def write_stages(path: Path, folder: Path, overrides: Sequence[str] = ()) -> tup
     return recipe, configs
 
 
-def _folder(role: str) -> Path | None:
-    data = os.environ.get("PVLR_DATA")
-    folder = Path(data) / role if data else None
+def _folder(role: str, recipe: Recipe) -> Path | None:
+    data, photos = os.environ.get("PVLR_DATA"), recipe.photos.get(role)
+    folder = Path(data) / ((photos and photos.folder) or role) if data else None
     return folder if folder and (folder / "labels.csv").is_file() else None
 
 
@@ -180,7 +192,7 @@ def _measure(plan: Path, recipe: Recipe) -> dict[str, tuple[float, float]]:
     measured = {}
     with Tagger(plan, optimize="throughput") as tagger:
         for role, expected in recipe.expected.items():
-            if folder := _folder(role):
+            if folder := _folder(role, recipe):
                 rename = recipe.photos[role].rename if role in recipe.photos else None
                 names = read_rename(rename) if rename else None
                 table = read_labels(folder / "labels.csv", _SPLIT, tagger.labels, names)

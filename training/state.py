@@ -30,6 +30,7 @@ _FIXED = (
     "data.holdout",
     "data.share",
     "train.seed",
+    "train.balance",
     "train.unfreeze_from",
 )
 

@@ -34,7 +34,7 @@ from .data.images import ImageDataset, load_dataset, split_holdout
 from .deploy import DeployedPVLR
 from .folder import STATE, check_folder, has_state
 from .logs import RunLog, duration
-from .loop import Run, StageLoop
+from .loop import Run, StageLoop, draw_weights
 from .machine import Machine, keep_freed_memory
 from .model.network import PVLR
 from .optim import moving_average
@@ -146,6 +146,7 @@ def _execute(
             logits = evaluate.predict_logits(DeployedPVLR(average.module), holdout, views, device=machine.device)
         return {"holdout_mAP": evaluate.measure(logits, holdout.targets.numpy())["mAP"]}
 
+    weights = draw_weights(training.targets, config.train.balance)  # before a teacher softens them
     started = time.perf_counter() - progress.seconds
     if config.train.teacher.runs:
         with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
@@ -155,7 +156,9 @@ def _execute(
 
     budget = config.train.budget if machine.processes == 1 else None
     deadline = started + 60 * budget if budget else math.inf
-    run = Run(config, folder, machine, log, views, training, model, average, measure_holdout, started, deadline)
+    run = Run(
+        config, folder, machine, log, views, training, model, average, measure_holdout, started, weights, deadline
+    )
     if machine.leads:
         clear_leftovers(folder)
         log.open(_finished(config, progress), run.steps_before(progress))

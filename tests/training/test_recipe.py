@@ -113,6 +113,18 @@ def test_photos_that_are_absent_are_said_and_left_out(write_recipe: Any, tmp_pat
     assert len(load_config(tmp_path / "out/student.yaml").data.sources) == 1
 
 
+def test_parts_of_a_folder_are_roles_with_keys_of_their_own(write_recipe: Any, tmp_path: Path) -> None:
+    parts = {
+        "squares": {"splits": ["train"], "only": {"red": ["1"]}},
+        "others": {"folder": "squares", "splits": ["train"], "without": {"red": ["1"]}, "holdout": 0.0},
+    }
+    _, configs = recipe.write_stages(write_recipe(photos=parts), tmp_path / "out")
+    first, second = load_config(configs["student"]).data.sources
+    assert first.labels == second.labels == tmp_path / "data/squares/labels.csv"
+    assert (first.only, second.without) == ({"red": ("1",)}, {"red": ("1",)})
+    assert (first.holdout, second.holdout) == (None, 0.0)
+
+
 def test_without_any_photos(write_recipe: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a folder of circles"):
         train_recipe(write_recipe(photos={"circles": {}}), out=tmp_path / "out")

@@ -72,7 +72,14 @@ def losses(folder: Path) -> list[tuple[str, int, float]]:
 
 def test_what_the_state_depends_on_cannot_change_on_the_way(config: Path, killed: Path) -> None:
     out = killed / "step-15"
-    for change in ("model.width=16", "data.holdout=0.3", "data.share=0.9", "train.seed=5", "train.finetune.batch=8"):
+    for change in (
+        "model.width=16",
+        "data.holdout=0.3",
+        "data.share=0.9",
+        "train.seed=5",
+        "train.balance=0.1",
+        "train.finetune.batch=8",
+    ):
         with pytest.raises(CheckpointError, match=f"the same {change.split('=')[0]}".replace("model.width", "model")):
             read_progress(out, load_config(config, [change]))
     progress = read_progress(out, load_config(config, ["train.finetune.lr=1e-4", "data.cache=none"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 from pvlr_sdk import errors
+from pvlr_training import teacher as module
 from pvlr_training.checkpoint import load_model
 from pvlr_training.config import TeacherConfig, load_config
 from pvlr_training.data.augmentation import Views
@@ -49,6 +51,50 @@ def test_soft_targets_are_the_mixture_of_the_formula(write_config: Any, teacher:
             wanted = 0.75 * known + 0.25 * expected if known else expected
             assert soft[row, column].item() == pytest.approx(wanted, abs=2e-3)
     assert (soft != 0).all()
+
+
+@pytest.mark.slow
+def test_what_is_unknown_stays_unknown_without_fill(write_config: Any, teacher: Path) -> None:
+    config = load_config(write_config())
+    dataset = load_dataset(config.data)
+    dataset.targets[::2, 1] = 0
+    soft = teach(dataset, config.data.labels, TeacherConfig(runs=(teacher,), fill=False), Machine("fp32"))
+    assert torch.equal(soft == 0, dataset.targets == 0)
+
+
+@pytest.mark.slow
+def test_a_teacher_that_is_stopped_goes_on_where_it_was_and_is_not_asked_twice(
+    write_config: Any, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(teacher, tmp_path / "run"))
+    for left in run.glob("probabilities-*"):
+        left.unlink()
+    dataset = load_dataset(load_config(write_config()).data)
+    labels, settings, machine = load_config(write_config()).data.labels, TeacherConfig(runs=(run,)), Machine("fp32")
+    expected = teach(dataset, labels, TeacherConfig(runs=(teacher,)), machine)
+    ask, asked = module.Teacher.probability, []
+
+    def probability(self: module.Teacher, images: torch.Tensor) -> torch.Tensor:
+        if len(asked) == 3:
+            asked.append(0)
+            raise KeyboardInterrupt
+        asked.append(len(images))
+        return ask(self, images)
+
+    monkeypatch.setattr(module.Teacher, "probability", probability)
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        teach(dataset, labels, settings, machine)
+    torch.testing.assert_close(teach(dataset, labels, settings, machine), expected)
+    assert sum(asked[4:]) == 2 * (len(dataset) - 32), "the first batch was asked again"
+    del asked[4:]
+    torch.testing.assert_close(teach(dataset, labels, settings, machine), expected)
+    assert len(asked) == 4
+    dataset.names[0] = "another.png"
+    teach(dataset, labels, settings, machine)
+    assert sum(asked[4:]) == 2 * len(dataset)
+    next(iter(run.glob("probabilities-*"))).write_bytes(b"damaged")
+    torch.testing.assert_close(teach(dataset, labels, settings, machine), expected)
 
 
 @pytest.mark.slow

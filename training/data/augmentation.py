@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from pvlr_sdk.frames.preprocess import Preprocessor
 
 from .config import DataConfig
-from .corruptions import corrupted
+from .corruptions import corrupted, infrared
 from .images import Image, ImageDataset, image_batches
 
 
@@ -30,9 +30,10 @@ class Views:
         """The whole image, preprocessed as deployed: (3, H, W)."""
         return self.preprocess(image, "bgr")
 
-    def batches(self, dataset: ImageDataset) -> Iterator[Tensor]:
-        """All whole images in their order, in batches (b, 3, H, W)."""
-        for images, _ in image_batches(dataset, list(range(len(dataset))), 32, lambda image, _: self.plain(image)):
+    def batches(self, dataset: ImageDataset, start: int = 0) -> Iterator[Tensor]:
+        """All whole images from ``start`` on in their order, in batches (b, 3, H, W)."""
+        order = list(range(start, len(dataset)))
+        for images, _ in image_batches(dataset, order, 32, lambda image, _: self.plain(image)):
             yield images
 
     def augmented(self, image: Image, epoch: int, index: int) -> NDArray[np.float32]:
@@ -43,6 +44,9 @@ class Views:
             view = view[:, ::-1]
         if self.config.camera:
             view = corrupted(view, self.config.camera, rng)
+        # Without the key nothing is drawn, so that the views of earlier runs stay the same.
+        if self.config.infrared and rng.random() < self.config.infrared:
+            view = infrared(view, rng)
         chosen = self.config.randaugment
         if chosen.ops:
             view = rand_augment(view[:, :, ::-1], chosen.ops, chosen.magnitude, self.config.input.mean, rng)

@@ -16,16 +16,25 @@ from ..model.config import Strict
 class _Source(Strict):
     rename: Path | None = None
     """A JSON file {label of the source: label of the model}."""
+    holdout: float | None = Field(None, ge=0, lt=0.5)
+    """The share that is held out, if it differs from that of the other sources: frames of one camera look alike, so a
+    part of them would make the thresholds too confident. Without effect where a split is held out."""
 
 
 class CsvSource(_Source):
     """A folder of images and its label file, such as a CSV or COCO's JSON; ``splits`` are joined, without any all are
-    used."""
+    used.
+
+    ``only`` and ``without`` choose rows of a CSV by its other columns: {column: values of the rows to use, or to leave
+    out}, such as whole cameras that are kept for a test.
+    """
 
     kind: Literal["csv"] = "csv"
     images: Path
     labels: Path
     splits: tuple[str, ...] = ()
+    only: dict[str, tuple[str, ...]] = Field({})
+    without: dict[str, tuple[str, ...]] = Field({})
 
 
 class VocSource(_Source):
@@ -79,6 +88,8 @@ class DataConfig(Strict):
     (:mod:`pvlr_training.data.corruptions`). ``blank`` is a number of empty frames, in addition to the training images,
     on which all labels are absent.
 
+    ``infrared`` is the share that looks like the picture of an infrared camera at night.
+
     ``cache``: whether decoded images are kept in memory; ``auto`` keeps as many as fit in half of the free memory.
     """
 
@@ -94,5 +105,6 @@ class DataConfig(Strict):
     jitter: float = Field(0.1, ge=0, le=1)
     cutout: float = Field(0.0, ge=0, le=1)
     camera: float = Field(0.0, ge=0, le=1)
+    infrared: float = Field(0.0, ge=0, le=1)
     blank: int = Field(0, ge=0, le=100_000)
     randaugment: RandAugmentConfig = RandAugmentConfig()

@@ -115,6 +115,20 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
+def infrared(image: Image, rng: np.random.Generator) -> Image:
+    """The picture of an infrared camera at night: grey, lit by a lamp at the lens, dark and noisy to the edges.
+
+    Not among ``CORRUPTIONS``, by which models are compared: this is a common mode of a camera, not a fault.
+    """
+    height, width = image.shape[:2]
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY).astype(np.float32)
+    row, column = rng.uniform(0.3, 0.7, 2)
+    down, across = (np.arange(height) / height - row)[:, None], np.arange(width) / width - column
+    light = rng.uniform(0.5, 1.4) * np.exp(-rng.uniform(0, 4) * (down**2 + across**2))
+    lit = grey * light.astype(np.float32) + rng.normal(0, rng.uniform(1, 12), grey.shape).astype(np.float32)
+    return np.repeat(_clip(lit)[..., None], 3, 2)
+
+
 def corrupted(image: Image, share: float, rng: np.random.Generator) -> Image:
     """With the probability ``share``, the image with one or two random corruptions of random strength."""
     if rng.random() >= share:

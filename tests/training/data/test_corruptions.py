@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pvlr_training.data.corruptions import CORRUPTIONS, corrupted
+from pvlr_training.data.corruptions import CORRUPTIONS, corrupted, infrared
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).repeat(6, 0).repeat(6, 1).astype(np.uint8)
 
@@ -41,3 +41,17 @@ def test_a_share_of_the_images_is_corrupted_and_a_seed_repeats_it() -> None:
     one, two = (corrupted(PHOTO, 1.0, np.random.default_rng(5)) for _ in range(2))
     assert (one == two).all()
     assert (corrupted(PHOTO, 0.0, np.random.default_rng(5)) == PHOTO).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (37, 2), (72, 96)])
+def test_an_infrared_picture_is_grey_and_darker_at_its_edges(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), (40, 120, 200), np.uint8)
+    made = [infrared(image[:, ::-1], np.random.default_rng(seed)) for seed in range(40)]
+    for view in made:
+        assert (view.shape, view.dtype) == (image.shape, np.uint8)
+        assert (view == view[..., :1]).all()
+    assert len({view.tobytes() for view in made}) > 20
+    if min(shape) > 30:
+        mean = np.mean(made, 0)
+        middle = mean[shape[0] // 3 : 2 * shape[0] // 3, shape[1] // 3 : 2 * shape[1] // 3].mean()
+        assert middle > 1.1 * mean[0].mean()

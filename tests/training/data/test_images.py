@@ -192,3 +192,14 @@ def test_blank_frames_are_trained_on_without_any_label(write_config: Any) -> Non
     assert brightness.min() < 60
     assert brightness.max() > 190
     assert len({frame.tobytes() for frame in frames}) == 20
+
+
+def test_a_share_of_the_views_is_infrared_and_the_others_stay_as_they_were(config: Config) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
+    data = config.data.model_copy(update={"jitter": 0.0})
+    plain = [Views(data, 0).augmented(photo, 0, index) for index in range(100)]
+    for share, low, high in ((0.0, 0, 0), (0.3, 15, 45), (1.0, 100, 100)):
+        views = [Views(data.model_copy(update={"infrared": share}), 0).augmented(photo, 0, i) for i in range(100)]
+        grey = [bool(np.ptp(view, axis=0).max() < 1e-6) for view in views]
+        assert low <= sum(grey) <= high
+        assert all(np.array_equal(a, b) for a, b, is_grey in zip(views, plain, grey, strict=True) if not is_grey)

@@ -14,7 +14,7 @@ from pvlr_sdk.errors import ConfigError, LabelsFileError, UnknownLabelError
 from pvlr_training.config import load_config
 from pvlr_training.data.config import CsvSource, SourceConfig
 from pvlr_training.data.images import load_dataset
-from pvlr_training.data.sources import read_source
+from pvlr_training.data.sources import read_all, read_source
 
 LABELS = ("dog", "person", "unicorn", "cat")
 
@@ -200,3 +200,40 @@ def test_sources_of_several_kinds_are_joined(write_config: Any, photos: Path, de
     assert loaded.names[-2:] == ["000001.jpg", "000002.jpg"]
     assert loaded.targets[-2:].tolist() == [[0, 1], [0, -1]]
     assert set(loaded.targets[:-2, 1].tolist()) == {0}
+
+
+CAMERAS = (
+    "file,split,source,dog,cat\n1.jpg,train,hall,1,\n2.jpg,train,yard,0,1\n3.jpg,train,roof,,0\n4.jpg,val,yard,1,1\n"
+)
+
+
+def test_frames_of_whole_cameras_are_left_out_and_their_empty_cells_stay_unknown(tmp_path: Path) -> None:
+    labels = write(tmp_path / "labels.csv", CAMERAS)
+
+    def files(**keys: Any) -> dict[str, list[int]]:
+        found = read({"images": tmp_path, "labels": labels, "splits": ["train"], **keys}, ("dog", "cat"))
+        return {Path(name).stem: target for name, target in found.items()}
+
+    assert files(without={"source": ["yard", "roof"]}) == {"1": [1, 0]}
+    assert files(only={"source": ["yard", "roof"]}) == {"2": [-1, 1], "3": [0, -1]}
+    assert files(only={"source": ["yard", "roof"]}, without={"source": ["roof"], "cat": ["0"]}) == {"2": [-1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [({"without": {"camera": ["hall"]}}, "a column 'camera'"), ({"only": {"source": ["cellar"]}}, "none of 3")],
+)
+def test_a_choice_that_cannot_be_meant_is_an_error(tmp_path: Path, keys: dict[str, Any], named: str) -> None:
+    labels = write(tmp_path / "labels.csv", CAMERAS)
+    with pytest.raises(LabelsFileError, match=named):
+        read({"images": tmp_path, "labels": labels, "splits": ["train"], **keys}, ("dog", "cat"))
+
+
+def test_a_source_can_hold_out_another_share(write_config: Any, photos: Path) -> None:
+    table = {"images": str(photos), "labels": str(photos / "labels.csv")}
+    config = load_config(write_config(data={"sources": [table, {**table, "holdout": 0.0}, {**table, "holdout": 0.49}]}))
+    held = [is_held for _, _, is_held in read_all(config.data)]
+    count = len(held) // 3
+    shares = [sum(held[start : start + count]) / count for start in (0, count, 2 * count)]
+    assert shares[1] == 0
+    assert 0 < shares[0] < shares[2]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pvlr_sdk._util.validation import few
+from pvlr_sdk.workshop.evaluation.label_formats import read_text, wrong
 from pvlr_sdk.workshop.evaluation.labels_csv import read_labels, read_rename
 
 from ..config import CsvSource, DataConfig, SourceConfig
@@ -22,14 +25,18 @@ def read_all(data: DataConfig) -> list[tuple[Path, NDArray[np.int8], bool]]:
     Raises:
         LabelsFileError, UnknownLabelError: as :func:`read_source`, or ``holdout`` is a split that a source lacks.
     """
-    rows = [row for source in data.sources for row in read_source(source, data.labels)]
+    parts = [(source, read_source(source, data.labels)) for source in data.sources]
     if isinstance(data.holdout, str):
+        rows = [row for _, part in parts for row in part]
         held = read_split(data, data.holdout)
         paths = {path for path, _ in held}
         marked = [(path, target, False) for path, target in rows if path not in paths]
         marked = [row for row in marked if is_used(row[0].name, data.share)]
         return marked + [(path, target, True) for path, target in held]
-    marked = [(path, target, is_held_out(path.name, data.holdout)) for path, target in rows]
+    marked = []
+    for source, part in parts:
+        share = data.holdout if source.holdout is None else source.holdout
+        marked += [(path, target, is_held_out(path.name, share)) for path, target in part]
     return [(path, target, held) for path, target, held in marked if held or is_used(path.name, data.share)]
 
 
@@ -58,7 +65,28 @@ def _read_csv(source: CsvSource, labels: tuple[str, ...], rename: dict[str, str]
     for split in source.splits or (None,):
         table = read_labels(source.labels, split, labels, rename)
         rows += [(source.images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
-    return rows
+    if not source.only and not source.without:
+        return rows
+    chosen = {source.images / name for name in _chosen(source)}
+    if kept := [row for row in rows if row[0] in chosen]:
+        return kept
+    expected, got = "rows that only and without leave", f"none of {len(rows)}"
+    raise wrong(source.labels, expected, got, "Compare their values with those of the columns.")
+
+
+def _chosen(source: CsvSource) -> list[str]:
+    """The files of the rows that ``only`` and ``without`` leave."""
+    header, *lines = csv.reader(read_text(source.labels).splitlines())
+    for column in (*source.only, *source.without):
+        if column not in header:
+            raise wrong(source.labels, f"a column {column!r}", f"the columns {few(header)}", "Correct its name.")
+    rows = [dict(zip(header, line, strict=False)) for line in lines]
+    return [
+        row[header[0]]
+        for row in rows
+        if all(row.get(column) in values for column, values in source.only.items())
+        and not any(row.get(column) in values for column, values in source.without.items())
+    ]
 
 
 _READERS = {"csv": _read_csv, "voc": read_voc, "nuswide": read_nuswide}
