@@ -30,6 +30,7 @@ from .precision import precision
 from .remember import replay, search, why
 from .serve import serve
 from .sign import sign, verify_signature
+from .state import state
 from .tag import tag
 from .teach import teach
 from .thresholds import thresholds
@@ -48,7 +49,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Remembered events": (search, why, replay, precision),
     _LABELS: (words, teach, mine),
     "Train": (train, report, export),
-    _PLANS: (build, info, labels, deploy, sign, verify_signature),
+    _PLANS: (build, info, labels, deploy, state, sign, verify_signature),
     "Measure": (doctor, bench, evaluate, verify, thresholds),
     "Other programs": (export_labels, export_triton, export_openvino, export_deepstream, export_hub, xmp, frigate),
 }

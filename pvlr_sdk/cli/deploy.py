@@ -28,6 +28,7 @@ def deploy(
         show_default=False,
     ),
     to: str = Option(..., "--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."),
+    state: options.State = None,
     rollback: bool = Option(False, "--rollback", help="Return to the previous plan."),
     as_json: options.Json = False,
     allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
@@ -37,10 +38,10 @@ def deploy(
     The new plan is tested first; the one in use stays if the new one has other
     labels or fails.
 
-    For a site file, the plan is copied to plans/ next to it; a running process
-    loads it on SIGHUP. A server changes at once, between two frames, and returns
-    to the previous plan if errors follow; the command waits for this probation.
-    PVLR_TOKEN has the token of the server.
+    For a site file, the plan is copied to the site's state folder (--state, as the
+    running process has it); a running process loads it on SIGHUP. A server changes
+    at once, between two frames, and returns to the previous plan if errors follow;
+    the command waits for this probation. PVLR_TOKEN has the token of the server.
 
     \b
     [bold]Examples[/bold]
@@ -51,8 +52,8 @@ def deploy(
     if (plan is None) != rollback:
         got = "both" if rollback else "neither"
         raise errors.OptionError("PLAN", expected="a plan or --rollback", got=got, hint="Pass one of them.")
-    call = _to_server if to.startswith(("http://", "https://")) else _to_file
-    result = call(plan, to)
+    to_server = to.startswith(("http://", "https://"))
+    result = _to_server(plan, to) if to_server else _to_file(plan, to, state)
     if as_json:
         from .screen import print_json
 
@@ -60,25 +61,27 @@ def deploy(
         return
     from .screen import print_facts
 
-    state = "in use" if call is _to_server else "deployed"
-    print_facts(f"{result['model']} is {state}", [("plan", result["plan"][:16])])
-    if call is _to_file:
+    done = "in use" if to_server else "deployed"
+    print_facts(f"{result['model']} is {done}", [("plan", result["plan"][:16])])
+    if not to_server:
         from .screen import note
 
         note("a process that runs with this file uses the plan after SIGHUP (systemctl reload) or a restart.")
 
 
-def _to_file(plan: str | None, to: str) -> dict[str, Any]:
+def _to_file(plan: str | None, to: str, folder: Path | None) -> dict[str, Any]:
     from ..cameras.control.deployment import Deployment
     from ..cameras.site.config import load_config
-    from ..cameras.site.factory import make_detectors, make_tagger, without_unknown_labels
+    from ..cameras.site.factory import make_detectors, make_tagger, with_changes
+    from .site import read_changes
 
     path = Path(to)
-    config = load_config(path)
-    settings = config.deploy.model_copy(update={"probation": 0.0})
-    with make_tagger(config) as tagger:
-        config = without_unknown_labels(config, tagger.labels)
-        deployment = Deployment(tagger, None, path, settings, check=partial(make_detectors, config))
+    settings = read_changes(load_config(path), path, folder)
+    limits = settings.config.deploy.model_copy(update={"probation": 0.0})
+    with make_tagger(settings.changes.applied(settings.config)) as tagger:
+        config = with_changes(settings.config, settings.changes, tagger.labels)
+        check = partial(make_detectors, config, changes=settings.changes.thresholds)
+        deployment = Deployment(tagger, None, settings.plans, limits, check=check)
         deployment.keep_bank = config.bank is not None
         if plan is None:
             deployment.rollback()

@@ -152,7 +152,9 @@ Uris = Annotated[
 _CONFIG = "Configuration of a site; other options extend or override it."
 Config = Annotated[Path | None, Option("--config", "-c", metavar="SITE.yaml", help=_CONFIG)]
 Check = Annotated[bool, Option("--check", help="Check configuration, plan and sinks, then exit.")]
-_PRINT = "Print file and options as one site file, to extend it, and exit."
+_STATE = "Folder that keeps what is changed while it runs; by default systemd's StateDirectory, or one of this user."
+State = Annotated[Path | None, Option("--state", metavar="DIR", help=_STATE)]
+_PRINT = "Print file, options and changes as one site file, with the origin of each setting, and exit."
 PrintConfig = Annotated[bool, Option("--print-config", help=_PRINT)]
 Systemd = Annotated[bool, Option("--systemd", help="Print a systemd unit for this command and exit.")]
 Loop = Annotated[bool, Option("--loop", help="Restart the videos given as URI at their end.")]

@@ -33,6 +33,7 @@ _POLL = 0.25
 def serve(
     uris: options.Uris = None,
     config: options.Config = None,
+    state: options.State = None,
     check: options.Check = False,
     print_config: options.PrintConfig = False,
     systemd: options.Systemd = False,
@@ -79,9 +80,9 @@ def serve(
     return_freed_memory()
     from ..cameras.control.control import Control
     from ..cameras.site import Site
-    from ..cameras.site.factory import make_detectors, make_tagger, without_unknown_labels
+    from ..cameras.site.factory import make_detectors, make_tagger, with_changes
 
-    site_config = build_config(
+    settings = build_config(
         config,
         uris or (),
         plan=plan,
@@ -95,26 +96,29 @@ def serve(
         serve={"host": host, "port": port},
         memory=memory,
         files=events or (),
+        state=state,
         show=print_config,
     )
+    site_config = settings.config
     listen = _settings(site_config.serve)
     if check:
         check_site(site_config)
         return
     log_to_stderr()
-    tagger = make_tagger(site_config)
-    if config:  # an option that names an unknown label is a mistake
-        site_config = without_unknown_labels(site_config, tagger.labels)
-    make_detectors(site_config, tagger)
-    site = Site(site_config, tagger=tagger) if site_config.cameras else None
+    tagger = make_tagger(settings.changes.applied(site_config))
+    if config is None:  # an option that names an unknown label is a mistake
+        make_detectors(site_config, tagger)
+    else:
+        make_detectors(with_changes(site_config, settings.changes, tagger.labels), tagger, settings.changes.thresholds)
+    site = Site(site_config, tagger=tagger, changes=settings.changes) if site_config.cameras else None
     control = Control(
         tagger,
         site,
-        config,
-        site_config.deploy,
+        settings.state,
+        config=site_config,
+        changes=settings.changes,
+        plans=settings.plans,
         bank=site_config.bank,
-        events=site_config.events,
-        names_plan=plan is None,  # an option takes precedence over the file
     )
     _run(control, listen)
 

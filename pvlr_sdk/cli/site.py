@@ -12,17 +12,21 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from .. import errors
 from .._util.files import remove_leftovers
 from . import options
+from .print_config import settings_with_origins
 
 if TYPE_CHECKING:
     from ..cameras.control.deployment import Deployment
+    from ..cameras.control.plans import Plans
+    from ..cameras.control.state import State
     from ..cameras.site import Site, SiteConfig
+    from ..cameras.site.changes import Changes
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -49,9 +53,11 @@ def build_config(
     memory: Path | None = None,
     files: Sequence[str] = (),
     stdout: bool = False,
+    state: Path | None = None,
     show: bool = False,
-) -> SiteConfig:
-    """The configuration of a file, or an empty one, extended or overridden by options.
+) -> SiteSettings:
+    """The configuration of a file, or an empty one, extended or overridden by options, and what was changed while it
+    ran before.
 
     Args:
         path: the YAML file.
@@ -64,15 +70,15 @@ def build_config(
         memory: the folder of the memory of events.
         files: additional files for events as JSON lines; ``-`` is stdout.
         stdout: print events on stdout if no file for them is named.
-        show: print the configuration as a site file, and exit.
+        state: the folder of the changes; None: that of the site file, see :meth:`.State.of_site`.
+        show: print the configuration as a site file with the origin of each setting, and exit.
 
     Raises:
         ConfigError, OptionError: a key or an option is invalid.
         MissingPartError: ruamel.yaml is not installed.
     """
-    from ..cameras.control.site_file import SiteFile
     from ..cameras.site.config import SiteConfig
-    from ..cameras.site.yaml_file import format_yaml, read_yaml
+    from ..cameras.site.yaml_file import read_yaml
     from ..cameras.sources import parse_uri
     from ..cameras.sources.uri import PathUri
     from ..frames.tiles import check_tiles
@@ -126,17 +132,54 @@ def build_config(
     if sinks:
         raw["sinks"] = sinks
     if show:
-        SiteConfig.parse(raw, source=source, folder=folder)
-        typer.echo(format_yaml(raw), nl=False)
+        config = SiteConfig.parse(raw, source=source, folder=folder)
+        changes = read_changes(config, path, state, plan is None).changes
+        typer.echo(settings_with_origins(raw, read_yaml(path) if path else {}, changes), nl=False)
         raise typer.Exit
     if stdout and not any(isinstance(sink, dict) and sink.get("kind") == "jsonl" for sink in sinks):
         raw["sinks"] = [*sinks, {"kind": "jsonl", "path": "-"}]
     config = SiteConfig.parse(raw, source=source, folder=folder)
-    if path:
-        SiteFile(path).remove_leftovers()
     if config.bank:
         remove_leftovers(config.bank.resolve())
-    return config
+    return read_changes(config, path, state, plan is None)
+
+
+class SiteSettings(NamedTuple):
+    """A site as its file and options describe it, and what was changed while it ran before.
+
+    ``state``: keeps further changes; ``plans``: names the plan of the next start; None: changes hold until the end.
+    """
+
+    config: SiteConfig
+    changes: Changes
+    state: State | None
+    plans: Plans | None
+
+
+def read_changes(config: SiteConfig, path: Path | None, folder: Path | None, plan_of_file: bool = True) -> SiteSettings:
+    """The changes of a site; those that no longer apply are ignored with a warning.
+
+    ``plan_of_file``: an option that names the plan takes precedence over the site file and over deployments.
+    """
+    from ..cameras.control.plans import Plans
+    from ..cameras.control.state import State
+    from ..cameras.site.changes import Changes
+    from ..cameras.site.config import load_config
+
+    if path is None and folder is None:
+        return SiteSettings(config, Changes(), None, None)
+    state = State.of_site(path, folder) if path else State(folder or Path())
+    state.remove_leftovers()
+    changes, dropped = state.read_or_set_aside().fitting(config)
+    if not plan_of_file:
+        changes = changes.model_copy(update={"deployed": None})
+    else:
+        for name in dropped:
+            _log.warning("%s: a change is ignored, since it no longer applies: %s", state.path, name)
+    plans = Plans(state, lambda: load_config(path)) if path and plan_of_file else None
+    if plans:
+        plans.remove_leftovers()
+    return SiteSettings(config, changes, state, plans)
 
 
 def _present(values: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 def watch(
     uris: options.Uris = None,
     config: options.Config = None,
+    state: options.State = None,
     check: options.Check = False,
     print_config: options.PrintConfig = False,
     systemd: options.Systemd = False,
@@ -80,7 +81,7 @@ def watch(
     from ..cameras.site.factory import make_detectors, make_tagger
 
     terminal = sys.stdout.isatty()
-    site_config = build_config(
+    settings = build_config(
         config,
         uris or (),
         plan=plan,
@@ -95,23 +96,24 @@ def watch(
         memory=memory,
         files=[*dict.fromkeys((*(events or ()), *("-" * as_json)))],
         stdout=not terminal,
+        state=state,
         show=print_config,
     )
+    site_config = settings.config
     if not site_config.cameras:
         raise errors.OptionError("URI", expected="a camera", got="none", hint="Pass a URI, or a --config with cameras.")
     if check:
         check_site(site_config)
         return
     log_to_stderr()
-    with make_tagger(site_config) as tagger:
+    with make_tagger(settings.changes.applied(site_config)) as tagger:
         if config is None:  # an option that names an unknown label is a mistake
             make_detectors(site_config, tagger)
-        site = Site(site_config, tagger=tagger)
+        site = Site(site_config, tagger=tagger, changes=settings.changes)
         if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
             site.subscribe(_printer(site))
         start_metrics(site)
-        named = plan is None  # an option takes precedence over the file
-        control = Control(tagger, site, config, site_config.deploy, bank=site_config.bank, names_plan=named)
+        control = Control(tagger, site, settings.state, plans=settings.plans, bank=site_config.bank)
         reload_on_hangup(control.deployment)
         _run(site, stats)
 

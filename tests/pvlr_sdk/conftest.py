@@ -125,16 +125,18 @@ def _network(folder: Path, *, names: list[str], seed: int, spec: dict[str, Any] 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the tests out of the user's cache of compiled networks."""
-    before = os.environ.get("PVLR_CACHE_DIR")
-    folder = tmp_path_factory.mktemp("cache")
-    folder.chmod(0o700)
-    os.environ["PVLR_CACHE_DIR"] = str(folder)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests out of the user's cache of compiled networks, and out of the states of the user's sites."""
+    folders = {"PVLR_CACHE_DIR": tmp_path_factory.mktemp("cache"), "XDG_STATE_HOME": tmp_path_factory.mktemp("state")}
+    before = {name: os.environ.get(name) for name in folders}
+    for name, folder in folders.items():
+        folder.chmod(0o700)
+        os.environ[name] = str(folder)
     yield
-    os.environ.pop("PVLR_CACHE_DIR")
-    if before is not None:
-        os.environ["PVLR_CACHE_DIR"] = before
+    for name, value in before.items():
+        os.environ.pop(name)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

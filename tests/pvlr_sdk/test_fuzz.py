@@ -34,7 +34,6 @@ TARGETS = {
     "requests": Target("cameras/serve/server/fuzz_http.py", ("-max_len=400", "-timeout=60"), "a 500 to"),
     "label files": Target("workshop/evaluation/fuzz_labels.py", ("-max_len=100", "-len_control=0"), "IndexError"),
     "site files": Target("cameras/site/fuzz_site.py", ("-max_len=100", "-len_control=0"), "TypeError"),
-    "settings": Target("cameras/control/fuzz_settings.py", ("-max_len=100", "-len_control=0"), "lost"),
     "archives": Target("batch/fuzz_archive.py", ("-max_len=400", "-len_control=0"), "bytes at once"),
     "rows": Target("batch/fuzz_rows.py", ("-max_len=100", "-len_control=0"), "is requested"),
     "URIs": Target("cameras/sources/fuzz_uri.py", ("-max_len=200",), "is shown as"),

@@ -1,10 +1,11 @@
-"""What a page, a command or a signal changes while a site runs: its plan, its label bank and its settings of events."""
+"""What a page, a command or a signal changes while a site runs: its plan, its label bank and its settings."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,116 +13,155 @@ from typing import Any
 from ... import errors
 from ...backends.backend import closed
 from ...bundle.bundle import read_manifest
-from ...bundle.label_bank import LabelBank
+from ...bundle.label_bank import LabelBank, find_label
 from ...labels import Knowledge, LabelReport, forget
 from ...labels.edit import LinearFunction, taught_function
 from ...labels.meaning import same_labels
 from ...tagger import Tagger
 from ..events.thresholds import Thresholds
 from ..sinks.worker import Commands
-from ..site.changes import Change, remove, select
-from ..site.config import DeployConfig, EventsConfig
-from ..site.factory import make_detectors, thresholds_of, without_unknown_labels
-from ..site.site import Site
-from ..site.yaml_file import read_yaml
+from ..site import Site
+from ..site.changes import Changes, RegionChange, reported_labels
+from ..site.config import EventsConfig, SiteConfig
+from ..site.factory import make_detectors, thresholds_of, with_changes
 from ..stream import Observation
-from .camera_control import CameraControl
+from ..stream.regions import check_polygon
+from .bank_file import check_bank
 from .deployment import Deployment
 from .examples import Example, Examples
-from .site_file import SiteFile, check_bank, in_progress, locked, replace_files
+from .plans import Plans
+from .state import State, in_progress, locked, replace_files
 
 
 class Control:
-    """The owner of the plan, the label bank and the settings of events of a running process. Thread-safe.
+    """The owner of the plan, the label bank and the changes of a running site. Thread-safe.
 
-    A change is checked, used from the next frame on, and kept in the site file and the file of the label bank: all of
-    it or nothing. Changes are made one at a time, under one lock.
+    A change is checked, used from the next frame on, and kept in the state folder and the file of the label bank: all
+    of it or nothing. Changes are made one at a time, under one lock. The site file is never written.
 
     Args:
         tagger: gets the plan and the labels; all its users see the change. It is not closed.
         site: its cameras give the frames of a comparison, and its events continue; None: there are no cameras.
-        path: the site file; None: changes hold until the end of the process.
-        settings: limits of another plan.
-        bank: the file of the label bank; None: taught labels hold until the end, and the site file does not name them.
-        events: the settings at the start, if there is no site.
-        names_plan: whether the site file names the plan; an option of the command takes precedence over the file.
+        state: keeps the changes; None: they hold until the end of the process.
+        config: the settings of the site file, if there is no site.
+        changes: those of the state at the start, if there is no site.
+        plans: the plan of the next start; None: a deployed plan is used until the end, since an option names the plan.
+        bank: the file of the label bank; None: taught labels hold until the end, and the state does not name them.
     """
 
     def __init__(
         self,
         tagger: Tagger,
         site: Site | None = None,
-        path: Path | None = None,
-        settings: DeployConfig | None = None,
+        state: State | None = None,
         *,
+        config: SiteConfig | None = None,
+        changes: Changes | None = None,
+        plans: Plans | None = None,
         bank: Path | None = None,
-        events: EventsConfig | None = None,
-        names_plan: bool = True,
     ) -> None:
-        self.tagger, self.site = tagger, site
-        self.site_file, self.bank_file = path, bank
-        self._events = events or EventsConfig()
-        self._file = SiteFile(path) if path else None
-        self._own = None if bank else frozenset(tagger.labels)
+        self.tagger, self.site, self.state = tagger, site, state
+        self.bank_file = bank
+        self._config = site.config if site else config or SiteConfig()
+        self._changes = changes or Changes()
+        self._plan_labels = None if bank else frozenset(tagger.labels)
         self._lock = threading.RLock()
-        self.deployment = Deployment(tagger, site, path if names_plan else None, settings, lock=self._lock)
+        self.deployment = Deployment(tagger, site, plans, self._config.deploy, lock=self._lock)
         """Changes the plan, under the same lock."""
         self.deployment.keep_bank = bank is not None
         self._examples = Examples()
         # By plan and label: what the label was before this process taught it.
         self._before: dict[tuple[str, str], LinearFunction | None] = {}
         if site:
-            self.cameras = CameraControl(site, self._file, lock=self._lock)
-            """Changes the cameras of a site, under the same lock; there is none without a site."""
-            site.obey(Commands(self.configure, self.cameras.enable))
+            site.obey(Commands(self.configure, self.enable))
             site.on_observation(lambda seen: self._examples.see(seen, site.open_events()))
 
     @property
+    def changes(self) -> Changes:
+        """What was changed, and is in use."""
+        return self.site.changes if self.site else self._changes
+
+    @property
     def events(self) -> EventsConfig:
-        return self.site.config.events if self.site else self._events
+        """The settings of events in use, but for their thresholds."""
+        return self.site.config.events if self.site else self._with(self._changes).events
 
     @property
     def thresholds(self) -> Thresholds:
         """The thresholds of the labels in use, and where they come from."""
-        return self.site.thresholds if self.site else thresholds_of(self._events, self.tagger)
+        if self.site:
+            return self.site.thresholds
+        return thresholds_of(self.events, self.tagger, self._changes.thresholds)
 
     def configure(self, thresholds: Mapping[str, float], labels: Sequence[str] | None = None) -> None:
         """Set some thresholds, and the labels whose events are reported (None: no change).
 
         Raises:
             UnknownLabelError, OptionError: a label is unknown or named twice, or a threshold does not fit.
-            ConfigError, OutputError: the site file cannot keep the change. In each case nothing is changed.
+            ConfigError, OutputError, DeployError: the state cannot keep the change. In each case nothing is changed.
         """
+        known = self.tagger.labels
+        index = {label: position for position, label in enumerate(known)}
+        for label in (*thresholds, *(labels or ())):
+            find_label(label, index)
+        if twice := [label for label, count in Counter(labels or ()).items() if count > 1]:
+            hint = "Name each label once."
+            raise errors.OptionError("labels", expected="different labels", got=f"{twice[0]!r} twice", hint=hint)
+
+        def change(changes: Changes) -> Changes:
+            changes = changes.with_thresholds(thresholds)
+            if labels is None:
+                return changes
+            return changes.model_copy(update={"labels": reported_labels(labels, known)})
+
         with self._lock:
-            self._apply(select(self.events, self.tagger.labels, self._keeps, thresholds, labels))
+            self._apply(change)
+
+    def set_regions(self, camera: str, shapes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Use other regions of a camera, each ``{"polygon": [[x, y], ...], "exclude": bool}``; regions that stay keep
+        their settings.
+
+        Raises:
+            OptionError: a polygon is invalid.
+            ConfigError, OutputError, DeployError: as for :meth:`configure`. In each case nothing is changed.
+        """
+        regions = {
+            name: RegionChange.model_construct(
+                polygon=check_polygon(shape["polygon"]), exclude=shape.get("exclude", False)
+            )
+            for name, shape in shapes.items()
+        }
+        with self._lock:
+            self._apply(lambda changes: changes.with_camera(camera, regions=regions))
+
+    def enable(self, camera: str, on: bool) -> None:
+        """Tag a camera, or do not. Errors as for :meth:`set_regions`."""
+        with self._lock:
+            self._apply(lambda changes: changes.with_camera(camera, enabled=on))
 
     def set_labels(self, bank: LabelBank, *, report: str | None = None) -> None:
-        """Use and keep another label bank; plans that are deployed later get it, too. Settings that name a label
-        which is gone are removed.
+        """Use and keep another label bank; plans that are deployed later get it, too. Changes that name a label which
+        is gone are removed, and settings of the site file that name it are ignored.
 
         ``report``: a new label, whose events are reported even if the settings list the labels to report.
 
         Raises:
             DeployError: another plan is being put in use, or another process has written the file of the label bank.
-            OptionError: a camera's own settings name a label that is gone, or the bank needs a signature.
+            OptionError: a threshold does not fit, or the bank needs a signature.
             BundleError, OutputError, ConfigError: the bank cannot be used or kept. In each case nothing is changed.
         """
         with self._lock:
             self._check_idle()
-            before, events = self.tagger.label_bank, self.events
-            change = Change({}, {})
-            if gone := frozenset(before.names) - frozenset(bank.names):
-                for name, camera in self.site.config.cameras.items() if self.site else ():
-                    regions = [own for one in camera.regions.values() for own in (one.labels, one.thresholds)]
-                    own_names = (label for own in (camera.labels, camera.deny, *regions) for label in own or ())
-                    if named := gone.intersection(own_names):
-                        got, hint = f"{min(named)!r}, which {name} names", "Remove it from cameras: in the site file."
-                        raise errors.OptionError("label", expected="a label without settings", got=got, hint=hint)
-                written = read_yaml(self._file.path) if self._file else {}
-                change = remove(events, written.get("events") or {}, gone)
-            elif report is not None and events.labels is not None and report not in events.labels:
-                labels = [*(one for one in events.labels if one not in events.deny), report]
-                change = select(events, bank.names, self._keeps, {}, labels)
+            events = self.events
+            gone = frozenset(self.tagger.labels) - frozenset(bank.names)
+            reported = None if events.labels is None else [name for name in events.labels if name not in events.deny]
+
+            def change(changes: Changes) -> Changes:
+                changes = changes.without_labels(gone)
+                if report is None or reported is None or report in reported:
+                    return changes
+                return changes.model_copy(update={"labels": reported_labels([*reported, report], bank.names)})
+
             self._apply(change, bank)
 
     def examples(self, label: str) -> list[Example]:
@@ -228,42 +268,52 @@ class Control:
         if self.deployment.status.state != "in use":  # the plan that may return has the labels before
             raise in_progress("labels")
 
-    def _keeps(self, label: str) -> bool:
-        """Whether the next start has this label."""
-        return self._own is None or label in self._own
+    def _kept(self, changes: Changes) -> Changes:
+        """The changes without labels that the next start does not have."""
+        labels = self._plan_labels
+        if labels is None:
+            return changes
+        reported = changes.labels if isinstance(changes.labels, tuple) else ()
+        return changes.without_labels(frozenset([*changes.thresholds, *reported]) - labels)
 
-    def _apply(self, change: Change, bank: LabelBank | None = None) -> None:
+    def _apply(self, change: Callable[[Changes], Changes], bank: LabelBank | None = None) -> None:
         """Use changed settings and another label bank, then keep them: all of it or nothing.
 
-        Wherever the process ends, the file of the bank has the labels that the site file names: a bank with new labels
-        is written before the settings, one with fewer labels after them.
+        Wherever the process ends, the file of the bank has the labels that the state names: a bank with new labels is
+        written before the state, one with fewer labels after it.
         """
-        before, old, contents = self.events, self.tagger.label_bank if bank else None, {}
-        with locked(*(path for path in (self.bank_file, self.site_file) if path and path.exists())):
-            config = None
-            if self._file and change.keys:
-                contents[self._file.path], config = self._file.edited(change.keys)
-            if self.bank_file and bank and old:
-                check_bank(self.bank_file, old, self.tagger.trust)
+        before, before_bank = self.changes, self.tagger.label_bank
+        contents: dict[Path, bytes] = {}
+        with ExitStack() as locks:
+            if self.state:
+                locks.enter_context(self.state.locked())
+                contents[self.state.path] = self.state.to_bytes(self._kept(change(self.state.read())))
+            if self.bank_file and bank:
+                if self.bank_file.exists():
+                    locks.enter_context(locked(self.bank_file))
+                check_bank(self.bank_file, before_bank, self.tagger.trust)
                 contents[self.bank_file] = data = bank.to_bytes()
                 LabelBank.from_bytes(data, source=str(self.bank_file))
-            if old and bank and set(old.names) <= set(bank.names):
-                contents = dict(reversed(contents.items()))
+                if set(before_bank.names) <= set(bank.names):
+                    contents = dict(reversed(contents.items()))
             try:
-                self._use(before.model_copy(update=change.fields), bank)
-                if config:  # as at the next start
-                    make_detectors(without_unknown_labels(config, self.tagger.labels), self.tagger)
+                self._use(change(before), bank)
                 replace_files(contents)
             except BaseException:
                 with suppress(errors.PvlrError):
-                    self._use(before, old)
+                    self._use(before, before_bank if bank else None)
                 raise
 
-    def _use(self, events: EventsConfig, bank: LabelBank | None) -> None:
-        self._events = events
+    def _with(self, changes: Changes) -> SiteConfig:
+        return with_changes(self._config, changes, self.tagger.labels, quiet=True)
+
+    def _use(self, changes: Changes, bank: LabelBank | None) -> None:
         if self.site and bank:
-            self.site.set_labels(bank, events)
+            self.site.set_labels(bank, changes)
         elif self.site:
-            self.site.configure(events)
-        elif bank:
-            self.tagger.set_labels(bank)
+            self.site.use(changes)
+        else:
+            if bank:
+                self.tagger.set_labels(bank)
+            make_detectors(self._with(changes), self.tagger, changes.thresholds)  # checks them
+            self._changes = changes

@@ -16,8 +16,9 @@ from ...tagger import Tagger
 from ..site.config import DeployConfig
 from ..site.factory import make_detectors
 from ..site.site import Site
+from .plans import Plans, fingerprint
 from .probation import Probation, State, Status, load, record_version
-from .site_file import SiteFile, fingerprint, in_progress, locked
+from .state import in_progress
 
 _log = logging.getLogger(__name__)
 _POLL = 0.02
@@ -27,7 +28,9 @@ class Deployment:
     """Changes the plan that a tagger runs. Thread-safe; a second change at the same time is refused.
 
     Args:
-        tagger, site, path, settings: as for :class:`.control.Control`; the site file names the plan.
+        tagger, site: as for :class:`.control.Control`.
+        plans: the plan of the next start, and copies of deployed plans; None: changes hold until the end.
+        settings: limits of another plan.
         check: raises what is wrong with a new plan; None: its thresholds must fit the site's.
         lock: held while something changes, not while a plan is loaded; None: a lock of its own.
     """
@@ -36,22 +39,19 @@ class Deployment:
         self,
         tagger: Tagger,
         site: Site | None = None,
-        path: Path | None = None,
+        plans: Plans | None = None,
         settings: DeployConfig | None = None,
         check: Callable[[Tagger], object] | None = None,
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._tagger, self._site = tagger, site
         self._check = check or (lambda candidate: make_detectors(site.config, candidate) if site else None)
-        self._file = SiteFile(path) if path else None
+        self._plans = plans
         self._settings = settings or DeployConfig()
         self._lock, self._loading = lock or threading.RLock(), False
         self._probation: Probation | None = None
         self._reason = ""
         self._running = fingerprint(Path(str(tagger.info.get("plan", ""))))
-        self._text: Any = None
-        with suppress(errors.ConfigError):  # an invalid file is reported by the first change
-            self._text = self._file.texts()[0] if self._file else None
         self._previous: Path | None = None
         self.keep_bank = False
         """Whether the next start has a label bank, which every plan must be able to use."""
@@ -68,40 +68,40 @@ class Deployment:
         return Status(str(info["name"]), str(info["sha256"]), state, self._reason)
 
     def deploy(self, source: str | Path) -> None:
-        """Put another plan in use, and keep a copy of it and the previous one next to the site file.
+        """Put another plan in use, and keep a copy of it and the previous one in the state folder.
 
         Args:
             source: a plan, its folder or the name of a model.
 
         Raises:
             DeployError: it is the plan in use, or has other labels, or another change is in progress.
-            BundleError, OptionError, OutputError, ConfigError: the plan, its signature, or the site file is invalid or
-                cannot be written. In each case the plan in use stays.
+            BundleError, OptionError, OutputError, ConfigError: the plan, its signature, or the site file is invalid, or
+                the state folder cannot be written. In each case the plan in use stays.
         """
         with self._exclusively():
             bundle = load_bundle(source, trust=self._tagger.trust or False)  # before anything is copied
             self._check_new(bundle.path)
-            plan = self._file.install(bundle.path) if self._file else bundle.path
-            text = self._file.text_of(plan) if self._file else None
+            plan = self._plans.install(bundle.path) if self._plans else bundle.path
             try:
-                self._change(plan, text, self._text)
+                self._change(plan)
             except BaseException:
-                if self._file:
-                    self._file.discard(text)
+                if self._plans:
+                    self._plans.discard(plan)
                 raise
 
     def reload(self) -> None:
-        """Put the plan in use that the site file names now; without a site file, the plan's files as they are now.
+        """Put the plan in use that the site file, or a deployment by another process, names now; without a site file,
+        the plan's files as they are now.
 
-        If it is refused, the site file names the plan in use again. Raises what :meth:`deploy` raises.
+        If it is refused, the next start uses the plan in use. Raises what :meth:`deploy` raises.
         """
         with self._exclusively():
-            if self._file is None:
-                self._change(Path(str(self._tagger.info["plan"])), None, None)
+            if self._plans is None:
+                self._change(self._plan_in_use)
                 return
-            wanted, _ = self._file.plans()
+            plan, _ = self._plans.named()
             try:
-                self._change(find_plan(wanted), self._file.texts()[0], None, record=False)
+                self._change(plan, named=True)
             except errors.PvlrError:
                 self._restore()
                 raise
@@ -109,15 +109,11 @@ class Deployment:
     def rollback(self) -> None:
         """Return to the previous plan. Only its self-test can refuse it. Raises what :meth:`deploy` raises."""
         with self._exclusively():
-            previous, text = self._previous, None
-            if self._file and (named := self._file.plans()[1]):
-                previous, text = named, self._file.texts()[1]
-            elif self._file and previous:
-                text = self._file.text_of(previous)
+            previous = self._named_previous() or self._previous
             if previous is None:
                 hint = "Deploy the plan that you want."
                 raise errors.DeployError("rollback", expected="a previous plan", got="none", hint=hint)
-            self._change(find_plan(previous), text, self._text, back=True)
+            self._change(find_plan(previous), back=True)
 
     def failed(self, error: errors.BundleError) -> bool:
         """Note a failure of the plan; returns whether the previous plan will replace it."""
@@ -138,7 +134,7 @@ class Deployment:
                 raise in_progress("deployment")
             self._loading, self._reason = True, ""
         try:
-            with locked(self._file.folder) if self._file else nullcontext():
+            with self._plans.locked() if self._plans else nullcontext():
                 yield
         except errors.PvlrError as error:
             self._reason = f"{type(error).__name__}: {error}"
@@ -151,14 +147,22 @@ class Deployment:
             expected, hint = "another plan than the one in use", "There is nothing to do."
             raise errors.DeployError(str(plan), expected=expected, got="the same", hint=hint)
 
-    def _change(self, plan: Path, text: Any, previous: Any, *, back: bool = False, record: bool = True) -> None:
-        """Load a plan, test it, name it in the site file, and exchange it.
+    @property
+    def _plan_in_use(self) -> Path:
+        return Path(str(self._tagger.info["plan"]))
 
-        ``text``, ``previous``: what the site file is to name, if ``record``. ``back``: a plan that was in use, so its
-        version may be lower.
+    def _named_previous(self) -> Path | None:
+        return self._plans.named()[1] if self._plans else None
+
+    def _change(self, plan: Path, *, back: bool = False, named: bool = False) -> None:
+        """Load a plan, test it, let the next start use it, and exchange it.
+
+        ``back``: a plan that was in use, so its version may be lower. ``named``: the next start uses it already.
         """
         self._check_new(plan)
-        before, stale = Path(str(self._tagger.info["plan"])), self._file.texts()[1] if self._file else None
+        before, stale = self._plan_in_use, None
+        with suppress(errors.PvlrError):
+            stale = self._named_previous()
         identity = fingerprint(plan)
         try:
             candidate = load(self._tagger, plan, back)
@@ -166,12 +170,12 @@ class Deployment:
                 with self._lock:
                     if self.keep_bank:
                         candidate.set_labels(self._tagger.label_bank)
-                    self._check(candidate)  # before the site file names it
-                    versions = [(one.info["signature"] or {}).get("version", 0) for one in (candidate, self._tagger)]
-                    if versions[0] < versions[1]:  # the site file never names a plan older than the recorded version
+                    self._check(candidate)  # before the next start would use it
+                    version, running = (_version(tagger) for tagger in (candidate, self._tagger))
+                    if version < running:  # the next start never uses a plan older than the recorded version
                         record_version(self._tagger, plan)
-                    if self._file and record:
-                        self._file.name(text, previous)
+                    if self._plans and not named:
+                        self._plans.name(plan, before)
                     (self._site or self._tagger).exchange(candidate)  # which then has the replaced plan
             except BaseException:
                 candidate.close()
@@ -180,15 +184,14 @@ class Deployment:
             self._record_version()
         with self._lock:
             self._end_probation()
-            replaced = self._running, self._text
-            self._running, self._reason, self._text, self._previous = identity, "", text, before
-            if self._file and record:
-                self._file.discard(stale)
-            _log.info(
-                "plan %s (%.12s) replaces the previous one", self._tagger.info["name"], self._tagger.info["sha256"]
-            )
+            replaced = self._running
+            self._running, self._reason, self._previous = identity, "", before
+            if self._plans:
+                self._plans.discard(stale)
+            info = self._tagger.info
+            _log.info("plan %s (%.12s) replaces the previous one", info["name"], info["sha256"])
             if self._settings.probation and not back:
-                self._probation = Probation(self._settings.probation, candidate, replaced, text)
+                self._probation = Probation(self._settings.probation, candidate, replaced, plan)
                 threading.Thread(target=self._watch, args=[self._probation], name="pvlr-probation", daemon=True).start()
             else:
                 candidate.close()
@@ -216,29 +219,32 @@ class Deployment:
             self._reason = f"{reason}; the previous plan cannot return: {error}"
             return False
         self._record_version()
-        self._running, self._text = probation.before
-        self._previous, self._reason = None, reason
+        self._running, self._previous, self._reason = probation.before, None, reason
         self._restore()
-        if self._file:
-            self._file.discard(probation.text)
+        if self._plans:
+            self._plans.discard(probation.plan)
         return True
 
     def _record_version(self) -> None:
         with suppress(errors.PvlrError):  # its files may be gone
-            record_version(self._tagger, Path(str(self._tagger.info["plan"])))
+            record_version(self._tagger, self._plan_in_use)
 
     def _restore(self) -> None:
-        """Let the site file name the plan in use."""
-        plan = Path(str(self._tagger.info["plan"]))
-        if self._file is None or fingerprint(plan) != self._running:
+        """Let the next start use the plan in use."""
+        if self._plans is None or fingerprint(self._plan_in_use) != self._running:
             return
         try:
-            if self._file.texts()[0] != self._text:
-                self._file.name(self._text, None)
+            if not self._plans.uses(self._plan_in_use):
+                self._plans.name(self._plan_in_use, None)
         except errors.PvlrError as error:
-            _log.warning("the site file still names the plan that was refused: %s", error)
+            _log.warning("the next start still uses the plan that was refused: %s", error)
 
     def _end_probation(self) -> None:
         probation, self._probation = self._probation, None
         if probation is not None:
             probation.close()
+
+
+def _version(tagger: Tagger) -> int:
+    """The version of a signed plan; 0: it has no signature."""
+    return int((tagger.info["signature"] or {}).get("version", 0))

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from ... import errors
 from ...models.find import load_bundle
@@ -32,12 +32,12 @@ class Probation:
     Args:
         seconds: its length.
         kept: a tagger with the previous plan.
-        before: the fingerprint of the previous plan, and how the site file named it.
-        text: how the site file names the new plan.
+        before: the fingerprint of the previous plan.
+        plan: the new plan.
     """
 
-    def __init__(self, seconds: float, kept: Tagger, before: tuple[str, Any], text: Any) -> None:
-        self.kept, self.before, self.text = kept, before, text
+    def __init__(self, seconds: float, kept: Tagger, before: str, plan: Path) -> None:
+        self.kept, self.before, self.plan = kept, before, plan
         self._end = time.monotonic() + seconds
         self._failed, self._error = threading.Event(), ""
 

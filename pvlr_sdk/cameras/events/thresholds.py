@@ -1,9 +1,9 @@
 """The one answer to the question: what is the threshold of this label here, and where does it come from?
 
-From the lowest rank to the highest: the plan's threshold, or a higher one that the plan has for tiles; the site's, for
-all labels or for one; the region's own. Whatever it is, it is never below the threshold at which a required precision
-is proven. Everything that uses or shows a threshold asks here: detectors, sinks, the page, uploads, ``pvlr why`` and
-``pvlr replay``.
+From the lowest rank to the highest: the plan's threshold, or a higher one that the plan has for tiles; the site
+file's, for all labels or for one; one that was changed while the site runs; the region's own. Whatever it is, it is
+never below the threshold at which a required precision is proven. Everything that uses or shows a threshold asks here:
+detectors, sinks, the page, uploads, ``pvlr why`` and ``pvlr replay``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ import numpy as np
 
 from .tracks import Floats
 
-Source: TypeAlias = Literal["plan", "tiles", "site", "region", "proven"]
+Source: TypeAlias = Literal["plan", "tiles", "site", "change", "region", "proven"]
 
 
-PLAN, TILES, SITE, REGION = "of the plan", "of the plan for tiles", "set for the site", "set for the region"
-_ORIGINS: dict[Source, str] = {"plan": PLAN, "tiles": TILES, "site": SITE, "region": REGION}
+PLAN, TILES, REGION = "of the plan", "of the plan for tiles", "set for the region"
+_ORIGINS: dict[Source, str] = {
+    "plan": PLAN,
+    "tiles": TILES,
+    "site": "set for the site",
+    "change": "changed while running",
+    "region": REGION,
+}
 
 
 class Minimum(NamedTuple):
@@ -54,14 +60,16 @@ class Thresholds:
 
     Attributes:
         plan: by label, those of the plan in use.
-        every: the site's threshold for all labels; None: there is none.
-        labels: the site's thresholds of some labels.
+        every: the site file's threshold for all labels; None: there is none.
+        labels: the site file's thresholds of some labels.
+        changes: by label, thresholds that were changed while the site runs.
         proven: by label, the lowest threshold at which a required precision is proven.
     """
 
     plan: Mapping[str, float]
     every: float | None = None
     labels: Mapping[str, float] = field(default_factory=dict)
+    changes: Mapping[str, float] = field(default_factory=dict)
     proven: Mapping[str, Minimum] = field(default_factory=dict)
 
     def at(
@@ -85,7 +93,7 @@ class Thresholds:
 
     def configured(self, region: Mapping[str, float] | None = None) -> dict[str, float]:
         """The thresholds that are set for a region or the site, which tiles do not raise; also of unknown labels."""
-        labels = {**(self.plan if self.every is not None else {}), **self.labels, **(region or {})}
+        labels = {**(self.plan if self.every is not None else {}), **self.labels, **self.changes, **(region or {})}
         return {label: self.at(label, region).value for label in labels}
 
     def in_use(self) -> dict[str, float]:
@@ -103,13 +111,15 @@ class Thresholds:
         minimums = {label: minimum.threshold for label, minimum in self.proven.items()}
         return np.array([max(self.plan[label], minimums.get(label, 0.0)) for label in labels], np.float64)
 
-    def with_label(self, label: str, value: float) -> Thresholds:
-        """The same with another threshold of a label for the site."""
-        return replace(self, labels={**self.labels, label: value})
+    def with_change(self, label: str, value: float) -> Thresholds:
+        """The same with a changed threshold of a label."""
+        return replace(self, changes={**self.changes, label: value})
 
     def _configured(self, label: str, region: Mapping[str, float]) -> Threshold | None:
         if label in region:
             return Threshold(region[label], "region")
+        if label in self.changes:
+            return Threshold(self.changes[label], "change")
         if label in self.labels:
             return Threshold(self.labels[label], "site")
         return None if self.every is None else Threshold(self.every, "site")

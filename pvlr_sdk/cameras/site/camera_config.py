@@ -18,7 +18,7 @@ from ..stream.regions import Polygon, check_polygon
 from ..stream.schedule import Schedule
 
 
-def _checked(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def checked(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A validator that returns what a function returns, and names what its OptionError expected."""
 
     def validate(raw: Any) -> Any:
@@ -40,9 +40,9 @@ def _path_beside_the_file(uri: str, info: ValidationInfo) -> str:
 
 Uri = Annotated[str, AfterValidator(_path_beside_the_file)]
 Score = Annotated[float, Field(ge=0, le=1)]
-TilesConfig = Annotated[Tiles | None, BeforeValidator(_checked(check_tiles))]
-Hours = Annotated[tuple[str, ...], AfterValidator(_checked(lambda hours: Schedule(hours).hours))] | None
-TimeZone = Annotated[str | None, AfterValidator(_checked(lambda name: Schedule(("00:00-24:00",), name).timezone))]
+TilesConfig = Annotated[Tiles | None, BeforeValidator(checked(check_tiles))]
+Hours = Annotated[tuple[str, ...], AfterValidator(checked(lambda hours: Schedule(hours).hours))] | None
+TimeZone = Annotated[str | None, AfterValidator(checked(lambda name: Schedule(("00:00-24:00",), name).timezone))]
 
 
 class RegionConfig(Section):
@@ -51,7 +51,7 @@ class RegionConfig(Section):
     ``labels`` and ``schedule`` replace the camera's, ``thresholds`` the thresholds of some labels.
     """
 
-    polygon: Annotated[Polygon, BeforeValidator(_checked(check_polygon))]
+    polygon: Annotated[Polygon, BeforeValidator(checked(check_polygon))]
     exclude: bool = False
     labels: tuple[str, ...] | None = None
     thresholds: dict[str, Score] = Field(default_factory=dict)

@@ -1,112 +1,130 @@
-"""Changes of the settings of events: as fields of :class:`EventsConfig`, and as keys of the site file."""
+"""What is changed while a site runs: a model of its own that is laid over the settings of the site file.
+
+The site file belongs to the operator and is never written. Changes of the page, the API, MQTT and deployments are kept
+in the state folder (:mod:`pvlr_sdk.cameras.control.state`), and are read after the site file.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from ...bundle.label_bank import find_label
-from ...errors import OptionError
-from .config import EventsConfig
+from pydantic import BeforeValidator, Field
 
-Keys: TypeAlias = dict[tuple[str, ...], Any]
-
-
-class Change(NamedTuple):
-    """New values of some fields, and what the site file gets: keys that lead to a value, and the value."""
-
-    fields: dict[str, Any]
-    keys: Keys
+from ...models.catalogue import is_model
+from ..sinks.settings import Name, Section
+from ..stream.regions import Polygon, check_polygon
+from .camera_config import RegionConfig, Score, checked
+from .config import SiteConfig
 
 
-def select(
-    events: EventsConfig,
-    known: Sequence[str],
-    keeps: Callable[[str], bool],
-    thresholds: Mapping[str, float],
-    labels: Sequence[str] | None,
-) -> Change:
-    """Set some thresholds, and the labels whose events are reported (None: no change).
+class RegionChange(Section):
+    """The shape of a region. Its other settings are those of the region of this name in the site file, if any."""
 
-    Args:
-        known: the labels in use.
-        keeps: whether the next start has a label, so that the site file may name it.
+    polygon: Annotated[Polygon, BeforeValidator(checked(check_polygon))]
+    exclude: bool = False
 
-    Raises:
-        UnknownLabelError, OptionError: a label is unknown, or named twice.
+
+class CameraChange(Section):
+    """Changes of a camera. ``regions``: all its regions from now on; None: those of the site file."""
+
+    enabled: bool | None = None
+    regions: dict[Name, RegionChange] | None = None
+
+
+class DeployedPlan(Section):
+    """The plan that was put in use instead of the site file's, and the one before, to which a rollback returns.
+
+    ``instead_of``: the plan that the site file named then. Once the operator names another one there, that one is used.
     """
-    index = {label: position for position, label in enumerate(known)}
-    for label in (*thresholds, *(labels or ())):
-        find_label(label, index)
-    if twice := [label for label, count in Counter(labels or ()).items() if count > 1]:
-        got, hint = f"{twice[0]!r} twice", "Name each label once."
-        raise OptionError("labels", expected="different labels", got=got, hint=hint)
-    new = {label: round(value, 6) for label, value in thresholds.items()}
-    fields: dict[str, Any] = {"thresholds": {**events.thresholds, **new}}
-    keys: Keys = {("events", "thresholds", label): value for label, value in new.items() if keeps(label)}
-    if labels is not None:
-        every = len(labels) == len(index)
-        fields["labels"] = None if every else tuple(labels)
-        keys["events", "labels"] = None if every else [_escaped(label) for label in labels if keeps(label)]
-        if events.deny:
-            fields["deny"] = ()
-            keys["events", "deny"] = []
-    return Change(fields, keys)
+
+    plan: Path
+    previous: Path | None = None
+    instead_of: str
 
 
-def remove(events: EventsConfig, written: Mapping[str, Any], labels: frozenset[str]) -> Change:
-    """Remove labels from all settings; ``written``: the settings as in the site file."""
-    fields: dict[str, Any] = {}
-    keys: Keys = {}
-    for name in ("thresholds", "off_thresholds", "labels", "deny", "when", "groups"):
-        fields[name] = without(getattr(events, name), labels)
-        value = written.get(name)
-        if isinstance(value, (dict, list)):
-            escaped = frozenset(map(_escaped, labels))
-            gone = escaped if isinstance(value, list) else escaped | labels  # keys are not escaped
-            if not gone.isdisjoint(named(value)):
-                keys["events", name] = without(value, gone)
-    return Change(fields, keys)
+class Changes(Section):
+    """All changes of a site.
+
+    Attributes:
+        thresholds: by label, thresholds for the site.
+        labels: the labels whose events are reported; ``all``: every label; None: those of the site file.
+        cameras: by the name of a camera.
+        deployed: None: the plan of the site file is in use.
+    """
+
+    version: Literal[1] = 1
+    thresholds: dict[str, Score] = Field(default_factory=dict)
+    labels: Literal["all"] | tuple[str, ...] | None = None
+    cameras: dict[Name, CameraChange] = Field(default_factory=dict)
+    deployed: DeployedPlan | None = None
+
+    def with_thresholds(self, thresholds: Mapping[str, float]) -> Changes:
+        """The same with other thresholds of some labels."""
+        rounded = {label: round(value, 6) for label, value in thresholds.items()}
+        return self.model_copy(update={"thresholds": {**self.thresholds, **rounded}})
+
+    def with_camera(self, name: str, **fields: Any) -> Changes:
+        """The same with other fields of a camera."""
+        camera = self.cameras.get(name, CameraChange()).model_copy(update=fields)
+        return self.model_copy(update={"cameras": {**self.cameras, name: camera}})
+
+    def without_labels(self, labels: frozenset[str]) -> Changes:
+        """The same without labels that are gone."""
+        thresholds = {label: value for label, value in self.thresholds.items() if label not in labels}
+        reported = self.labels
+        if isinstance(reported, tuple):
+            reported = tuple(label for label in reported if label not in labels)
+        return self.model_copy(update={"thresholds": thresholds, "labels": reported})
+
+    def fitting(self, config: SiteConfig) -> tuple[Changes, list[str]]:
+        """The changes that apply to a site file, and in words those that do not any more."""
+        dropped = [f"camera {name!r}" for name in self.cameras if name not in config.cameras]
+        cameras = {name: camera for name, camera in self.cameras.items() if name in config.cameras}
+        deployed = self.deployed
+        if deployed and deployed.instead_of != plan_name(config):
+            dropped.append(f"plan {str(deployed.plan)!r}, since the site file now names {plan_name(config)!r}")
+            deployed = None
+        return self.model_copy(update={"cameras": cameras, "deployed": deployed}), dropped
+
+    def applied(self, config: SiteConfig) -> SiteConfig:
+        """The settings of a site file with these changes, but for the thresholds, whose source is shown.
+
+        Changes of cameras that it does not have are ignored.
+        """
+        events = config.events
+        if self.labels is not None:
+            reported = None if self.labels == "all" else self.labels
+            events = events.model_copy(update={"labels": reported, "deny": ()})
+        cameras = dict(config.cameras)
+        for name, change in self.cameras.items():
+            if name not in cameras:
+                continue
+            fields: dict[str, Any] = {} if change.enabled is None else {"enabled": change.enabled}
+            if change.regions is not None:
+                fields["regions"] = _with_shapes(cameras[name].regions, change.regions)
+            cameras[name] = cameras[name].model_copy(update=fields)
+        plan = self.deployed.plan if self.deployed else config.plan
+        return config.model_copy(update={"events": events, "cameras": cameras, "plan": plan})
 
 
-def camera_keys(camera: str, written: Any, field: str, value: Any) -> Keys:
-    """A field of a camera as keys of the site file; ``written``: the camera there, a URI or a section."""
-    if isinstance(written, dict):
-        return {("cameras", camera, field): value}
-    return {("cameras", camera): {"uri": written, field: value}}
+def plan_name(config: SiteConfig) -> str:
+    """How a site file names its plan, whatever the working directory is; empty: it names none."""
+    if config.plan is None:
+        return ""
+    return str(config.plan) if is_model(str(config.plan)) else os.path.abspath(config.plan)
 
 
-def region_keys(camera: str, written: Any, shapes: Mapping[str, Mapping[str, Any]]) -> Keys:
-    """Polygons of a camera as keys of the site file; ``written``: as for :func:`camera_keys`."""
-    kept = (isinstance(written, dict) and written.get("regions")) or {}
-    if not isinstance(written, dict) or kept.keys() - shapes.keys():
-        regions = {name: {**kept.get(name, {}), **shape} for name, shape in shapes.items()}
-        return camera_keys(camera, written, "regions", regions)
-    # So that comments stay.
-    return {("cameras", camera, "regions", name, key): shapes[name][key] for name in shapes for key in shapes[name]}
+def _with_shapes(regions: Mapping[str, RegionConfig], shapes: Mapping[str, RegionChange]) -> dict[str, RegionConfig]:
+    plain = RegionConfig.model_construct()
+    return {
+        name: regions.get(name, plain).model_copy(update={"polygon": shape.polygon, "exclude": shape.exclude})
+        for name, shape in shapes.items()
+    }
 
 
-def without(value: Any, labels: frozenset[str]) -> Any:
-    """A mapping or a sequence of labels without some of them, and without rules that name them; None stays None. A
-    group of which one label is left is none."""
-    if isinstance(value, dict):
-        groups = {key: without(item, labels) for key, item in value.items() if isinstance(item, (list, tuple))}
-        others = {key: item for key, item in value.items() if key not in groups}
-        kept = {key: item for key, item in others.items() if labels.isdisjoint(named({key: item}))}
-        return {**kept, **{key: item for key, item in groups.items() if len(item) > 1}}
-    return None if value is None else type(value)(one for one in value if one not in labels)
-
-
-def named(value: Any) -> frozenset[str]:
-    """The labels that a mapping or a sequence of labels names, also in rules of ``when``, or those of groups."""
-    if isinstance(value, dict) and any(isinstance(one, (list, tuple)) for one in value.values()):
-        return frozenset(label for labels in value.values() for label in labels)
-    items = value.values() if isinstance(value, dict) else ()
-    rules = [dict(one) for one in items if not isinstance(one, (int, float))]
-    return frozenset(value or ()).union(*(rule.get(name, ()) for rule in rules for name in ("present", "absent")))
-
-
-def _escaped(label: str) -> str:
-    """As a string of the site file, in which $ begins a variable."""
-    return label.replace("$", "$$")
+def reported_labels(labels: Sequence[str], known: Sequence[str]) -> Literal["all"] | tuple[str, ...]:
+    """A choice of labels to report; all known ones also include those that come later."""
+    return "all" if len(labels) == len(known) else tuple(labels)

@@ -163,9 +163,10 @@ class SiteConfig(Section):
     ``memory``: where and how much is remembered of events (``docs/memory.md``); None: nothing.
     ``health``: report cameras that are covered, turned, out of focus, frozen or dark (``docs/events.md``).
 
-    ``previous_plan`` is written by ``pvlr deploy``: what a rollback returns to. ``allow_unsigned``: load a TensorRT
-    plan, which is code, without a verified signature; False: only if ``PVLR_ALLOW_UNSIGNED`` is 1. ``trust``: refuse a
-    plan that no key of this folder has signed; None: as ``PVLR_TRUST`` says.
+    ``previous_plan``: what a rollback returns to before the first deployment; earlier versions wrote it.
+    ``allow_unsigned``: load a TensorRT plan, which is code, without a verified signature; False: only if
+    ``PVLR_ALLOW_UNSIGNED`` is 1. ``trust``: refuse a plan that no key of this folder has signed; None: as
+    ``PVLR_TRUST`` says.
     """
 
     plan: ConfigPath | None = None

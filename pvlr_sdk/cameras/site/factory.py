@@ -19,9 +19,10 @@ from ..sources.uri import PathUri
 from ..stream import Camera, Region, Schedule
 from ..stream.pace import Clock
 from .camera_config import CameraConfig, RegionConfig
-from .changes import named, without
+from .changes import Changes
 from .config import EventsConfig, SiteConfig
 from .health import HEALTH
+from .label_names import named, without
 
 _log = logging.getLogger(__name__)
 
@@ -60,19 +61,34 @@ def make_tagger(config: SiteConfig) -> Tagger:
     return Tagger(config.plan, num_threads=config.threads, allow_unsigned=config.allow_unsigned or None, **same)
 
 
-def thresholds_of(events: EventsConfig, tagger: Tagger, proven: Mapping[str, Minimum] | None = None) -> Thresholds:
-    """The thresholds of a site with a plan; ``proven``: the lowest ones at which required precisions are proven."""
+def thresholds_of(
+    events: EventsConfig,
+    tagger: Tagger,
+    changes: Mapping[str, float] | None = None,
+    proven: Mapping[str, Minimum] | None = None,
+) -> Thresholds:
+    """The thresholds of a site with a plan.
+
+    Args:
+        changes: by label, those that were changed while it runs. Those of unknown labels are ignored.
+        proven: by label, the lowest ones at which required precisions are proven.
+    """
     while True:
         labels, plan = tagger.labels, tagger.thresholds.tolist()
         if labels == tagger.labels:  # they did not change between the two
             break
-    return Thresholds(dict(zip(labels, plan, strict=True)), events.threshold, events.thresholds, proven or {})
+    known = {label: value for label, value in (changes or {}).items() if label in labels}
+    return Thresholds(dict(zip(labels, plan, strict=True)), events.threshold, events.thresholds, known, proven or {})
 
 
-def make_detectors(config: SiteConfig, tagger: Tagger) -> dict[str, list[EventDetector]]:
-    """The event detectors of each camera: one, or one for each of its regions. Raises what :class:`EventDetector`
-    raises."""
-    thresholds = thresholds_of(config.events, tagger)
+def make_detectors(
+    config: SiteConfig, tagger: Tagger, changes: Mapping[str, float] | None = None
+) -> dict[str, list[EventDetector]]:
+    """The event detectors of each camera: one, or one for each of its regions; ``changes``: see :func:`thresholds_of`.
+
+    Raises what :class:`EventDetector` raises.
+    """
+    thresholds = thresholds_of(config.events, tagger, changes)
     labels = tuple(thresholds.plan)
     deployed = thresholds.deployed(labels)
     if not config.cameras:  # uploads have the same thresholds
@@ -97,10 +113,16 @@ def watched(config: SiteConfig, detectors: Mapping[str, Sequence[EventDetector]]
     return [one for regions, every in cameras for one in every if one.region in regions]
 
 
-def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteConfig:
+def with_changes(config: SiteConfig, changes: Changes, labels: Sequence[str], *, quiet: bool = False) -> SiteConfig:
+    """A site file's configuration with changes, without settings of unknown labels; ``quiet``: without a warning."""
+    return without_unknown_labels(changes.applied(config), labels, quiet=quiet)
+
+
+def without_unknown_labels(config: SiteConfig, labels: Sequence[str], *, quiet: bool = False) -> SiteConfig:
     """The configuration without settings of labels that the tagger does not have, each with a warning.
 
     The label bank or the plan may have lost labels since the settings were written, and a service must start again.
+    ``quiet``: they were warned of before.
     """
 
     def known(place: str, section: Any, names: Sequence[str]) -> Any:
@@ -109,7 +131,8 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str]) -> SiteCon
             value = getattr(section, name)
             if unknown := named(value).difference(labels):
                 text = f"{few(sorted(unknown)):.300}. {did_you_mean(min(unknown), labels, 1)}".strip()
-                _log.warning("%s.%s: unknown labels are ignored: %s", place, name, text)
+                if not quiet:
+                    _log.warning("%s.%s: unknown labels are ignored: %s", place, name, text)
                 update[name] = without(value, unknown)
         return section.model_copy(update=update)
 
@@ -141,10 +164,7 @@ def event_settings(
 
 
 def make_rules(
-    events: EventsConfig,
-    config: SiteConfig,
-    detectors: Mapping[str, Sequence[EventDetector]],
-    thresholds: Thresholds,
+    config: SiteConfig, detectors: Mapping[str, Sequence[EventDetector]], thresholds: Thresholds
 ) -> list[tuple[EventDetector, Rules]]:
     """What detectors are to use with other settings and thresholds.
 
@@ -155,7 +175,7 @@ def make_rules(
     deployed = thresholds.deployed(labels)
     rules = []
     for detector in watched(config, detectors):
-        settings = event_settings(events, config.cameras[detector.camera], thresholds, detector.region)
+        settings = event_settings(config.events, config.cameras[detector.camera], thresholds, detector.region)
         rules.append((detector, detector.prepare(settings, deployed, labels)))
     return rules
 

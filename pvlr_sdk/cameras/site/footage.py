@@ -38,7 +38,7 @@ def settings_of(config: SiteConfig, proven: Mapping[str, Minimum] | None = None)
         if camera is not None and place.region not in tagged_regions(camera):
             return None
         plan = dict(zip(context.names, context.deployed, strict=True))
-        thresholds = Thresholds(plan, known.events.threshold, known.events.thresholds, proven or {})
+        thresholds = Thresholds(plan, known.events.threshold, known.events.thresholds, proven=proven or {})
         return event_settings(known.events, camera or CameraConfig(uri=""), thresholds, place.region)
 
     return settings

@@ -19,8 +19,8 @@ from ..memory.precision import Statement, minimums
 from ..sinks.worker import Commands, SiteStatus
 from ..stream import CameraChange, Observation, Stream
 from . import factory
-from .camera_config import CameraConfig
-from .config import EventsConfig, SiteConfig
+from .changes import Changes
+from .config import SiteConfig
 from .health import CameraHealth
 from .outputs import SinkSet
 
@@ -32,15 +32,18 @@ _HUNG = 30.0
 
 class Site:
     """Runs what a :class:`SiteConfig` describes. Every method except :meth:`run` may be called from any thread, but
-    :meth:`configure`, :meth:`set_labels` and :meth:`exchange` from one at a time: while :class:`Control` has the site,
+    :meth:`use`, :meth:`set_labels` and :meth:`exchange` from one at a time: while :class:`Control` has the site,
     use that.
 
     Args:
         config: the cameras, the plan, how scores become events, and their sinks.
         tagger: used instead of loading ``config.plan``; it is not closed at the end.
+        changes: what was changed while it ran before.
 
     Attributes:
-        config: its configuration now, read-only. The addresses in it may contain credentials.
+        config: its configuration now, with the changes but for their thresholds; read-only. The addresses in it may
+            contain credentials.
+        changes: what was changed.
         tagger: shared by all cameras.
 
     Raises:
@@ -49,12 +52,13 @@ class Site:
         OutputError, MissingPartError: a sink cannot be opened.
     """
 
-    def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None) -> None:
+    def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None, changes: Changes | None = None) -> None:
         self._owned = tagger is None
-        self.tagger = tagger or factory.make_tagger(config)
-        self.config = config = factory.without_unknown_labels(config, self.tagger.labels)
+        self._written, self.changes = config, changes or Changes()
+        self.tagger = tagger or factory.make_tagger(self.changes.applied(config))
+        self.config = config = factory.with_changes(config, self.changes, self.tagger.labels)
         self._health = {name: CameraHealth(name) for name in config.cameras if config.health}
-        self._detectors = factory.make_detectors(config, self.tagger)
+        self._detectors = factory.make_detectors(config, self.tagger, self.changes.thresholds)
         self._clocks = factory.make_clocks(config)
         cameras, recover = factory.make_cameras(config), lambda error: self._recover(error)
         self._stream = Stream(self.tagger, cameras, recover=recover, **dict(config.stream))
@@ -119,53 +123,54 @@ class Site:
     @property
     def thresholds(self) -> Thresholds:
         """The thresholds in use, and where they come from."""
-        return factory.thresholds_of(self.config.events, self.tagger, self._minimums)
+        return self._thresholds(self.config, self.changes)
 
-    def configure(self, events: EventsConfig) -> None:
-        """Use other thresholds, labels, margins and durations from the next frame on; snapshots stay as they were.
+    def use(self, changes: Changes) -> None:
+        """Use other changes of the site file's settings from the next frame on; snapshots stay as they were.
+
+        Events of labels and regions that stay continue.
 
         Raises:
-            UnknownLabelError, OptionError: a label or a threshold is invalid; nothing is changed then.
+            UnknownLabelError, OptionError: a label, a threshold or a region is invalid; nothing is changed then.
         """
         with self._changing:
-            thresholds = factory.thresholds_of(events, self.tagger, self._minimums)
-            for detector, rules in factory.make_rules(events, self.config, self._detectors, thresholds):
-                detector.use(rules)
-            self.config = self.config.model_copy(update={"events": events})
+            config = factory.with_changes(self._written, changes, self.tagger.labels, quiet=True)
+            other = {name: camera for name, camera in config.cameras.items() if camera != self.config.cameras[name]}
+            cameras = [factory.make_camera(name, camera, config.timezone) for name, camera in other.items()]
+            new = factory.make_detectors(config, self.tagger, changes.thresholds)
+            # Those of removed regions end their events with the next frame.
+            detectors = {
+                name: list({one.region: one for one in [*new[name], *now]}.values()) if name in other else now
+                for name, now in self._detectors.items()
+            }
+            rules = factory.make_rules(config, detectors, self._thresholds(config, changes))
+            for camera in cameras:
+                self._stream.replace(camera)
+            self.config, self.changes, self._detectors = config, changes, detectors
+            for detector, rule in rules:
+                detector.use(rule)
             self._sinks.announce(self._status())
 
     def obey(self, commands: Commands) -> None:
         """Let sinks whose settings permit it change the site."""
         self._sinks.obey(commands)
 
-    def set_camera(self, name: str, camera: CameraConfig) -> None:
-        """Use other regions of a camera, or switch it, from the next frame on. Events of regions that stay continue.
-
-        Raises:
-            OptionError, UnknownLabelError: a region or its settings are invalid; nothing is changed then.
-        """
-        with self._changing:
-            config = self.config.model_copy(update={"cameras": {**self.config.cameras, name: camera}})
-            every = [*factory.make_detectors(config, self.tagger)[name], *self._detectors[name]]
-            self._stream.replace(factory.make_camera(name, camera, config.timezone))
-            self.config, self._detectors[name] = config, list({one.region: one for one in every}.values())
-            self.configure(config.events)
-
-    def set_labels(self, bank: LabelBank, events: EventsConfig | None = None) -> None:
+    def set_labels(self, bank: LabelBank, changes: Changes | None = None) -> None:
         """Use another label bank, between two frames; only for an open plan, see :meth:`Tagger.set_labels`.
 
-        Events of remaining labels continue, events of removed labels end. ``events``: the settings from then on.
+        Events of remaining labels continue, events of removed labels end; settings that name these are ignored.
+        ``changes``: those from then on.
 
         Raises:
             BackendError, LabelBankError: the plan is closed, or cannot use the bank.
-            UnknownLabelError, OptionError: the configuration names a label that is gone, or has a lower threshold above
-                the new upper one. In each case nothing is changed.
+            OptionError: a lower threshold of the configuration is above the new upper one. In each case nothing is
+                changed.
         """
         with self.between_frames():
             before = self.tagger.label_bank
             self.tagger.set_labels(bank)
             try:
-                self.configure(events or self.config.events)
+                self.use(changes or self.changes)
             except PvlrError:
                 self.tagger.set_labels(before)
                 raise
@@ -176,9 +181,9 @@ class Site:
         Raises:
             OptionError: the other plan's thresholds do not fit the configured ones; nothing is changed then.
         """
-        factory.make_detectors(self.config, other)
+        factory.make_detectors(self.config, other, self.changes.thresholds)
         self.tagger.exchange(other)
-        self.configure(self.config.events)
+        self.use(self.changes)
 
     def events(self, since: float | None = None, limit: int = 100) -> list[Event]:
         """The newest events, oldest first: at most ``limit`` of the last thousand, only those with a time after
@@ -267,6 +272,9 @@ class Site:
             lost = f"camera {change.state}: {change.reason}".removesuffix(": ")
             self._close(name, "not watched" if change.state == "paused" else lost)
 
+    def _thresholds(self, config: SiteConfig, changes: Changes) -> Thresholds:
+        return factory.thresholds_of(config.events, self.tagger, changes.thresholds, self._minimums)
+
     def _status(self) -> SiteStatus:
         return factory.site_status(self.config, self._detectors, self._states, self.thresholds)
 
@@ -276,7 +284,7 @@ class Site:
             known, before = self._proven, self._status().thresholds
             self._proven = proven
             self._minimums = minimums(proven)
-            self.configure(self.config.events)
+            self.use(self.changes)
         for label, now in self._status().thresholds.items():
             one, last = proven.get(label), known.get(label)
             if one and (not last or before[label] != now or (one.drift and not last.drift)):

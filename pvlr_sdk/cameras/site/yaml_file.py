@@ -1,14 +1,12 @@
-"""Reads and changes site files: within limits, with one typed error, and with all comments."""
+"""Reads site files, within limits and with one typed error, and prints settings as a site file."""
 
 from __future__ import annotations
 
-import copy
 import io
 import os
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..._util.files import read_file
@@ -20,8 +18,6 @@ _MAX_VALUES = 100_000
 """Limit of keys and values, each alias counted as often as it is used: a few nested aliases stand for billions."""
 _MAX_DIGITS = 1000
 """Limit of an integer, which may be written in hex: Python does not write those of more than 4300 digits."""
-_UNDER_A_KEY = r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*\1"
-"""A key whose value begins on another line, up to the key's own indentation on that line."""
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -68,56 +64,49 @@ def parse_yaml(data: bytes, source: str) -> dict[str, Any]:
     return raw
 
 
-def format_yaml(raw: Mapping[str, Any]) -> str:
-    """The text of a YAML document, which :func:`parse_yaml` reads."""
+def format_yaml(raw: Mapping[str, Any], comments: Mapping[tuple[str, ...], str] | None = None) -> str:
+    """The text of a YAML document, which :func:`parse_yaml` reads; ``comments``: by the keys that lead to a value."""
     text = io.StringIO()
-    _yaml().dump(dict(raw), text)
+    _yaml().dump(_commented(raw, (), comments or {}), text)
     return text.getvalue()
 
 
-def edited(path: Path, changes: Mapping[tuple[str, ...], Any]) -> tuple[bytes, dict[str, Any]]:
-    """The text of a YAML file with some values set, and its mapping, read back; comments, order and quotes stay.
+def _commented(value: Any, place: tuple[str, ...], comments: Mapping[tuple[str, ...], str]) -> Any:
+    """A value as ruamel.yaml writes it: lists on one line, and comments at the ends of lines."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-    Args:
-        path: the site file.
-        changes: the keys that lead to a value, such as ``("events", "thresholds", "car")``, and the value.
-
-    Raises:
-        ConfigError: the file is invalid, the text could not be read back within the limits, or the file's structure
-            (an alias, a merge key) allows no change in place.
-    """
-    data = _read(path)
-    wanted = parse_yaml(data, str(path))
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
-    changed = io.StringIO(newline="\r\n" if "\r\n" in text else "\n")
-    yaml = _yaml(text := text.replace("\r\n", "\n"))
-    document = yaml.load(text)
-    for keys, value in changes.items():
-        wanted = _with(wanted, keys, value)
-        _set(document, keys, value)
-    yaml.dump(document, changed)
-    data = changed.getvalue().encode()
-    if len(data) > MAX_BYTES:
-        hint = "Remove settings that are no longer needed."
-        raise ConfigError(str(path), expected=f"at most {MAX_BYTES} bytes", got=f"{len(data)} bytes", hint=hint)
-    if parse_yaml(data, str(path)) != wanted:
-        hint = "Change it by hand, without anchors, aliases and merge keys."
-        raise ConfigError(str(path), expected="plain keys, to change them", got="another structure", hint=hint)
-    return data, wanted
+    if isinstance(value, Mapping):
+        mapping = CommentedMap()
+        for key, item in value.items():
+            mapping[_quoted(key) if isinstance(key, str) else key] = _commented(item, (*place, key), comments)
+            if comment := comments.get((*place, key)):
+                mapping.yaml_add_eol_comment(comment, key)
+        return mapping
+    if isinstance(value, (list, tuple)) and not any(isinstance(item, Mapping) for item in value):
+        sequence = CommentedSeq(_commented(item, place, {}) for item in value)
+        sequence.fa.set_flow_style()
+        return sequence
+    if isinstance(value, (list, tuple)):
+        return [_commented(item, place, {}) for item in value]
+    return _quoted(value) if isinstance(value, str) else value
 
 
-def _yaml(text: str = "", **options: Any) -> Any:
+def _quoted(text: str) -> str:
+    """A text that ruamel.yaml writes so that it can be read again; its plain style fails for ':a' and line breaks."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    return text if re.fullmatch(r"[\w/][\w ./-]*", text, re.ASCII) else DoubleQuotedScalarString(text)
+
+
+def _yaml(**options: Any) -> Any:
     try:
         from ruamel.yaml import YAML
     except ImportError:
         got, hint = "none", install_hint("cameras")
         raise MissingPartError("config", expected="the package ruamel.yaml", got=got, hint=hint) from None
     yaml = YAML(pure=True, **options)
-    yaml.preserve_quotes, yaml.width = True, sys.maxsize
+    yaml.width = sys.maxsize
     yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
-    nested, items = (re.search(_UNDER_A_KEY + begin, text, re.MULTILINE) for begin in ("( +)[^\\s#-]", "( *)- "))
-    yaml.indent(len(nested[2]) if nested else 2)
-    yaml.indent(sequence=2 + (offset := len(items[2]) if items else 0), offset=offset)
     return yaml
 
 
@@ -136,65 +125,3 @@ def _count(node: Any, sizes: dict[int, int | None]) -> int:
     if size > _MAX_VALUES:
         raise ValueError(f"more than {_MAX_VALUES} values, aliases included")
     return size
-
-
-def _with(raw: Any, keys: tuple[str, ...], value: Any) -> Any:
-    """A copy of nested mappings with one value set."""
-    if not keys:
-        return value
-    mapping = raw if isinstance(raw, dict) else {}
-    return {**mapping, keys[0]: _with(mapping.get(keys[0]), keys[1:], value)}
-
-
-def _set(mapping: Any, keys: tuple[str, ...], value: Any) -> None:
-    """Set one value of nested mappings in place. ruamel.yaml holds comments at the value before: they move along."""
-    from ruamel.yaml.comments import CommentedMap
-
-    while len(keys) > 1 and isinstance(mapping.get(keys[0]), dict) and mapping[keys[0]]:
-        mapping, keys = mapping[keys[0]], keys[1:]
-    keys = tuple(map(_quoted, keys))
-    value = _styled(value)
-    for key in reversed(keys[1:]):
-        value = CommentedMap({key: value})
-    comment = None
-    if mapping:
-        last = keys[0] if keys[0] in mapping else next(reversed(mapping))
-        parent, key = _leaf(mapping, last)
-        tokens, place = parent.ca.items.get(key) or [None] * 4, 2 if isinstance(parent, dict) else 0
-        comment = copy.copy(tokens[place])  # with the lines up to the next key
-        if comment and last == keys[0]:
-            tokens[place] = None
-        elif comment:
-            own, _, following = comment.value.partition("\n")
-            tokens[place].value, comment.value = f"{own}\n", f"\n{following}"
-    mapping[keys[0]] = value
-    if comment:
-        parent, key = _leaf(mapping, keys[0])
-        parent.ca.items[key] = [None, None, comment, None]
-
-
-def _styled(value: Any) -> Any:
-    """A value with quotes where they are needed, mappings on lines of their own, and lists on one line."""
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq
-
-    if isinstance(value, dict):
-        return CommentedMap({_styled(key): _styled(item) for key, item in value.items()})
-    if isinstance(value, (list, tuple)):
-        value = CommentedSeq(map(_styled, value))
-        value.fa.set_flow_style()
-    return _quoted(value) if isinstance(value, str) else value
-
-
-def _quoted(text: str) -> str:
-    """A text that ruamel.yaml writes so that it can be read again; its plain style fails for ':a' and line breaks."""
-    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-
-    return text if re.fullmatch(r"[\w/][\w ./-]*", text, re.ASCII) else DoubleQuotedScalarString(text)
-
-
-def _leaf(parent: Any, key: Any) -> tuple[Any, Any]:
-    """The last value inside a value that begins on lines of its own, as its parent and its key there."""
-    while isinstance(parent[key], (dict, list)) and parent[key] and not parent[key].fa.flow_style():
-        parent = parent[key]
-        key = next(reversed(parent)) if isinstance(parent, dict) else len(parent) - 1
-    return parent, key

@@ -64,7 +64,7 @@ def test_an_empty_path_is_not_the_current_folder(pvlr, tmp_path, monkeypatch, me
 def test_a_first_try_needs_few_options(name):
     """Everything else is a key of the site file."""
     command = get_command(app).commands[name]
-    assert len([param for param in command.params if param.name != "help"]) <= 19
+    assert len([param for param in command.params if param.name != "help"]) <= 20
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "models fetch", ""])

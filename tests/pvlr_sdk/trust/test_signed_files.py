@@ -12,7 +12,8 @@ import pytest
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import knowledge_path, labels_path
 from pvlr_sdk.cameras.control.control import Control
-from pvlr_sdk.cameras.control.site_file import SiteFile
+from pvlr_sdk.cameras.control.plans import Plans
+from pvlr_sdk.cameras.control.state import State
 from pvlr_sdk.cameras.site import Site, load_config
 from pvlr_sdk.cameras.site.factory import make_tagger
 from pvlr_sdk.labels.knowledge import Calibration, Knowledge
@@ -87,12 +88,11 @@ def test_a_knowledge_file_by_itself(tmp_path: Path, trusted: Path, keys: Any, si
 
 
 def test_a_bundle_is_copied_with_it(knowledge: Path, signed: Path, tmp_path: Path) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site/site.yaml").write_text("cameras: {a: 'test://'}\n")
-    site = SiteFile(tmp_path / "site/site.yaml")
-    installed = site.install(signed)
+    (tmp_path / "site.yaml").write_text("cameras: {a: 'test://'}\n")
+    plans = Plans(State(tmp_path / "state"), lambda: load_config(tmp_path / "site.yaml"))
+    installed = plans.install(signed)
     assert load_bundle(installed).trusted
-    site.discard(str(installed))  # which the site file does not name
+    plans.discard(installed)  # which nothing names
     assert not installed.parent.exists()
 
 
@@ -171,7 +171,7 @@ def test_a_site_keeps_taught_labels_where_the_next_start_accepts_them(
         config = load_config(tmp_path / "site.yaml")
         with make_tagger(config) as tagger:
             site = Site(config, tagger=tagger)
-            control = Control(tagger, site, tmp_path / "site.yaml", bank=path)
+            control = Control(tagger, site, State(tmp_path / "changes"), bank=path)
             fewer, before = tagger.label_bank.select(["cat"]), path.read_bytes()
             if kept:
                 control.set_labels(fewer)

@@ -193,7 +193,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         threshold: Annotated[float, Query(ge=0, le=1, description="The other threshold.")],
     ) -> ReplayModel:
         """The events of a label in the last recorded hour, as another threshold would have given them."""
-        wanted = with_threshold(label, control.thresholds.with_label(label, threshold))
+        wanted = with_threshold(label, control.thresholds.with_change(label, threshold))
         with opened() as store:
             newest = "SELECT end FROM chunks ORDER BY id DESC LIMIT 1"  # by id: a clock may have been ahead once
             since = next((end - _HOUR for (end,) in store.query(newest)), 0.0)

@@ -102,7 +102,7 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
     def change_settings(
         request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _MAX_SETTINGS)]
     ) -> SettingsModel:
-        """Change thresholds and reported labels, for events and uploads; kept in the site file, if there is one."""
+        """Change thresholds and reported labels, for events and uploads; kept in the state folder, if there is one."""
         with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
             control.configure(change.thresholds, change.labels)
         return settings_of(control)
@@ -153,10 +153,10 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
     def change_regions(
         request: Request, name: CameraName, change: Annotated[RegionsChange, json_of(RegionsChange, _MAX_SETTINGS)]
     ) -> SettingsModel:
-        """Change the regions of a camera, from its next frame on; kept in the site file, if there is one."""
+        """Change the regions of a camera, from its next frame on; kept in the state folder, if there is one."""
         camera_of(site, name)
         with audit.recorded("regions", request.scope, camera=name, regions=list(change.regions)):
-            control.cameras.set_regions(name, {key: one.model_dump() for key, one in change.regions.items()})
+            control.set_regions(name, {key: one.model_dump() for key, one in change.regions.items()})
         return settings_of(control)
 
     @router.get("/cameras/{name}/attention", tags=["cameras"], responses=responses(404, 422, 503))
@@ -199,7 +199,7 @@ def settings_of(control: Control) -> SettingsModel:
             )
             for label, plan, threshold in rows
         ],
-        site_file=control.site_file.name if control.site_file else None,
+        state_file=str(control.state.path) if control.state else None,
         own_labels=[name for name, camera in cameras.items() if (camera.labels, camera.deny) != (None, None)],
     )
 

@@ -107,7 +107,7 @@ class SettingsModel(BaseModel):
     """The thresholds and the labels of events."""
 
     labels: list[SettingModel]
-    site_file: Text | None = Field(description="name of the file that keeps changes; null: they hold until the end")
+    state_file: Text | None = Field(description="path of the file that keeps changes; null: they hold until the end")
     own_labels: list[str] = Field(description="cameras whose own `labels` or `deny` in the site file take precedence")
 
 

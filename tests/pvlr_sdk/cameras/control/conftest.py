@@ -14,6 +14,7 @@ from pvlr_sdk import Tagger
 from pvlr_sdk.cameras.control.deployment import Deployment
 from pvlr_sdk.cameras.site import Site, load_config
 from pvlr_sdk.cameras.site.config import DeployConfig
+from tests.pvlr_sdk.cameras.control.deployed import plans_of
 from tests.waiting import until
 
 DEPLOYED = """
@@ -48,7 +49,7 @@ def running(folder: Path, tagger: Tagger) -> Iterator[Callable[..., tuple[Site, 
     def start(**settings: Any) -> tuple[Site, Deployment]:
         site = Site(load_config(folder / "site.yaml"), tagger=tagger)
         deployed = DeployConfig(**{"probation": 0, **settings})
-        deployment = Deployment(tagger, site, folder / "site.yaml", deployed)
+        deployment = Deployment(tagger, site, plans_of(folder), deployed)
         thread = threading.Thread(target=site.run)
         thread.start()
         started.append((site, deployment, thread))

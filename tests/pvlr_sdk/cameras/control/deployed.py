@@ -1,4 +1,4 @@
-"""What the tests of deployments look at: the plan in use, and the site file."""
+"""What the tests of deployments look at: the plan in use, the site file, and the state folder beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 from pvlr_sdk.bundle.bundle import manifest_path
-from pvlr_sdk.cameras.control.site_file import SiteFile
+from pvlr_sdk.cameras.control.plans import Plans
+from pvlr_sdk.cameras.control.state import State
+from pvlr_sdk.cameras.site import load_config
 
 
 def sha(plan: Path) -> str:
@@ -15,6 +17,16 @@ def sha(plan: Path) -> str:
     return digest
 
 
-def keys(folder: Path) -> tuple[str, str | None]:
-    """The plan and the previous plan in the site file of a folder."""
-    return SiteFile(folder / "site.yaml").texts()
+def plans_of(folder: Path) -> Plans:
+    """The plans of the site file in a folder."""
+    return Plans(State(folder / "state"), lambda: load_config(folder / "site.yaml"))
+
+
+def named(folder: Path) -> tuple[Path, Path | None]:
+    """The plan of the next start, and the previous one."""
+    return plans_of(folder).named()
+
+
+def copies(folder: Path) -> list[Path]:
+    """The folders of deployed plans."""
+    return sorted((folder / "state/plans").glob("*"))

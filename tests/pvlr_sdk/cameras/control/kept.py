@@ -15,7 +15,7 @@ from pvlr_sdk import LabelBank
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.cameras.control.control import Control
 from pvlr_sdk.cameras.site import Site
-from pvlr_sdk.cameras.site.factory import make_detectors, make_tagger, without_unknown_labels
+from pvlr_sdk.cameras.site.factory import make_tagger
 from pvlr_sdk.cameras.sources import CapturedFrame
 from pvlr_sdk.cameras.stream import Observation
 from pvlr_sdk.cli.site import build_config
@@ -24,7 +24,7 @@ from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.trust.conftest import Keys
 
 SITE = """
-# A comment that stays.
+# The operator's file: it never changes.
 plan: {plans}/first/engine.plan
 trust: {plans}/keys/trusted
 bank: bank.safetensors
@@ -87,11 +87,11 @@ def state_in(folder: Path) -> dict[str, str]:
 
 def start(folder: Path) -> Control:
     """What ``pvlr serve`` does before it listens."""
-    config = build_config(folder / "site.yaml", ())
-    tagger = make_tagger(config)
-    config = without_unknown_labels(config, tagger.labels)
-    make_detectors(config, tagger)
-    return Control(tagger, Site(config, tagger=tagger), folder / "site.yaml", config.deploy, bank=config.bank)
+    site_file = folder / "site.yaml"
+    config, changes, state, plans = build_config(site_file, ())
+    tagger = make_tagger(changes.applied(config))
+    site = Site(config, tagger=tagger, changes=changes)
+    return Control(tagger, site, state, plans=plans, bank=config.bank)
 
 
 def teach(control: Control, label: str) -> None:

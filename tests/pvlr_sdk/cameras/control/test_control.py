@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +19,14 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.bundle import write_thresholds
-from pvlr_sdk.cameras.control import site_file
+from pvlr_sdk.cameras.control import state as state_module
 from pvlr_sdk.cameras.control.control import Control
-from pvlr_sdk.cameras.site import Site, load_config
+from pvlr_sdk.cameras.control.plans import Plans
+from pvlr_sdk.cameras.control.state import State, locked
+from pvlr_sdk.cameras.site import Site, SiteConfig, load_config
+from pvlr_sdk.cameras.site.changes import Changes, DeployedPlan
 from pvlr_sdk.cameras.site.config import DeployConfig
 from pvlr_sdk.cameras.site.factory import make_detectors
-from pvlr_sdk.labels import forget
 from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.workshop.compile.build import build
 from tests.pvlr_sdk.cameras.serve.conftest import open_plan as open_plan
@@ -43,10 +50,24 @@ def tagger(open_plan: Path) -> Iterator[Tagger]:
 
 
 @pytest.fixture
-def control(tagger: Tagger, folder: Path) -> Control:
-    site = Site(load_config(folder / "site.yaml"), tagger=tagger)
-    settings = DeployConfig(probation=0)
-    return Control(tagger, site, folder / "site.yaml", settings, bank=folder / "bank.safetensors")
+def state(folder: Path) -> State:
+    return State(folder / "state")
+
+
+@pytest.fixture
+def control(tagger: Tagger, folder: Path, state: State) -> Iterator[Control]:
+    """A control whose site file is never written."""
+    config = load_config(folder / "site.yaml")
+    config = config.model_copy(update={"deploy": DeployConfig(probation=0)})
+    plans = Plans(state, lambda: load_config(folder / "site.yaml"))
+    bank = folder / "bank.safetensors"
+    yield Control(tagger, Site(config, tagger=tagger), state, plans=plans, bank=bank)
+    assert (folder / "site.yaml").read_text() == SITE
+
+
+def next_start(folder: Path, tagger: Tagger) -> Site:
+    """The site as the next start makes it."""
+    return Site(load_config(folder / "site.yaml"), tagger=tagger, changes=State(folder / "state").read())
 
 
 def taught(tagger: Tagger, label: str = "mug") -> LabelBank:
@@ -64,64 +85,149 @@ def taught(tagger: Tagger, label: str = "mug") -> LabelBank:
     [(["cat"] * 140_000, errors.OptionError), (["cat", "cta"], errors.UnknownLabelError)],
 )
 def test_labels_that_are_unknown_or_named_twice(
-    control: Control, folder: Path, labels: list[str], error: type[errors.PvlrError]
+    control: Control, state: State, labels: list[str], error: type[errors.PvlrError]
 ) -> None:
-    """The server could not start again: the site file had more values than its reader accepts."""
+    """The server could not start again: the state had more values than its reader accepts."""
     with pytest.raises(error):
         control.configure({}, labels)
-    assert (folder / "site.yaml").read_text() == SITE
+    assert not state.path.exists()
     assert control.events.labels == ("cat",)
 
 
-@pytest.mark.parametrize("limit", ["bytes", "values"])
-def test_what_the_next_start_could_not_read(
-    control: Control, folder: Path, limit: str, monkeypatch: pytest.MonkeyPatch
+def test_what_the_next_start_could_not_read(control: Control, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    control.configure({"cat": 0.25})
+    kept = state.path.read_bytes()
+    monkeypatch.setattr("pvlr_sdk.cameras.control.state._MAX_BYTES", len(kept) + 5)
+    with pytest.raises(errors.ConfigError, match="bytes"):
+        control.configure(dict.fromkeys(tiny_open.NAMES, 0.5))
+    assert state.path.read_bytes() == kept
+    assert control.thresholds.in_use() == {"cat": 0.25}
+
+
+def test_changes_are_kept_and_read_after_the_site_file(
+    control: Control, state: State, folder: Path, tagger: Tagger
 ) -> None:
-    text = SITE
-    if limit == "bytes":
-        text += f"# {'x' * (2**20 - len(SITE) - 10)}\n"
-    else:
-        monkeypatch.setattr("pvlr_sdk.cameras.site.yaml_file._MAX_VALUES", 18)
-    (folder / "site.yaml").write_text(text)
-    load_config(folder / "site.yaml")
-    with pytest.raises(errors.ConfigError, match=limit):
-        control.configure(dict.fromkeys(tiny_open.NAMES, 0.25))
-    assert (folder / "site.yaml").read_text() == text
-    assert control.thresholds.in_use() == {"cat": 0.5}
+    control.configure({"cat": 0.25, "rocket": 0.75}, ["cat", "rocket"])
+    control.enable("door", False)
+    control.set_regions("door", {"gate": {"polygon": [[0, 0], [1, 0], [1, 1]], "exclude": False}})
+    assert json.loads(state.path.read_text()) == {
+        "version": 1,
+        "thresholds": {"cat": 0.25, "rocket": 0.75},
+        "labels": ["cat", "rocket"],
+        "cameras": {"door": {"enabled": False, "regions": {"gate": {"polygon": [[0, 0], [1, 0], [1, 1]]}}}},
+    }
+    site = next_start(folder, tagger)
+    used = control.site.config
+    assert (site.config.cameras, site.config.events) == (used.cameras, used.events)
+    assert site.thresholds == control.thresholds
+    assert site.thresholds.at("cat") == (0.25, "change", 0)
+    assert list(site.levels("door")) == ["cat", "rocket"]
+    control.configure({}, tagger.labels)
+    assert next_start(folder, tagger).config.events.labels is None
 
 
-def test_a_site_file_that_does_not_fit_the_change(control: Control, folder: Path) -> None:
-    """It was edited while the site ran: the next start would refuse the lower threshold above the upper one."""
-    text = SITE.replace("thresholds", "off_thresholds: {cat: 0.4}, thresholds")
-    (folder / "site.yaml").write_text(text)
-    with pytest.raises(errors.OptionError, match="cat"):
-        control.configure({"cat": 0.3})
-    assert (folder / "site.yaml").read_text() == text
-    assert control.thresholds.in_use() == {"cat": 0.5}
+def test_changes_of_another_process_are_not_lost(control: Control, state: State) -> None:
+    """A deployment, such as of pvlr deploy, writes to the same file."""
+    control.configure({"cat": 0.25})
+    deployed = DeployedPlan(plan=Path("/plan"), instead_of="")
+    State(state.folder).update(lambda changes: changes.model_copy(update={"deployed": deployed}))
+    control.configure({"rocket": 0.5})
+    assert state.read() == Changes(thresholds={"cat": 0.25, "rocket": 0.5}, deployed=deployed)
 
 
-@pytest.mark.parametrize("name", ["site.yaml", "bank.safetensors"])
-def test_a_file_that_another_process_is_changing(control: Control, folder: Path, tagger: Tagger, name: str) -> None:
-    with site_file.locked(folder / name):
-        with pytest.raises(errors.DeployError, match=name):
+def test_what_no_longer_applies_is_ignored_with_a_warning(
+    control: Control, state: State, folder: Path, tagger: Tagger, caplog: pytest.LogCaptureFixture
+) -> None:
+    control.configure({"cat": 0.25, "rocket": 0.5}, ["cat", "rocket"])
+    control.enable("door", False)
+    config = SiteConfig.parse({"cameras": {"gate": "test://"}}, source="test")
+    changes, dropped = state.read().fitting(config)
+    assert (changes.cameras, dropped) == ({}, ["camera 'door'"])
+    with tagger_without(tagger, "rocket"):
+        site = Site(config, tagger=tagger, changes=changes)
+        assert site.config.events.labels == ("cat",)
+        assert site.thresholds.changes == {"cat": 0.25}
+    assert "events.labels: unknown labels are ignored: 'rocket'" in caplog.text
+
+
+@contextmanager
+def tagger_without(tagger: Tagger, label: str) -> Iterator[None]:
+    before = tagger.label_bank
+    tagger.set_labels(before.select([name for name in before.names if name != label]))
+    yield
+    tagger.set_labels(before)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"version": 2}', '{"thresholds": {"cat": 7}}', '{"mystery": 1}', "\0"]
+)
+def test_a_damaged_file_is_set_aside(state: State, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    state.folder.mkdir()
+    state.path.write_text(text)
+    with pytest.raises(errors.ConfigError, match="the changes of a site"):
+        state.read()
+    assert state.read_or_set_aside() == Changes()
+    assert "the site begins with its site file" in caplog.text
+    assert (state.folder / "state.damaged.json").read_text() == text
+    assert state.read() == Changes()
+
+
+def test_a_state_folder_that_cannot_be_written_changes_nothing(tagger: Tagger, folder: Path, control: Control) -> None:
+    (folder / "blocked").write_text("a file in the place of the folder")
+    blocked = Control(tagger, control.site, State(folder / "blocked"))
+    with pytest.raises(errors.OutputError, match="a state folder that can be written") as error:
+        blocked.configure({"cat": 0.25})
+    assert "--state DIR" in error.value.hint
+    assert blocked.thresholds.in_use() == {"cat": 0.5}
+    kept_nowhere = Control(tagger, control.site)
+    kept_nowhere.configure({"cat": 0.25})
+    assert kept_nowhere.thresholds.in_use() == {"cat": 0.25}
+
+
+def test_a_full_disk_changes_nothing(control: Control, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    control.configure({"cat": 0.25})
+    kept = state.path.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pvlr_sdk._util.files._write", full)
+    for change in (
+        lambda: control.configure({"cat": 0.75}),
+        lambda: control.enable("door", False),
+        lambda: control.set_regions("door", {"gate": {"polygon": [[0, 0], [1, 0], [1, 1]]}}),
+    ):
+        with pytest.raises(errors.OutputError, match="No space left"):
+            change()
+    assert state.path.read_bytes() == kept
+    assert control.thresholds.in_use() == {"cat": 0.25}
+    assert control.site.config.cameras["door"].enabled
+    assert not control.site.config.cameras["door"].regions
+
+
+def test_a_state_that_another_process_is_changing(control: Control, folder: Path, tagger: Tagger, state: State) -> None:
+    with state.locked():
+        with pytest.raises(errors.DeployError, match="state"):
             control.configure({"cat": 0.25})
-        with pytest.raises(errors.DeployError, match=name):
+        with pytest.raises(errors.DeployError, match="state"):
             control.set_labels(taught(tagger), report="mug")
-    assert (folder / "site.yaml").read_text() == SITE
+    with locked(folder / "bank.safetensors"), pytest.raises(errors.DeployError, match="bank"):
+        control.set_labels(taught(tagger), report="mug")
+    assert not state.path.exists()
     control.set_labels(taught(tagger), report="mug")
 
 
 def test_a_lock_is_on_the_file_that_has_replaced_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, flock = folder / "site.yaml", site_file.fcntl.flock
+    path, flock = folder / "site.yaml", fcntl.flock
 
     def replaced(descriptor: int, operation: int) -> None:
-        monkeypatch.setattr(site_file.fcntl, "flock", flock)
+        monkeypatch.setattr(fcntl, "flock", flock)
         path.rename(folder / "old")
         shutil.copy(folder / "old", path)
         flock(descriptor, operation)
 
-    monkeypatch.setattr(site_file.fcntl, "flock", replaced)
-    with site_file.locked(path), pytest.raises(errors.DeployError), site_file.locked(path):
+    monkeypatch.setattr(fcntl, "flock", replaced)
+    with locked(path), pytest.raises(errors.DeployError), locked(path):
         pass
 
 
@@ -134,7 +240,7 @@ def test_a_plan_that_the_next_start_could_not_use_with_the_bank(
     assert tagger.info["bank"] == tagger.info["own_bank"]
     with pytest.raises(errors.LabelBankError, match="expected a bank made for x"):
         control.deployment.deploy(tmp_path / "other")
-    assert "plan:" not in (folder / "site.yaml").read_text()
+    assert not State(folder / "state").path.exists()
     assert tagger.info["plan"] == str(open_plan)
 
 
@@ -146,7 +252,7 @@ def test_a_bank_that_another_process_has_written(control: Control, folder: Path,
         control.set_labels(taught(tagger), report="mug")
     assert path.read_bytes() == other.to_bytes()
     assert tagger.labels == tiny_open.NAMES
-    assert (folder / "site.yaml").read_text() == SITE
+    assert not State(folder / "state").path.exists()
 
 
 @pytest.fixture
@@ -158,78 +264,46 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         names.append([path.name for path in contents])
         write(contents, **options)
 
-    write = site_file.write_files
-    monkeypatch.setattr(site_file, "write_files", record)
+    write = state_module.write_files
+    monkeypatch.setattr(state_module, "write_files", record)
     return names
 
 
-def test_labels_in_use_always_include_those_that_the_settings_name(
-    control: Control, tagger: Tagger, folder: Path, written: list[list[str]]
+def test_labels_in_use_always_include_those_that_the_changes_name(
+    control: Control, tagger: Tagger, state: State, written: list[list[str]]
 ) -> None:
-    """Wherever the process ends: the next start failed, since a setting named a label that was gone."""
+    """Wherever the process ends: the next start ignored a change, since it named a label that was gone."""
     before = tagger.label_bank
     control.set_labels(taught(tagger), report="mug")
-    assert load_config(folder / "site.yaml").events.labels == ("cat", "mug")
+    control.configure({"mug": 0.25})
+    assert (state.read().labels, state.read().thresholds) == (("cat", "mug"), {"mug": 0.25})
     control.set_labels(before)
-    assert load_config(folder / "site.yaml").events.labels == ("cat",)
-    assert written == [["bank.safetensors", "site.yaml"], ["site.yaml", "bank.safetensors"]]
+    assert (state.read().labels, state.read().thresholds) == (("cat",), {})
+    assert written == [["bank.safetensors", "state.json"], ["state.json"], ["state.json", "bank.safetensors"]]
 
 
-def test_a_condition_on_a_label_that_is_removed_is_removed_too(control: Control, tagger: Tagger, folder: Path) -> None:
-    control.set_labels(taught(tagger, "a$b"), report="a$b")
-    rules = "{cat: {present: [a$$b], within: 1}, a$b: {absent: [cat], within: 1}, rocket: {absent: [cat], within: 2}}"
-    groups = "{one: [a$$b, cat, rocket]}"
-    (folder / "site.yaml").write_text(SITE.replace("thresholds", f"groups: {groups}, when: {rules}, thresholds"))
-    events = load_config(folder / "site.yaml").events
-    control._use(events, None)
-    control.set_labels(forget(tagger.label_bank, ["a$b"]))
-    assert list(control.events.when) == ["rocket"]
-    assert control.events.groups == {"one": ("cat", "rocket")}
-    kept = load_config(folder / "site.yaml").events
-    assert (kept.when, kept.groups) == (control.events.when, control.events.groups)
-
-
-@pytest.mark.parametrize("own", ["labels: [mug]", "deny: [mug]", "gate: labels: [mug]", "gate: thresholds: {mug: 1}"])
-def test_a_label_that_a_camera_or_its_region_names_is_not_removed(
-    control: Control, tagger: Tagger, folder: Path, own: str
+def test_a_bank_that_cannot_be_written_changes_nothing(
+    control: Control, tagger: Tagger, folder: Path, state: State
 ) -> None:
-    control.set_labels(taught(tagger), report="mug")
-    region, kept = own.removeprefix("gate: "), (folder / "bank.safetensors").read_bytes()
-    if region != own:
-        own = f"regions: {{gate: {{polygon: [[0, 0], [1, 0], [1, 1]], {region}}}}}"
-    text = SITE.replace("door: 'test://'", f"door: {{uri: 'test://', {own}}}")
-    (folder / "site.yaml").write_text(text)
-    assert control.site is not None
-    control.site.set_camera("door", load_config(folder / "site.yaml").cameras["door"])
-    with pytest.raises(errors.OptionError, match="a label without settings, got 'mug', which door names") as error:
-        control.set_labels(forget(tagger.label_bank, ["mug"]))
-    assert error.value.hint == "Remove it from cameras: in the site file."
-    assert tagger.labels[-1] == "mug"
-    assert ((folder / "site.yaml").read_text(), (folder / "bank.safetensors").read_bytes()) == (text, kept)
-
-
-def test_a_bank_that_cannot_be_written_changes_nothing(control: Control, tagger: Tagger, folder: Path) -> None:
     before = tagger.label_bank
     control.set_labels(taught(tagger), report="mug")
-    text, bank = (folder / "site.yaml").read_text(), folder / "bank.safetensors"
+    kept, bank = state.path.read_bytes(), folder / "bank.safetensors"
     bank.unlink()
     bank.mkdir()
     with pytest.raises(errors.OutputError):
         control.set_labels(before)
-    assert (folder / "site.yaml").read_text() == text
+    assert state.path.read_bytes() == kept
     assert control.events.labels == ("cat", "mug")
     assert tagger.labels[-1] == "mug"
 
 
-def test_the_permissions_and_a_link_stay(control: Control, folder: Path) -> None:
-    real, link = folder / "real.yaml", folder / "site.yaml"
-    link.rename(real)
-    real.chmod(0o640)
-    link.symlink_to(real)
-    control.configure({"cat": 0.25})
-    assert link.is_symlink()
-    assert real.stat().st_mode & 0o777 == 0o640
-    assert load_config(link).events.thresholds == {"cat": 0.25}
+def test_labels_of_this_process_alone_are_not_kept(tagger: Tagger, control: Control, state: State) -> None:
+    """Without a file for the label bank, taught labels end with the process, and so do their settings."""
+    unkept = Control(tagger, control.site, state)
+    unkept.set_labels(taught(tagger), report="mug")
+    unkept.configure({"mug": 0.25, "cat": 0.75})
+    assert unkept.events.labels == ("cat", "mug")
+    assert state.read() == Changes(thresholds={"cat": 0.75}, labels=("cat",))
 
 
 def test_settings_of_labels_that_the_bank_lost_are_ignored(
@@ -273,18 +347,18 @@ def test_settings_that_change_while_a_plan_is_exchanged_are_kept(
     """An exchange uses the settings that it finds, and must not bring older ones back."""
     site = control.site
     assert site is not None
-    configure, change = site.configure, threading.Thread(target=control.configure, args=[{"cat": 0.9}])
+    use, change = site.use, threading.Thread(target=control.configure, args=[{"cat": 0.9}])
 
-    def interrupted(events: Any) -> None:
+    def interrupted(changes: Changes) -> None:
         if not change.ident:
             change.start()
             change.join(0.3)
-        configure(events)
+        use(changes)
 
-    monkeypatch.setattr(site, "configure", interrupted)
+    monkeypatch.setattr(site, "use", interrupted)
     shutil.copytree(open_plan.parent, tmp_path / "again")
     write_thresholds(load_bundle(tmp_path / "again"), np.full(4, 0.125, np.float32))
     control.deployment.deploy(tmp_path / "again")
     change.join()
-    assert control.events.thresholds == {"cat": 0.9}
+    assert control.changes.thresholds == {"cat": 0.9}
     assert site.levels("door") == {"cat": (0.0, 0.9)}

@@ -17,40 +17,56 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk._util.files import write_folder
 from pvlr_sdk.bundle.sign import sign
 from pvlr_sdk.cameras.control.deployment import Deployment
-from pvlr_sdk.cameras.control.site_file import SiteFile, locked
+from pvlr_sdk.cameras.control.state import State
 from pvlr_sdk.cameras.site import load_config
 from pvlr_sdk.cameras.site.config import DeployConfig
 from pvlr_sdk.cameras.site.factory import make_tagger
 from pvlr_sdk.workshop.compile.build import build
 from tests.manifests import shift_golden
-from tests.pvlr_sdk.cameras.control.deployed import keys, sha
+from tests.pvlr_sdk.cameras.control.deployed import copies, named, plans_of, sha
 
 
 @pytest.fixture
 def deployment(tagger: Tagger, folder: Path) -> Deployment:
-    return Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0))
+    return Deployment(tagger, None, plans_of(folder), DeployConfig(probation=0))
 
 
-def copies(folder: Path) -> list[str]:
-    return sorted(path.name.rpartition("-")[0] for path in (folder / "plans").glob("*"))
+def names(folder: Path) -> list[str]:
+    """The names of deployed plans."""
+    return sorted(path.name.rpartition("-")[0] for path in copies(folder))
 
 
 def test_it_is_copied_named_and_in_use(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
+    written = (folder / "site.yaml").read_bytes()
     deployment.deploy(plans / "second")
     assert tagger.info["sha256"] == sha(plans / "second") == deployment.status.plan
-    text, previous = keys(folder)
-    assert (text, previous) == (f"plans/{next((folder / 'plans').iterdir()).name}/engine.plan", "first/engine.plan")
-    assert "# A comment that stays." in (folder / "site.yaml").read_text()
-    shutil.copytree(plans, folder / "elsewhere")  # the copy does not depend on where it came from
-    with Tagger(load_config(folder / "site.yaml").plan) as again:
-        assert again.info["sha256"] == sha(plans / "second")
+    (copy,) = copies(folder)
+    assert named(folder) == (copy / "engine.plan", folder / "first/engine.plan")
+    assert (folder / "site.yaml").read_bytes() == written
+    config = load_config(folder / "site.yaml")
+    changes, dropped = State(folder / "state").read().fitting(config)
+    with make_tagger(changes.applied(config)) as again:
+        assert (again.info["sha256"], dropped) == (sha(plans / "second"), [])
+
+
+def test_a_plan_that_the_operator_names_later_is_used(deployment: Deployment, folder: Path, plans: Path) -> None:
+    deployment.deploy(plans / "second")
+    file = folder / "site.yaml"
+    file.write_text(file.read_text().replace("first/", f"{plans}/first/"))
+    changes, dropped = State(folder / "state").read().fitting(load_config(file))
+    assert changes.deployed is None
+    assert dropped == [
+        f"plan '{copies(folder)[0]}/engine.plan', since the site file now names '{plans}/first/engine.plan'"
+    ]
+    deployment.reload()
+    assert deployment.status.plan == sha(plans / "first")
 
 
 def test_back_and_forth(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
     deployment.deploy(plans / "second")
     deployment.rollback()
     assert tagger.info["sha256"] == sha(plans / "first")
-    assert keys(folder)[0] == "first/engine.plan"
+    assert named(folder)[0] == folder / "first/engine.plan"
     deployment.rollback()  # and forward again
     assert tagger.info["sha256"] == sha(plans / "second")
 
@@ -59,12 +75,12 @@ def test_only_the_previous_copy_is_kept(
     deployment: Deployment, make_network: Callable[..., Any], folder: Path, plans: Path, tmp_path: Path
 ) -> None:
     build(make_network(tmp_path / "network", seed=9).onnx, tmp_path / "third/engine.plan")
-    (folder / "plans/mine-0123456789ab").mkdir(parents=True)
+    (folder / "state/plans/mine-0123456789ab").mkdir(parents=True)
     for name in ("second", "first"):
         deployment.deploy(plans / name)
-    assert copies(folder) == ["first", "mine", "second"]
+    assert names(folder) == ["first", "mine", "second"]
     deployment.deploy(tmp_path / "third")
-    assert copies(folder) == ["first", "mine", "third"]
+    assert names(folder) == ["first", "mine", "third"]
     assert (folder / "first/engine.plan").exists()  # not a copy
 
 
@@ -88,14 +104,14 @@ def test_what_is_refused_changes_nothing(
     with pytest.raises(error):
         deployment.deploy(new)
     assert (folder / "site.yaml").read_text() == before
-    assert not list((folder).glob("plans/*"))
+    assert not copies(folder)
     assert tagger.predict(np.zeros((32, 32, 3), np.uint8)).plan == sha(plans / "first")
     assert error.__name__ in deployment.status.reason
 
 
 def test_two_at_once(tagger: Tagger, folder: Path, plans: Path) -> None:
     """In one process, and in two, which a second object stands for."""
-    first, second = (Deployment(tagger, None, folder / "site.yaml", DeployConfig(probation=0)) for _ in range(2))
+    first, second = (Deployment(tagger, None, plans_of(folder), DeployConfig(probation=0)) for _ in range(2))
     with first._exclusively():
         for one in (first, second):
             with pytest.raises(errors.DeployError, match="in progress"):
@@ -109,28 +125,17 @@ def test_rollback_without_a_previous_plan(deployment: Deployment) -> None:
 
 
 def test_a_folder_that_cannot_be_written(deployment: Deployment, folder: Path, plans: Path) -> None:
-    (folder / "plans").write_text("a file in the place of the folder")
+    (folder / "state").mkdir()
+    (folder / "state/plans").write_text("a file in the place of the folder")
     before = (folder / "site.yaml").read_text()
     with pytest.raises(errors.OutputError):
         deployment.deploy(plans / "second")
     assert (folder / "site.yaml").read_text() == before
 
 
-def test_a_copy_that_another_site_file_names_stays(folder: Path) -> None:
-    copy, other = folder / f"plans/second-{'0' * 12}", folder / "other.yaml"
-    copy.mkdir(parents=True)
-    (copy / "engine.plan").touch()
-    text = str((copy / "engine.plan").relative_to(folder))
-    other.write_text(f"plan: {text}\n")
-    SiteFile(folder / "site.yaml").discard(text)
-    assert copy.exists()
-    other.unlink()
-    SiteFile(folder / "site.yaml").discard(text)
-    assert not copy.exists()
-
-
 def test_copies_of_killed_processes_are_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    others = [folder / "plans/.mine.tmp", folder / f"plans/second-{'0' * 12}", folder / f"plans/{'x' * 40}-{'0' * 12}"]
+    room, plans = folder / "state/plans", plans_of(folder)
+    others = [room / ".mine.tmp", room / f"second-{'0' * 12}", room / f"{'x' * 40}-{'0' * 12}"]
     for path in others[1:]:
         if not os.fork():  # killed before the copy appears
             monkeypatch.setattr(os, "rename", lambda *_: os.kill(os.getpid(), 9))
@@ -139,23 +144,22 @@ def test_copies_of_killed_processes_are_removed(folder: Path, monkeypatch: pytes
             finally:
                 os._exit(0)
         os.wait()
-    left = list((folder / "plans").iterdir())
+    unfinished = list(room.iterdir())
     for path in others:
         path.mkdir(parents=True)
         (path / "engine.plan").touch()
-    file = SiteFile(folder / "site.yaml")
-    with locked(folder):  # a deployment
-        file.remove_leftovers()
-        assert len(left) == 2
-        assert all(path.exists() for path in left)
-    file.remove_leftovers()
-    assert sorted((folder / "plans").iterdir()) == sorted(others)
+    with plans.locked():  # a deployment
+        plans.remove_leftovers()
+        assert len(unfinished) == 2
+        assert all(path.exists() for path in unfinished)
+    plans.remove_leftovers()
+    assert sorted(room.iterdir()) == sorted(others)
 
 
 def test_a_damaged_copy_is_made_again(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
     deployment.deploy(plans / "second")
     deployment.rollback()
-    (copy,) = folder.glob("plans/*/engine.plan")
+    copy = copies(folder)[0] / "engine.plan"
     copy.write_bytes(b"damaged" + copy.read_bytes()[7:])
     deployment.deploy(plans / "second")
     assert tagger.info["sha256"] == sha(plans / "second")
@@ -164,7 +168,7 @@ def test_a_damaged_copy_is_made_again(deployment: Deployment, tagger: Tagger, fo
 def test_a_folder_that_is_gone(deployment: Deployment, folder: Path) -> None:
     """The thread that waits for SIGHUP goes on after an error of the SDK only."""
     shutil.rmtree(folder)
-    with pytest.raises(errors.OutputError, match="a path to lock"):
+    with pytest.raises(errors.ConfigError, match="a YAML file"):
         deployment.reload()
 
 
@@ -180,15 +184,15 @@ class TestReload:
     def test_a_rollback_names_a_plan_that_was_opened_by_a_relative_path(
         self, folder: Path, plans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Relative to the working directory then, and to the site file at the next start."""
+        """Relative to the working directory then; the next start may have another one."""
         monkeypatch.chdir(tmp_path)
         file = folder.relative_to(tmp_path) / "site.yaml"
         with make_tagger(load_config(file)) as tagger:
-            deployment = Deployment(tagger, None, file, DeployConfig(probation=0))
+            deployment = Deployment(tagger, None, plans_of(file.parent), DeployConfig(probation=0))
             file.write_text(file.read_text().replace("first/", f"{plans}/second/"))
             deployment.reload()
             deployment.rollback()
-        assert keys(folder)[0] == "first/engine.plan"
+        assert named(folder)[0] == folder / "first/engine.plan"
 
     def test_a_refused_plan_is_no_longer_named(self, deployment: Deployment, folder: Path, plans: Path) -> None:
         """Or the next start would fail."""
@@ -196,7 +200,7 @@ class TestReload:
         (folder / "site.yaml").write_text(text.replace("first/", f"{plans}/other/"))
         with pytest.raises(errors.DeployError, match="labels"):
             deployment.reload()
-        assert keys(folder) == ("first/engine.plan", None)
+        assert named(folder) == (folder / "first/engine.plan", None)
 
     def test_an_invalid_file_stays(self, deployment: Deployment, folder: Path) -> None:
         (folder / "site.yaml").write_text("plan: [")
@@ -257,7 +261,7 @@ class TestTrust:
     def test_an_unsigned_plan_is_not_copied(self, deployment: Deployment, folder: Path, plans: Path) -> None:
         with pytest.raises(errors.NotSignedError):
             deployment.deploy(plans / "second")
-        assert not (folder / "plans").exists()
+        assert not copies(folder)
 
     def test_a_rollback_lowers_the_version_that_was_recorded(
         self, deployment: Deployment, tagger: Tagger, folder: Path, tmp_path: Path
@@ -276,7 +280,7 @@ class TestTrust:
         def refuse(_: Tagger) -> None:
             raise errors.DeployError("x", expected="y", got="z", hint="")
 
-        deployment = Deployment(tagger, None, folder / "site.yaml", check=refuse)
+        deployment = Deployment(tagger, None, plans_of(folder), check=refuse)
         with pytest.raises(errors.DeployError):
             deployment.deploy(tmp_path / "second")
         assert self.version(tmp_path) == 1

@@ -16,7 +16,7 @@ from pvlr_sdk.bundle.bundle import write_thresholds
 from pvlr_sdk.cameras.control.deployment import Deployment
 from pvlr_sdk.cameras.site import Site
 from pvlr_sdk.models.find import load_bundle
-from tests.pvlr_sdk.cameras.control.deployed import keys, sha
+from tests.pvlr_sdk.cameras.control.deployed import copies, named, sha
 from tests.waiting import until
 
 
@@ -49,8 +49,8 @@ def test_a_plan_that_fails_on_probation_returns_to_the_previous_one(
     until(lambda: undone)
     assert failure.__name__ in undone[0]
     until(lambda: site.latest("door").result.plan == sha(plans / "first"))  # type: ignore[union-attr]
-    assert keys(folder) == ("first/engine.plan", None)
-    assert not list(folder.glob("plans/*"))
+    assert named(folder) == (folder / "first/engine.plan", None)
+    assert not copies(folder)
     assert (deployment.status.state, deployment.status.reason) == ("in use", undone[0])
     with pytest.raises(errors.DeployError, match="previous plan"):
         deployment.rollback()
@@ -91,7 +91,7 @@ def test_a_plan_whose_thresholds_do_not_fit_is_not_named(
     with pytest.raises(errors.OptionError, match="off threshold"):
         deployment.deploy(tmp_path / "second")
     assert file.read_text() == before
-    assert not list(folder.glob("plans/*"))
+    assert not copies(folder)
     assert deployment.status.plan == sha(plans / "first")
 
 
@@ -103,7 +103,7 @@ def test_a_previous_plan_that_cannot_return(
     undone: list[str] = []
     deployment.on_undone = undone.append
     deployment.deploy(plans / "second")
-    before = keys(folder)
+    before = named(folder)
 
     def refuse(_: Tagger) -> None:
         raise errors.OptionError("off threshold", expected="y", got="z", hint="")
@@ -113,7 +113,7 @@ def test_a_previous_plan_that_cannot_return(
         assert deployment.failed(errors.NonFiniteError("x", expected="y", got="z", hint=""))
         until(lambda: deployment.status.state == "in use")
     assert "the previous plan cannot return: off threshold" in deployment.status.reason
-    assert (undone, keys(folder)) == ([], before)
+    assert (undone, named(folder)) == ([], before)
     with pytest.raises(errors.DeployError, match="the same"):
         deployment.deploy(plans / "second")
     deployment.rollback()

@@ -62,6 +62,7 @@ class Machine(RuleBasedStateMachine):
         self.environment = mock.patch.dict(os.environ, state_in(self.folder))
         self.environment.start()
         self.foreign = False
+        self.written = (self.folder / "site.yaml").read_bytes()
         self.control = start(self.folder)
         self.model = Model(list(tiny_open.NAMES))
         self.used = self.model.known()
@@ -170,11 +171,14 @@ class Machine(RuleBasedStateMachine):
         counts["starts"] += 1
         self.control.tagger.close()
         self.control, self.foreign = start(self.folder), False
-        events, tagger = self.control.events, self.control.tagger
+        assert (self.folder / "site.yaml").read_bytes() == self.written, "the site file was written"
+        changes, tagger = self.control.changes, self.control.tagger
         assert tagger.labels in [model.names for model in models]
         version = tagger.info["signature"]["version"]
         assert version in [model.version for model in models]
-        found = events.thresholds, events.labels
+        index = frozenset(tagger.labels)
+        thresholds = {name: value for name, value in changes.thresholds.items() if name in index}
+        found = thresholds, self.control.events.labels
         for model in models:
             model.names, model.new = tagger.labels, models[-1].new.union(models[0].new).intersection(tagger.labels)
         (self.model, *_) = [model for model in models if model.known() == found] or [None]

@@ -15,6 +15,7 @@ from pvlr_sdk.cameras.memory.precision import lowest, p_value, statement, tests,
 from pvlr_sdk.cameras.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.cameras.site import Site as WatchedSite
 from pvlr_sdk.cameras.site import SiteConfig
+from pvlr_sdk.cameras.site.changes import Changes
 from tests.pvlr_sdk.cameras.memory.conftest import WALL, Site, pvlr
 
 tests.__test__ = False  # a function of the SDK
@@ -247,12 +248,12 @@ def test_a_site_uses_the_proven_threshold_and_no_lower_one(site, plan, tmp_path,
     assert "person: not proven" in person
     assert (made.levels("door")["cat"][1], made.levels("door")["person"][1]) == (proven, 0.4)
     assert made._status().thresholds["cat"] == proven
-    made.configure(made.config.events.model_copy(update={"thresholds": {"cat": 0.95}}))
+    made.use(Changes(thresholds={"cat": 0.95}))
     assert made.levels("door")["cat"][1] == 0.95
-    made.configure(made.config.events.model_copy(update={"thresholds": {}, "threshold": 0.2}))
+    made.use(Changes(thresholds={"cat": 0.2}))
     assert made.levels("door")["cat"][1] == proven
     made._require({"cat": statement(site.store, "person", 0.9)})
     assert made.levels("door")["cat"][1] == 0.2
-    assert made.config.events.threshold == 0.2
+    assert made.thresholds.at("cat") == (0.2, "change", 0)
     made.stop()
     made.run()

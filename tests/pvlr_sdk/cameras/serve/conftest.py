@@ -21,13 +21,15 @@ import pytest
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.cameras.control.control import Control
+from pvlr_sdk.cameras.control.plans import Plans
+from pvlr_sdk.cameras.control.state import State
 from pvlr_sdk.cameras.events import EventSettings
 from pvlr_sdk.cameras.memory.moments import Moment
 from pvlr_sdk.cameras.memory.recording import Place
 from pvlr_sdk.cameras.memory.sink import MemoryConfig, MemorySink
 from pvlr_sdk.cameras.memory.store import Store
 from pvlr_sdk.cameras.serve import ServeSettings
-from pvlr_sdk.cameras.site import Site, SiteConfig
+from pvlr_sdk.cameras.site import Site, SiteConfig, load_config
 from tests.pvlr_sdk.cameras.memory.conftest import Scene
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.labels.tiny_open import FEATURES
@@ -145,8 +147,8 @@ class Served:
 
 @pytest.fixture
 def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
-    """Starts servers: ``cameras``, ``events`` and ``memory`` as in a site's file; further names are settings of the
-    server.
+    """Starts servers: ``cameras``, ``events`` and ``memory`` as in a site's file; ``state`` is the folder that keeps
+    changes; further names are settings of the server.
 
     The cameras share an ``engine`` that is a tagger; another one is for the uploads alone.
     """
@@ -161,8 +163,11 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
             raw["memory"] = settings.pop("memory", None)
             shared = engine if isinstance(engine, Tagger) else tagger
             site = Site(SiteConfig.parse(raw, source="test"), tagger=shared)
-        path, bank = settings.pop("site_file", None), settings.pop("bank_file", None)
-        control = Control(engine or tagger, site, path, bank=bank)
+        folder, bank = settings.pop("state", None), settings.pop("bank_file", None)
+        site_file = settings.pop("site_file", None)
+        state = State(folder) if folder else None
+        plans = Plans(state, lambda: load_config(site_file)) if state and site_file else None
+        control = Control(engine or tagger, site, state, plans=plans, bank=bank)
         running.append(Served(control, ServeSettings(port=0, **settings)))
         return running[-1]
 

@@ -119,7 +119,7 @@ def test_events_go_where_watch_sends_them_and_the_page_outlives_the_cameras(plan
 
 
 def test_without_cameras_it_tags_photos(plan, tmp_path):
-    """At the thresholds of the site file, which keeps what the page sets."""
+    """At the thresholds of the site file, and then at what the page set, which is kept."""
     photo = (Path(__file__).parents[4] / "docs/images/chelsea.jpg").read_bytes()
     config = tmp_path / "site.yaml"
     config.write_text("events: {threshold: 1, thresholds: {cat: 0}}\n")
@@ -130,7 +130,7 @@ def test_without_cameras_it_tags_photos(plan, tmp_path):
             assert (answer["width"], [tag["label"] for tag in answer["tags"]]) == (451, [label])
             change = {"thresholds": {"cat": 1, "rocket": 0}}
             request = urllib.request.Request(f"{url}/v1/settings", json.dumps(change).encode(), method="PUT")
-            assert json.load(urllib.request.urlopen(request, timeout=10))["site_file"] == "site.yaml"
+            assert json.load(urllib.request.urlopen(request, timeout=10))["state_file"].endswith("/state.json")
 
 
 @pytest.mark.slow

@@ -14,10 +14,12 @@ import pytest
 
 from pvlr_sdk import errors
 from pvlr_sdk.cameras.control.control import Control
+from pvlr_sdk.cameras.control.state import State
 from pvlr_sdk.cameras.sinks.home_assistant import MIGRATE, HomeAssistant, Topics
 from pvlr_sdk.cameras.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.cameras.sinks.worker import CameraStatus, Commands, SiteStatus
 from pvlr_sdk.cameras.site import Site, SiteConfig, load_config
+from pvlr_sdk.cameras.site.changes import CameraChange, Changes
 from tests.pvlr_sdk.cameras.sinks.events import make_event
 from tests.waiting import until
 
@@ -141,7 +143,7 @@ def test_the_sensors_of_a_site_follow_its_labels(broker, tmp_path, plan, make_li
     site = Site(SiteConfig.parse({**raw, "sinks": [sink]}, source="test"))
     watcher = make_listener(broker, "homeassistant/#")
     watcher.until(lambda: "cat" in components(watcher))
-    site.configure(site.config.events.model_copy(update={"labels": ("rocket",)}))
+    site.use(Changes(labels=("rocket",)))
     watcher.until(lambda: "rocket" in components(watcher))
     assert (len(components(watcher)["cat"]), components(watcher)["rocket"]["name"]) == (1, "rocket")
     site.stop()
@@ -200,16 +202,17 @@ def test_without_the_setting_there_are_no_commands(broker, make_listener, make_s
 
 
 def test_a_command_switches_a_camera_and_survives_a_restart(broker, tmp_path, plan, make_listener):
-    file = tmp_path / "site.yaml"
+    file, state = tmp_path / "site.yaml", State(tmp_path / "state")
     file.write_text(
         f"plan: {plan}\nthreads: 1\ncameras:\n  door: test://  # the only one\nevents: {{labels: [cat]}}\nsinks:\n"
         f'  - {{kind: mqtt, url: "mqtt://127.0.0.1:{broker.port}", discovery: true, commands: true, queue: q}}\n'
     )
+    written = file.read_bytes()
     watcher = make_listener(broker, "pvlr/#")
     for text, started in (("OFF", "ON"), ("ON", "OFF")):
         watcher.messages.clear()
-        site = Site(load_config(file))
-        control = Control(site.tagger, site, file)
+        site = Site(load_config(file), changes=state.read())
+        control = Control(site.tagger, site, state)
         running = threading.Thread(target=site.run, daemon=True)
         running.start()
         shown = {"pvlr/door/enabled": started, "pvlr/door/availability": "online"}
@@ -222,10 +225,8 @@ def test_a_command_switches_a_camera_and_survives_a_restart(broker, tmp_path, pl
         assert control.thresholds.in_use() == {"cat": 0.25}
         site.stop()
         running.join()
-    written = file.read_text()
-    assert "enabled: true" in written
-    assert "# the only one" in written
-    assert load_config(file).events.thresholds == {"cat": 0.25}
+    assert file.read_bytes() == written
+    assert state.read() == Changes(thresholds={"cat": 0.25}, cameras={"door": CameraChange(enabled=True)})
 
 
 def test_the_snapshot_of_an_event_is_an_image(broker, tmp_path, plan, make_listener):

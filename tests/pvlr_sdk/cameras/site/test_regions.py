@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.cameras.control.camera_control import CameraControl
-from pvlr_sdk.cameras.site import SiteConfig
+from pvlr_sdk.cameras.control.control import Control
+from pvlr_sdk.cameras.site.changes import Changes
 from pvlr_sdk.cameras.sources import CapturedFrame, EndOfSource
 
 MONDAY = 1_767_571_200.0  # 2026-01-05 00:00 UTC
@@ -100,7 +99,7 @@ def test_a_label_in_two_regions_gives_two_events_each_with_its_sensor(make_site,
     site = make_site(cameras={"door": {"uri": "x.mp4", "regions": regions}}, sinks=sinks, events=ALWAYS_AT_ONCE)
     announced = []
     site._sinks.announce = lambda status: announced.append(status.labels)
-    site.configure(site.config.events)
+    site.use(site.changes)
     site.run()
     assert [(event.state, event.region) for event in site.events()] == [
         ("on", "left"), ("on", "right"), ("off", "left"), ("off", "right")
@@ -114,17 +113,14 @@ def test_other_regions_are_used_from_the_next_frame_on(make_site, hours):
     hours(*range(20))
     regions = {"left": {"polygon": LEFT}, "right": {"polygon": RIGHT}}
     site = make_site(cameras={"door": {"uri": "x.mp4", "regions": regions}}, events=ALWAYS_AT_ONCE)
-    new = SiteConfig.parse(
-        {"cameras": {"a": {"uri": "0", "regions": {"left": {"polygon": RIGHT}, "new": {"polygon": LEFT}}}}}, source="x"
-    )
+    regions = {"left": {"polygon": RIGHT}, "new": {"polygon": LEFT}}
+    new = Changes.model_validate({"cameras": {"door": {"regions": regions}}})
     seen = []
 
     def change(observation) -> None:
         seen.append(list(observation.regions))
         if len(seen) == 3:
-            site.set_camera(
-                "door", site.config.cameras["door"].model_copy(update={"regions": new.cameras["a"].regions})
-            )
+            site.use(new)
 
     site.on_observation(change)
     site.run()
@@ -142,7 +138,7 @@ def test_a_renamed_region_is_forgotten_at_once_and_its_detector_once_it_was_clos
     hours(*range(60))
     camera = {"uri": "x.mp4", "regions": {"gate": {"polygon": LEFT}}}
     site = make_site(cameras={"door": camera}, events=ALWAYS_AT_ONCE, memory={"folder": str(tmp_path)}, stream=EVERY)
-    control, names, most = CameraControl(site, None, lock=threading.RLock()), [], 0
+    control, names, most = Control(site.tagger, site), [], 0
 
     def change(observation) -> None:
         nonlocal most
@@ -167,7 +163,7 @@ def test_a_region_that_is_closed_and_removed_goes_with_the_camera(make_site, hou
     hours(7, 8, 9, 13)
     camera = {"uri": "x.mp4", "regions": {"gate": {"polygon": LEFT}}, "schedule": ["06:00-12:00"]}
     site = make_site(cameras={"door": camera}, timezone="UTC", events=ALWAYS_AT_ONCE)
-    change, control = site._change, CameraControl(site, None, lock=threading.RLock())
+    change, control = site._change, Control(site.tagger, site)
 
     def changed(item) -> None:
         change(item)
@@ -183,7 +179,7 @@ def test_a_region_that_is_closed_and_removed_goes_with_the_camera(make_site, hou
 
 def test_polygons_that_are_set_are_checked_and_kept_as_those_of_the_file(make_site, recwarn):
     site = make_site(cameras={"door": {"uri": "test://?size=64x48", "regions": {}}})
-    control = CameraControl(site, None, lock=threading.RLock())
+    control = Control(site.tagger, site)
     control.set_regions("door", {"new": {"polygon": LEFT, "exclude": False}})
     assert site.config.cameras["door"].model_dump()["regions"]["new"]["polygon"] == tuple(map(tuple, LEFT))
     assert [str(one.message) for one in recwarn if "Pydantic" in str(one.message)] == []

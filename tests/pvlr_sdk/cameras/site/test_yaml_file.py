@@ -9,8 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pvlr_sdk import errors
 from pvlr_sdk.cameras.events import EventSettings
@@ -86,9 +89,14 @@ def test_an_anchor_used_as_intended_is_valid(tmp_path: Path) -> None:
 def test_a_document_may_begin_with_its_version(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     path.write_text("%YAML 1.1\n---\nevents: {smoothing: 1}\n")
-    path.write_bytes(yaml_file.edited(path, {("events", "labels"): ["no"]})[0])
-    assert path.read_text().startswith("%YAML 1.1\n---\n")
-    assert yaml_file.read_yaml(path) == {"events": {"smoothing": 1, "labels": ["no"]}}
+    assert yaml_file.read_yaml(path) == {"events": {"smoothing": 1}}
+
+
+@given(st.dictionaries(st.text(min_size=1), st.none() | st.text() | st.integers() | st.lists(st.text())))
+def test_what_is_printed_can_be_read(raw: dict[str, Any]) -> None:
+    comments = {(key,): "option" for key in raw}
+    for text in (yaml_file.format_yaml(raw), yaml_file.format_yaml(raw, comments)):
+        assert yaml_file.parse_yaml(text.encode(), "printed") == raw
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder", "huge", "null", "missing"])

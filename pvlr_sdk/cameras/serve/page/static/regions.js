@@ -88,10 +88,10 @@ export class Regions {
 
   async put(regions) {
     try {
-      const { site_file } = await request("PUT", `/v1/cameras/${this.camera}/regions`, { regions });
+      const { state_file } = await request("PUT", `/v1/cameras/${this.camera}/regions`, { regions });
       this.regions = regions;
       this.name.value = ""; // else the next region would replace this one
-      this.draw(null, `Changed. ${site_file ? `Kept in ${site_file}.` : "It holds until the server stops."}`);
+      this.draw(null, `Changed. ${state_file ? "Kept across restarts." : "It holds until the server stops."}`);
     } catch (error) {
       this.message.textContent = error.message;
     }

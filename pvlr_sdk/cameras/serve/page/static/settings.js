@@ -38,8 +38,8 @@ export class Settings {
   async ask(method, before, change) {
     try {
       this.answer = await request(method, "/v1/settings", change);
-      const { site_file, own_labels } = this.answer;
-      const kept = site_file ? `Changes are kept in ${site_file}.` : "Changes hold until the server stops.";
+      const { state_file, own_labels } = this.answer;
+      const kept = state_file ? "Changes are kept across restarts." : "Changes hold until the server stops.";
       const own = own_labels.map((name) => ` ${name} reports the labels of its own settings.`).join("");
       this.message.textContent = `${before}${kept}${own}`;
     } catch (error) {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.cameras.site import load_config
+from pvlr_sdk.cameras.control.state import State
 
 RELOADS = int(os.environ.get("PVLR_RELOADS", "6"))
 CLIENTS = 16
@@ -83,7 +83,7 @@ def test_reload_under_load(
     cameras = {f"camera{number}": "test://?fps=10&size=64x48" for number in range(4)}
     site_file.write_text(json.dumps({"plan": str(plans / "first"), "cameras": cameras, "events": {"threshold": 0.5}}))
     # The time limit of uploads bounds their queue, too, in which the images of all clients must fit.
-    served = serve(cameras=cameras, engine=engine, site_file=site_file, timeout=PATIENCE)
+    served = serve(cameras=cameras, engine=engine, site_file=site_file, state=tmp_path / "state", timeout=PATIENCE)
     served.patience = PATIENCE
     references = {tagger.info["sha256"]: tagger for tagger in (Tagger(plans / name) for name in ("first", "second"))}
     _, encoded = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8))
@@ -154,5 +154,5 @@ def test_reload_under_load(
     assert totals["failed"] == 0
     assert 0 <= totals["captured"] - totals["tagged"] - totals["dropped"] <= 2 * len(cameras)  # those in flight
     assert sum(seen.values()) >= totals["tagged"] - earlier
-    assert load_config(site_file).previous_plan
-    assert len(list((tmp_path / "plans").iterdir())) <= 2
+    assert State(tmp_path / "state").read().deployed.previous
+    assert len(list((tmp_path / "state/plans").iterdir())) <= 2

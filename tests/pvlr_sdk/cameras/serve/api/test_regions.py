@@ -9,20 +9,10 @@ from typing import Any
 
 import pytest
 
-from pvlr_sdk.cameras.site.yaml_file import read_yaml
+from pvlr_sdk.cameras.control.state import State
 from tests.pvlr_sdk.cameras.serve.conftest import PATTERN as DOOR
 
 LEFT, RIGHT = ([[x, 0], [x + 0.5, 0], [x + 0.5, 1], [x, 1]] for x in (0, 0.5))
-SITE = """
-cameras:
-  door:   # mine
-    uri: test://?fps=30&size=64x48
-    regions:
-      left:
-        polygon: [[0, 0], [0.1, 0], [0, 1]]   # to be moved
-        labels: [person]
-  yard: test://
-"""
 
 
 def put(served: Any, regions: Any, camera: str = "door") -> Any:
@@ -31,30 +21,31 @@ def put(served: Any, regions: Any, camera: str = "door") -> Any:
 
 
 @pytest.fixture
-def site_file(tmp_path: Path) -> Path:
-    (tmp_path / "site.yaml").write_text(SITE)
-    return tmp_path / "site.yaml"
+def state(tmp_path: Path) -> State:
+    return State(tmp_path / "state")
 
 
-def test_regions_are_used_and_kept(serve: Callable[..., Any], site_file: Path) -> None:
+def test_regions_are_used_and_kept(serve: Callable[..., Any], state: State) -> None:
     door = {"uri": DOOR["door"], "regions": {"left": {"polygon": LEFT, "labels": ["person"]}}}
-    served = serve({"door": door}, site_file=site_file)
+    served = serve({"door": door}, state=state.folder)
     served.until(lambda: any(event.region == "left" for event in served.site.events()))
     answer = put(served, {"left": {"polygon": RIGHT}, "new": {"polygon": LEFT}})
     assert answer.status == 200, answer.body
-    assert answer.json["site_file"] == "site.yaml"
+    assert answer.json["state_file"] == str(state.path)
     served.until(lambda: {event.label for event in served.site.open_events() if event.region == "new"})
     assert {event.label for event in served.site.events() if event.region == "left"} == {"person"}
-    written = read_yaml(site_file)["cameras"]["door"]
-    assert written["regions"]["left"] == {"polygon": RIGHT, "exclude": False, "labels": ["person"]}
-    assert "# mine" in site_file.read_text()
-    assert "# to be moved" in site_file.read_text()
+    kept = state.read().cameras["door"].regions
+    assert {name: region.model_dump(mode="json")["polygon"] for name, region in kept.items()} == {
+        "left": RIGHT,
+        "new": LEFT,
+    }
+    assert served.site.config.cameras["door"].regions["left"].labels == ("person",)
 
     assert put(served, {"new": {"polygon": LEFT, "exclude": True}}).status == 200
     served.until(lambda: not any(event.region for event in served.site.open_events()))
     ends = {(event.region, event.reason) for event in served.site.events() if event.state == "off"}
     assert ends == {("left", "not watched"), ("new", "not watched")}
-    assert list(read_yaml(site_file)["cameras"]["door"]["regions"]) == ["new"]
+    assert list(state.read().cameras["door"].regions) == ["new"]
     served.until(lambda: (seen := served.site.latest("door")) and None in seen.regions)
 
 
@@ -71,37 +62,35 @@ def test_regions_are_used_and_kept(serve: Callable[..., Any], site_file: Path) -
     ],
 )
 def test_what_is_refused_changes_nothing(
-    serve: Callable[..., Any], site_file: Path, regions: Any, camera: str, status: int
+    serve: Callable[..., Any], state: State, regions: Any, camera: str, status: int
 ) -> None:
-    served = serve(DOOR, site_file=site_file)
+    served = serve(DOOR, state=state.folder)
     answer = put(served, regions, camera)
     assert answer.status == status, answer.body
-    assert site_file.read_text() == SITE
+    assert not state.path.exists()
     assert served.site.config.cameras["door"].regions == {}
 
 
-@pytest.mark.parametrize("damage", ["regions: [1]", "regions: {left: null}", "regions: {left: {polygon: 5}}"])
-def test_a_site_file_that_is_invalid_by_now_is_not_changed(
-    serve: Callable[..., Any], site_file: Path, damage: str
-) -> None:
-    served = serve(DOOR, site_file=site_file)
-    site_file.write_text(f"cameras:\n  door:\n    uri: test://\n    {damage}\n")
-    before = site_file.read_text()
+def test_a_state_that_is_damaged_by_now_is_not_changed(serve: Callable[..., Any], state: State) -> None:
+    served = serve(DOOR, state=state.folder)
+    state.folder.mkdir()
+    state.path.write_text('{"cameras": {"door": {"regions": [1]}}}')
+    before = state.path.read_text()
     assert put(served, {"left": {"polygon": LEFT}}).status == 422
-    assert site_file.read_text() == before
+    assert state.path.read_text() == before
     assert served.site.config.cameras["door"].regions == {}
 
 
 def test_a_file_that_cannot_be_written_changes_nothing(
-    serve: Callable[..., Any], site_file: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Any], state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pvlr_sdk import errors
 
     def fail(_: Any) -> None:
-        raise errors.OutputError("site.yaml", expected="a file to write", got="no space", hint="")
+        raise errors.OutputError("state.json", expected="a file to write", got="no space", hint="")
 
-    served = serve(DOOR, site_file=site_file)
-    monkeypatch.setattr("pvlr_sdk.cameras.control.camera_control.replace_files", fail)
+    served = serve(DOOR, state=state.folder)
+    monkeypatch.setattr("pvlr_sdk.cameras.control.control.replace_files", fail)
     assert put(served, {"left": {"polygon": LEFT}}).status == 503
     assert served.site.config.cameras["door"].regions == {}
     served.until(lambda: (seen := served.site.latest("door")) and None in seen.regions)

@@ -10,29 +10,27 @@ from typing import Any
 import pytest
 
 from pvlr_sdk import Tagger
-from pvlr_sdk.cameras.site import load_config
+from pvlr_sdk.cameras.control.state import State
 from tests.pvlr_sdk.cameras.serve.api.picking import MUG, pick, post
 
 QUIET = {"thresholds": {}, "labels": None}
 
 
 class TestKept:
-    def test_without_a_file_the_site_file_does_not_name_it(
+    def test_without_a_file_the_state_does_not_name_it(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path
     ) -> None:
-        file = tmp_path / "site.yaml"
-        file.write_text("cameras: {door: 0}\nevents: {labels: [cat], thresholds: {cat: 0.5}}\n")
-        served = serve(clips, open_tagger, {"labels": ["cat"], "thresholds": {"cat": 0.5}}, site_file=file)
+        state = State(tmp_path / "state")
+        served = serve(clips, open_tagger, {"labels": ["cat"], "thresholds": {"cat": 0.5}}, state=state.folder)
         pick(served, "door", 2)
         pick(served, "yard", 2)
         assert post(served, "/v1/teach", label="my mug").json["bank_file"] is None
         change = {"thresholds": {"my mug": 0.7, "cat": 0.6}, "labels": ["my mug", "cat"]}
         assert served.ask("PUT", "/v1/settings", json.dumps(change)).status == 200
-        assert served.site.config.events.thresholds == {"cat": 0.6, "my mug": 0.7}
-        events = load_config(file).events
-        assert (events.labels, events.thresholds) == (("cat",), {"cat": 0.6})
+        assert served.site.changes.thresholds == {"cat": 0.6, "my mug": 0.7}
+        assert (state.read().labels, state.read().thresholds) == (("cat",), {"cat": 0.6})
         assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
-        assert served.site.config.events.thresholds == {"cat": 0.6}
+        assert served.site.changes.thresholds == {"cat": 0.6}
 
 
 class TestRefused:

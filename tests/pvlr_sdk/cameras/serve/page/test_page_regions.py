@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pvlr_sdk.cameras.site.yaml_file import read_yaml
+from pvlr_sdk.cameras.control.state import State
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -18,10 +18,13 @@ DOOR = {"door": "test://?fps=30&size=320x240&seed=1"}
 
 
 @pytest.fixture
-def site_file(tmp_path: Path) -> Path:
-    path = tmp_path / "site.yaml"
-    path.write_text("# mine\ncameras:\n  door: test://?fps=30&size=320x240&seed=1   # the door\n")
-    return path
+def state(tmp_path: Path) -> State:
+    return State(tmp_path / "state")
+
+
+def kept_regions(state: State) -> Any:
+    """The regions of the door as they are kept."""
+    return state.read().model_dump(mode="json")["cameras"]["door"]["regions"]
 
 
 def opened(page: Any) -> Any:
@@ -36,9 +39,9 @@ def picture(page: Any, name: str) -> None:
 
 
 def test_a_region_is_drawn_by_keyboard_alone(
-    serve: Callable[..., Any], visit: Callable[..., Any], site_file: Path
+    serve: Callable[..., Any], visit: Callable[..., Any], state: State
 ) -> None:
-    served = serve(DOOR, site_file=site_file)
+    served = serve(DOOR, state=state.folder)
     page = visit(served.url)
     card = opened(page)
     card.locator("summary").focus()
@@ -61,15 +64,9 @@ def test_a_region_is_drawn_by_keyboard_alone(
         if page.evaluate("document.activeElement.textContent") == "Save":
             break
     page.keyboard.press("Enter")
-    sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept in site.yaml.")
+    sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept across restarts.")
     corners = [[0.4, 0.4], [0.6, 0.4], [0.6, 0.62]]
-    text = site_file.read_text()
-    assert read_yaml(site_file)["cameras"]["door"] == {
-        "uri": "test://?fps=30&size=320x240&seed=1",
-        "regions": {"gate": {"polygon": corners, "exclude": False}},
-    }
-    assert "# mine" in text
-    assert "polygon: [[0.4, 0.4], [0.6, 0.4], [0.6, 0.62]]" in text
+    assert kept_regions(state) == {"gate": {"polygon": corners, "exclude": False}}
     served.until(lambda: any(event.region == "gate" for event in served.site.events()))
     assert page.locator(".pad .in").count() == 1
     page.locator("#latest", has_text="gate").first.wait_for()
@@ -77,14 +74,14 @@ def test_a_region_is_drawn_by_keyboard_alone(
     card.get_by_role("button", name="Remove gate").focus()
     page.keyboard.press("Enter")
     sync_api.expect(card.locator(".pad .in")).to_have_count(0)
-    served.until(lambda: read_yaml(site_file)["cameras"]["door"]["regions"] == {})
+    served.until(lambda: kept_regions(state) == {})
 
 
 @pytest.mark.parametrize("size", [(1280, 900), (375, 667)])
 def test_a_region_is_drawn_with_the_mouse(
-    serve: Callable[..., Any], visit: Callable[..., Any], site_file: Path, size: tuple[int, int]
+    serve: Callable[..., Any], visit: Callable[..., Any], state: State, size: tuple[int, int]
 ) -> None:
-    served = serve(DOOR, site_file=site_file)
+    served = serve(DOOR, state=state.folder)
     page = visit(served.url, "422", viewport={"width": size[0], "height": size[1]}, has_touch=size[0] < 400)
     card = opened(page)
     card.locator("summary").click()
@@ -108,9 +105,9 @@ def test_a_region_is_drawn_with_the_mouse(
     click((0.1, 0.1), (0.5, 0.1), (0.5, 0.5), (0.1, 0.5))
     picture(page, f"drawn-{size[0]}")
     card.get_by_role("button", name="Save").click()
-    sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept in site.yaml.")
+    sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept across restarts.")
     sync_api.expect(card.locator(".pad .out")).to_have_count(1)
-    kept = read_yaml(site_file)["cameras"]["door"]["regions"]["tree"]
+    kept = kept_regions(state)["tree"]
     assert kept["exclude"] is True
     for corner, wanted in zip(kept["polygon"], ([0.1, 0.1], [0.5, 0.1], [0.5, 0.5], [0.1, 0.5]), strict=True):
         assert corner == pytest.approx(wanted, abs=0.02)
@@ -119,9 +116,9 @@ def test_a_region_is_drawn_with_the_mouse(
 
 
 def test_regions_of_another_browser_and_those_drawn_before_stay(
-    serve: Callable[..., Any], visit: Callable[..., Any], site_file: Path
+    serve: Callable[..., Any], visit: Callable[..., Any], state: State
 ) -> None:
-    served = serve(DOOR, site_file=site_file)
+    served = serve(DOOR, state=state.folder)
     card = opened(visit(served.url))
     body = '{"regions": {"gate": {"polygon": [[0, 0], [0.5, 0], [0.5, 1]]}}}'
     assert served.ask("PUT", "/v1/cameras/door/regions", body, {"Content-Type": "application/json"}).status == 200
@@ -134,5 +131,5 @@ def test_regions_of_another_browser_and_those_drawn_before_stay(
         for x, y in ((200, 20), (300, 20), (300, 200)):
             card.locator(".pad").click(position={"x": x, "y": y})
         card.get_by_role("button", name="Save").click()
-        sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept in site.yaml.")
-    assert list(read_yaml(site_file)["cameras"]["door"]["regions"]) == ["gate", "left", "region-1"]
+        sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept across restarts.")
+    assert list(kept_regions(state)) == ["gate", "left", "region-1"]

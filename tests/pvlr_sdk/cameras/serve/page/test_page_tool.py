@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pvlr_sdk.cameras.control.state import State
+
 sync_api = pytest.importorskip("playwright.sync_api")
 
 pytestmark = pytest.mark.slow
@@ -26,13 +28,11 @@ def latest(page: Any) -> Any:
 def test_thresholds_and_labels_changed_on_the_page_change_events(
     serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path
 ) -> None:
-    file = tmp_path / "site.yaml"
-    file.write_text("cameras: {door: 0}  # the front door\nevents: {labels: [cat, rocket]}\n")
-    served = serve(DOOR, events=QUIET, site_file=file)
+    served = serve(DOOR, events=QUIET, state=tmp_path / "state")
     page = visit(served.url)
     sync_api.expect(latest(page)).to_have_count(1)
     status = page.locator("#settings [role=status]")
-    sync_api.expect(status).to_have_text("Changes are kept in site.yaml.")
+    sync_api.expect(status).to_have_text("Changes are kept across restarts.")
 
     # By keyboard alone: the search field, the slider of the label found, Home for 0.
     page.get_by_label("Find a label").fill("rock")
@@ -40,7 +40,7 @@ def test_thresholds_and_labels_changed_on_the_page_change_events(
     assert page.locator(".settings li:visible").count() == 1
     threshold.focus()
     page.keyboard.press("Home")
-    sync_api.expect(status).to_have_text("Changed. Changes are kept in site.yaml.")
+    sync_api.expect(status).to_have_text("Changed. Changes are kept across restarts.")
     sync_api.expect(latest(page)).to_have_count(2)
     sync_api.expect(latest(page).first).to_contain_text("rocket")
     mark = page.locator("[data-camera=door] .tag[data-label=rocket] .mark")
@@ -59,15 +59,16 @@ def test_thresholds_and_labels_changed_on_the_page_change_events(
     page.reload()
     sync_api.expect(page.get_by_label("Report cat", exact=True)).not_to_be_checked()
     sync_api.expect(page.get_by_label("Report rocket", exact=True)).to_be_checked()
-    text = file.read_text()
-    assert text.startswith("cameras: {door: 0}  # the front door\nevents: {labels: [rocket], thresholds: {rocket: ")
+    changes = State(tmp_path / "state").read()
+    assert (changes.labels, list(changes.thresholds)) == (("rocket",), ["rocket"])
 
 
 def test_a_change_that_cannot_be_kept_is_explained(
     serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path
 ) -> None:
-    served = serve(DOOR, site_file=tmp_path / "gone.yaml")
-    page = visit(served.url, allow="status of 422")
+    (tmp_path / "state").write_text("a file in the place of the folder")
+    served = serve(DOOR, state=tmp_path / "state")
+    page = visit(served.url, allow="status of 503")
     threshold = page.get_by_label("Threshold of cat", exact=True)
     threshold.press("End")
     sync_api.expect(page.locator("#settings [role=status]")).to_contain_text("Not changed: ")
