@@ -12,6 +12,7 @@ import torch
 
 from pvlr_sdk.errors import LabelsFileError
 from pvlr_training.config import Config, load_config
+from pvlr_training.data import augmentation
 from pvlr_training.data import images as data
 from pvlr_training.data.augmentation import Views
 from pvlr_training.data.images import image_batches, load_dataset, split_holdout
@@ -203,3 +204,13 @@ def test_a_share_of_the_views_is_infrared_and_the_others_stay_as_they_were(confi
         grey = [bool(np.ptp(view, axis=0).max() < 1e-6) for view in views]
         assert low <= sum(grey) <= high
         assert all(np.array_equal(a, b) for a, b, is_grey in zip(views, plain, grey, strict=True) if not is_grey)
+
+
+def test_without_infrared_no_number_is_drawn_for_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that runs of earlier versions keep their views: with a draw, the brightness that is drawn next is another."""
+    monkeypatch.setattr(augmentation, "infrared", lambda view, rng: view)
+    photo = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
+    plain, drawn = (
+        Views(config.data.model_copy(update={"infrared": share}), 0).augmented(photo, 0, 0) for share in (0.0, 1.0)
+    )
+    assert not np.array_equal(plain, drawn)
