@@ -87,6 +87,9 @@ class Changes(Section):
         if deployed and deployed.instead_of != plan_name(config):
             dropped.append(f"plan {str(deployed.plan)!r}, since the site file now names {plan_name(config)!r}")
             deployed = None
+        elif deployed and not deployed.plan.is_file():
+            dropped.append(f"plan {str(deployed.plan)!r}, which is gone")
+            deployed = None
         return self.model_copy(update={"cameras": cameras, "deployed": deployed}), dropped
 
     def applied(self, config: SiteConfig) -> SiteConfig:

@@ -49,6 +49,15 @@ def test_it_is_copied_named_and_in_use(deployment: Deployment, tagger: Tagger, f
         assert (again.info["sha256"], dropped) == (sha(plans / "second"), [])
 
 
+def test_a_deployed_plan_that_is_gone_does_not_end_the_start(deployment: Deployment, folder: Path, plans: Path) -> None:
+    deployment.deploy(plans / "second")
+    (copy,) = copies(folder)
+    shutil.rmtree(copy)
+    changes, dropped = State(folder / "state").read().fitting(load_config(folder / "site.yaml"))
+    assert (changes.deployed, dropped) == (None, [f"plan '{copy}/engine.plan', which is gone"])
+    assert named(folder)[0] == folder / "first/engine.plan"
+
+
 def test_a_plan_that_the_operator_names_later_is_used(deployment: Deployment, folder: Path, plans: Path) -> None:
     deployment.deploy(plans / "second")
     file = folder / "site.yaml"

@@ -21,7 +21,7 @@ def show(key):
 state, cache = pathlib.Path("/var/lib/private/pvlr"), pathlib.Path("/var/cache/private/pvlr/pvlr_sdk/openvino")
 found["active"] = show("ActiveState")
 found["status"] = pathlib.Path(f"/proc/{show('MainPID')}/status").read_text()
-end = time.monotonic() + 20
+end = time.monotonic() + 40
 while not (state / "events.jsonl").exists() or not (state / "events.jsonl").stat().st_size:
     assert time.monotonic() < end, "no event"
     time.sleep(0.1)
@@ -29,6 +29,21 @@ found["events"] = (state / "events.jsonl").read_text()
 found["modes"] = [oct(path.stat().st_mode) for path in (state, state / "events.jsonl", cache)]
 if NAME == "pvlr-serve":
     found["health"] = urllib.request.urlopen("http://127.0.0.1:8000/healthz").read().decode()
+    site_file = pathlib.Path("/etc/pvlr/site.yaml").read_bytes()
+    change = urllib.request.Request(
+        "http://127.0.0.1:8000/v1/settings", json.dumps({"thresholds": {"cat": 0.25}}).encode(), method="PUT"
+    )
+    found["changed"] = urllib.request.urlopen(change).status
+    subprocess.run(["systemctl", "kill", "-s", "KILL", NAME], check=True)
+    while True:
+        assert time.monotonic() < end, "not started again"
+        try:
+            settings = json.load(urllib.request.urlopen("http://127.0.0.1:8000/v1/settings"))
+            break
+        except OSError:
+            time.sleep(0.1)
+    found["kept"] = [(one["threshold"], one["source"]) for one in settings["labels"] if one["label"] == "cat"]
+    found["site file"] = pathlib.Path("/etc/pvlr/site.yaml").read_bytes() == site_file
 subprocess.run(["systemctl", "reload", NAME], check=True)
 while "the plan in use stays" not in (log := pathlib.Path("/probe/log.txt").read_text()):
     assert time.monotonic() < end, log
@@ -94,7 +109,7 @@ def test_it_is_valid_and_rated_as_the_documentation_states(tmp_path, command):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["watch", "serve"])
 def test_systemd_runs_it_and_it_uses_its_cache(machine, command):
-    """Ready and confined; the second start uses what the first one compiled."""
+    """Ready and confined; the second start uses what the first one compiled, and has what the page changed."""
     name = f"pvlr-{command}"
     machine.add(f"{name}.service", systemd_unit(command))
     start = f"{machine.pvlr} {command} --config /etc/pvlr/site.yaml"
@@ -107,6 +122,9 @@ def test_systemd_runs_it_and_it_uses_its_cache(machine, command):
     assert (status["NoNewPrivs"], status["Seccomp"], int(status["CapBnd"], 16)) == ("1", "2", 0)
     assert "0" not in status["Uid"].split()
     assert (command == "serve") == (found.get("health") == '{"status":"ok","reason":"","cameras":{}}')
+    if command == "serve":  # /etc is read-only, and the process was killed
+        assert (found["changed"], found["kept"]) == (200, [[0.25, "changed while running"]])
+        assert found["site file"]
     assert found["reloaded"][0] == "active"
     assert "DeployError" in found["reloaded"][1]  # it is the same plan
     assert sorted(Path(name).suffix for name in found["compiled"]) == [".blob", ".loaded"]  # loaded in isolation first
