@@ -19,6 +19,7 @@ from ...labels.edit import LinearFunction, taught_function
 from ...labels.meaning import same_labels
 from ...tagger import Tagger
 from ..events.thresholds import Thresholds
+from ..memory.precision import Statement
 from ..sinks.worker import Commands
 from ..site import Site
 from ..site.changes import Changes, RegionChange, reported_labels
@@ -74,6 +75,8 @@ class Control:
         self._before: dict[tuple[str, str], LinearFunction | None] = {}
         if site:
             site.obey(Commands(self.configure, self.enable))
+            if site.memory:
+                site.memory.follow(self.require)
             site.on_observation(lambda seen: self._examples.see(seen, site.open_events()))
 
     @property
@@ -116,6 +119,12 @@ class Control:
 
         with self._lock:
             self._apply(change)
+
+    def require(self, proven: Mapping[str, Statement]) -> None:
+        """Use the thresholds at which required precisions are proven, where the others are lower."""
+        with self._lock:
+            if self.site:
+                self.site.require(proven)
 
     def set_regions(self, camera: str, shapes: Mapping[str, Mapping[str, Any]]) -> None:
         """Use other regions of a camera, each ``{"polygon": [[x, y], ...], "exclude": bool}``; regions that stay keep

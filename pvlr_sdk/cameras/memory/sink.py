@@ -7,9 +7,9 @@ import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
@@ -17,13 +17,11 @@ from ... import errors
 from ..sinks import MemoryQueue, Sink, SinkWorker
 from ..sinks.disk import output_errors
 from ..sinks.settings import ConfigPath, Positive, Section
-from .precision import Statement, statement
 from .reader import ASIDE, FILE
 from .recorder import Recorded
 from .store import Store
 
 T = TypeVar("T")
-Follow: TypeAlias = Callable[[Mapping[str, Statement]], None]
 _LOG = logging.getLogger(__name__)
 _WAITING = 256
 """Chunks, moments and events that wait while the disk does not accept them: 30 MB."""
@@ -65,8 +63,6 @@ class MemorySink(Sink[Recorded]):
         self._config = config
         self._lock: int | None = None
         self._store: Store | None = None
-        self._follow: Follow | None = None
-        self._known: Any = None
         try:
             self._intact(lambda: self._opened())
         except errors.OutputError as error:
@@ -81,30 +77,10 @@ class MemorySink(Sink[Recorded]):
         except errors.OutputError:
             self._close_store()
             raise
-        self._attempt(lambda: self._opened().trim(int(1e6 * self._config.max_mb), self._config.max_days))
-        self._attempt(self._prove)
-
-    def follow(self, follow: Follow) -> None:
-        """Call ``follow`` with what answers prove of each label with a required precision: now, when it may have
-        changed, and each day. Before the first item is written."""
-        self._follow = follow
-        self._attempt(self._prove)
-
-    def _attempt(self, work: Callable[[], None]) -> None:
         try:
-            self._intact(work)
+            self._intact(lambda: self._opened().trim(int(1e6 * self._config.max_mb), self._config.max_days))
         except errors.PvlrError as error:  # what was to be stored is
             _LOG.warning("%s: %s", self.name, error)
-
-    def _prove(self) -> None:
-        if not self._follow or not (required := self._config.precision):
-            return
-        store = self._opened()
-        last = "SELECT context, date(start, 'unixepoch') FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"
-        changed = "PRAGMA data_version", "SELECT count(*) FROM answers", last  # the first: by another process
-        if (known := [row for query in changed for row in store.query(query)]) != self._known:
-            self._follow({label: statement(store, label, share) for label, share in required.items()})
-            self._known = known
 
     def close(self) -> None:
         """Close the file, and let other processes record."""

@@ -6,16 +6,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..._util.escape import file_name
-from ...tagger import Tagger
-from ..events import Event, EventDetector
-from ..memory.recorder import Recorded, Recorder
-from ..memory.sink import Follow, MemorySink
+from ..events import Event
 from ..sinks import MemoryQueue, SinkStats, SinkWorker
 from ..sinks.settings import EventSinkSettings, FrameSinkSettings
 from ..sinks.snapshots import Snapshot, SnapshotSink
@@ -24,7 +21,7 @@ from ..stream import Observation
 from .config import SiteConfig
 
 _LOG = logging.getLogger(__name__)
-_CLOSE_SECONDS = 0.6
+CLOSE_SECONDS = 0.6
 """Time for all sinks together to deliver what waits when the site stops."""
 _SNAPSHOTS_WAITING = 16
 _REMEMBERED = 1000
@@ -32,7 +29,7 @@ _REMEMBERED = 1000
 
 
 class SinkSet:
-    """The sinks of a site, and its memory, each behind its own queue; no method waits for a sink.
+    """The sinks of a site, each behind its own queue; no method waits for a sink.
 
     ``count``: the number of events so far.
 
@@ -40,22 +37,17 @@ class SinkSet:
         OutputError, OptionError, MissingPartError: a sink cannot be opened; none stays open then.
     """
 
-    def __init__(self, config: SiteConfig, site: SiteStatus, tagger: Tagger) -> None:
+    def __init__(self, config: SiteConfig, site: SiteStatus) -> None:
         self._lock = threading.Lock()
         self._folder = Path()
         self._events: list[SinkWorker[Event]] = []
         self._frames: list[tuple[str, SinkWorker[Observation]]] = []
         self._snapshots: SinkWorker[Snapshot] | None = None
-        self._memory: SinkWorker[Recorded] | None = None
-        self._recorders: dict[EventDetector, Recorder] = {}
-        self._config, self._tagger = config.memory, tagger
         self._subscribers: list[SinkWorker[Event]] = []
         self._remembered: deque[Event] = deque(maxlen=_REMEMBERED)
         self._open: dict[str, Event] = {}
         self.count = 0
         try:
-            if config.memory:
-                self._memory = config.memory.open()
             for sink in config.sinks:
                 if isinstance(sink, EventSinkSettings):
                     self._events.append(sink.open(site))
@@ -75,11 +67,6 @@ class SinkSet:
     def dead(self) -> bool:
         """Whether there are sinks of events, and the readers of all of them are gone."""
         return bool(self._events) and all(sink.dead for sink in self._events) and not self._subscribers
-
-    def follow(self, follow: Follow) -> None:
-        """Call a function with what answers prove, see :meth:`MemorySink.follow`; not while the site runs."""
-        if self._memory and isinstance(self._memory.sink, MemorySink):
-            self._memory.sink.follow(follow)
 
     def announce(self, site: SiteStatus) -> None:
         """Tell the sinks of events the state of the site."""
@@ -129,41 +116,6 @@ class SinkSet:
         self._snapshots.submit(Snapshot(event.camera, path, seen.frame.pixels, seen.frame.order))
         return replace(event, snapshot=str(path))
 
-    def remember(
-        self,
-        detector: EventDetector,
-        events: Sequence[Event],
-        ending: tuple[float, str],
-        seen: Observation | None = None,
-        wall: float = 0.0,
-    ) -> None:
-        """Record what a detector has just seen, at a wall time, or else that it was closed: when, and why."""
-        if self._memory is None or self._config is None:
-            return
-        if (recorder := self._recorders.get(detector)) is None:
-            options = self._config.floor, self._config.samples_per_hour, self._features_of
-            recorder = self._recorders[detector] = Recorder(detector, self._memory.submit, *options)
-        if seen and (result := seen.regions.get(detector.region)):
-            recorder.saw(wall, result, seen.frame, events)
-        else:
-            recorder.closed(*ending, events)
-
-    def forget(self, detectors: Iterable[EventDetector]) -> None:
-        """Record nothing more of detectors that were closed."""
-        for detector in detectors:
-            self._recorders.pop(detector, None)
-
-    def of_health(self, event: Event, pictures: Observation, wall: float) -> Event:
-        """An event of a camera's health with its snapshot; the pictures are remembered, too."""
-        recorders = [one for detector, one in self._recorders.items() if detector.camera == event.camera]
-        for recorder in recorders[:1] if event.state == "on" else ():
-            recorder.keep("health", wall, pictures.result, pictures.frame)
-        return self.with_snapshot(event, pictures)
-
-    def _features_of(self, plan: str) -> str | None:
-        info = self._tagger.info  # of another plan, if it has just been replaced
-        return info["features"] if info["sha256"] == plan else None
-
     def submit_frame(self, seen: Observation) -> None:
         """Pass a tagged frame to the sinks of frames."""
         for camera, worker in self._frames:
@@ -186,13 +138,12 @@ class SinkSet:
         return unsubscribe
 
     def stats(self) -> list[SinkStats]:
-        """The statistics of the sinks of events, in the order of the configuration, then of snapshots, the memory
-        and videos."""
+        """The statistics of the sinks of events, in the order of the configuration, then of snapshots and videos."""
         return [worker.stats() for worker in self._workers()]
 
     def close(self) -> None:
         """Deliver what waits, for at most 0.6 seconds in total, and close the sinks."""
-        until = time.monotonic() + _CLOSE_SECONDS
+        until = time.monotonic() + CLOSE_SECONDS
         workers = self._workers() + self._subscribers
         for worker in workers:
             worker.stop()
@@ -208,5 +159,5 @@ class SinkSet:
             worker.sink.announce_image(camera, jpeg)
 
     def _workers(self) -> list[Any]:
-        single = [worker for worker in (self._snapshots, self._memory) if worker]
-        return [*self._events, *single, *(worker for _, worker in self._frames)]
+        snapshots = [self._snapshots] if self._snapshots else []
+        return [*self._events, *snapshots, *(worker for _, worker in self._frames)]

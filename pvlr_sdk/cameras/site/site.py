@@ -15,6 +15,7 @@ from ...errors import BundleError, PvlrError
 from ...tagger import Tagger
 from ..events import Event
 from ..events.thresholds import Minimum, Thresholds
+from ..memory.memory import Memory
 from ..memory.precision import Statement, minimums
 from ..sinks.worker import Commands, SiteStatus
 from ..stream import CameraChange, Observation, Stream
@@ -22,7 +23,7 @@ from . import factory
 from .changes import Changes
 from .config import SiteConfig
 from .health import CameraHealth
-from .outputs import SinkSet
+from .outputs import CLOSE_SECONDS, SinkSet
 
 _log = logging.getLogger(__name__)
 
@@ -67,12 +68,20 @@ class Site:
         self._changing = threading.RLock()  # also the thread of the memory changes thresholds
         self._proven: Mapping[str, Statement] = {}  # of required precisions, and the thresholds that they need
         self._minimums: dict[str, Minimum] = {}
-        self._sinks = SinkSet(config, self._status(), self.tagger)
+        self.memory = Memory(config.memory, self.tagger) if config.memory else None
+        """What it remembers of its events; None: nothing."""
+        try:
+            self._sinks = SinkSet(config, self._status())
+        except BaseException:
+            if self.memory:
+                self.memory.close(0.0)
+            raise
         self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
         self._began, self._reason = time.monotonic(), "stopped"
         self._seen = dict.fromkeys(config.cameras, self._began)
-        self._sinks.follow(self._require)
+        if self.memory:
+            self.memory.follow(self.require)
 
     @property
     def cameras(self) -> dict[str, str]:
@@ -96,7 +105,7 @@ class Site:
             closing.start()
             for name in self.config.cameras:
                 self._close(name, self._reason)
-            self._sinks.close()
+            self._close_outputs()
             closing.join()
             if self._owned:
                 self.tagger.close()
@@ -231,11 +240,12 @@ class Site:
         """``{"uptime", "events", "cameras", "sinks", "precision", "drift"}``: seconds since the start, the number of
         events, each camera's :class:`CameraStats` and each sink's :class:`SinkStats` as plain values, what is proven,
         and by label whether that may not hold any more."""
+        memory = [self.memory.stats()] if self.memory else []
         return {
             "uptime": time.monotonic() - self._began,
             "events": self._sinks.count,
             "cameras": {name: asdict(stats) for name, stats in self._stream.stats().items()},
-            "sinks": [asdict(stats) for stats in self._sinks.stats()],
+            "sinks": [asdict(stats) for stats in (*self._sinks.stats(), *memory)],
             "precision": list(map(str, self._proven.values())),
             "drift": {label: one.drift is not None for label, one in self._proven.items()},
         }
@@ -250,13 +260,19 @@ class Site:
                 new = detector.update(monotonic, wall, result.scores, result.labels, result.thresholds)
             else:
                 new = detector.close(monotonic, "not watched")
-            self._sinks.remember(detector, new, (monotonic, "not watched"), seen, wall)
+            if self.memory and result:
+                self.memory.saw(detector, new, seen, wall)
+            elif self.memory:
+                self.memory.closed(detector, new, monotonic, "not watched")
             events += new
         if len(self._detectors[name]) > len(seen.regions):
             self._drop_removed(name)
         self._publish([self._sinks.with_snapshot(event, seen) for event in events])
         if health := self._health.get(name):
-            self._publish([self._sinks.of_health(*pair, wall) for pair in health.see(seen, monotonic, wall)])
+            for event, pictures in health.see(seen, monotonic, wall):
+                if self.memory and event.state == "on":
+                    self.memory.keep(name, "health", pictures, wall)
+                self._publish([self._sinks.with_snapshot(event, pictures)])
         for callback in self._observers:
             callback(seen)
         self._sinks.submit_frame(seen)
@@ -278,7 +294,7 @@ class Site:
     def _status(self) -> SiteStatus:
         return factory.site_status(self.config, self._detectors, self._states, self.thresholds)
 
-    def _require(self, proven: Mapping[str, Statement]) -> None:
+    def require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
         with self._changing:
             known, before = self._proven, self._status().thresholds
@@ -295,16 +311,27 @@ class Site:
             here = factory.watched(self.config, {name: self._detectors[name]})
             closed = [one for one in self._detectors[name] if one not in here and one.tracks.last is None]
             self._detectors[name] = [one for one in self._detectors[name] if one not in closed]
-            self._sinks.forget(closed)
+            if self.memory:
+                self.memory.forget(closed)
 
     def _close(self, name: str, reason: str) -> None:
         now = self._clocks[name].now()
         for detector in self._detectors[name]:
             events = detector.close(now, reason)
-            self._sinks.remember(detector, events, (now, reason))
+            if self.memory:
+                self.memory.closed(detector, events, now, reason)
             self._publish(events)
         self._drop_removed(name)
         self._publish(self._health[name].close(now, reason) if name in self._health else [])
+
+    def _close_outputs(self) -> None:
+        """Deliver and write what waits, for at most the time of the sinks in total."""
+        until = time.monotonic() + CLOSE_SECONDS
+        if self.memory:
+            self.memory.stop()
+        self._sinks.close()
+        if self.memory:
+            self.memory.close(max(0.0, until - time.monotonic()))
 
     def _publish(self, events: list[Event]) -> None:
         for event in events:

@@ -253,6 +253,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
             row = find_event(store, id)
             others = store.rows(f"event IN ({', '.join('?' * len(change.alike))})", tuple(change.alike))
             store.answer(row.id, change.answer, alike=[one.id for one in others])
+            if control.site and control.site.memory:
+                control.site.memory.answered()
             return StatementModel(statement=str(statement(store, row.label or "", _TARGET)))
 
     return router

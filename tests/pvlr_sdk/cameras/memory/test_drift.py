@@ -12,7 +12,7 @@ from scipy import stats
 from pvlr_sdk.cameras.events import EventSettings
 from pvlr_sdk.cameras.memory.drift import _p_value, change
 from pvlr_sdk.cameras.memory.precision import Statement, statement
-from pvlr_sdk.cameras.memory.sink import MemoryConfig, MemorySink
+from pvlr_sdk.cameras.memory.proofs import Proofs
 from pvlr_sdk.cameras.site import Site as WatchedSite
 from pvlr_sdk.cameras.site import SiteConfig
 from pvlr_sdk.cameras.site.metrics import make_registry
@@ -124,18 +124,17 @@ def test_without_events_to_compare_there_is_no_drift(site):
 def test_a_site_says_it_once(site, plan, tmp_path, caplog):
     live(site, 0, 8, "yes")
     live(site, 10, 8)
-    sink = MemorySink(MemoryConfig(folder=tmp_path / "m", precision={"car": 0.9}))
     found: list[Statement] = []
-    sink.follow(lambda proven: found.append(proven["car"]))
+    proofs = Proofs(tmp_path / "m", {"car": 0.9}, lambda proven: found.append(proven["car"]))
+    proofs.close()  # no second thread looks here
     live(site, 20, 2)
-    sink._attempt(sink._prove)
-    sink._attempt(sink._prove)
-    sink.close()
+    for _ in range(2):
+        proofs.look()
     assert [one.drift is not None for one in found] == [False, True]
     made = WatchedSite(SiteConfig.parse({"plan": str(plan), "threads": 1, "cameras": {"door": "test://"}}, source="x"))
     person = [replace(one, label="person") for one in found]
     for one in (*person, person[1]):
-        made._require({"person": one})
+        made.require({"person": one})
     assert caplog.text.count("Review again: at door") == 1
     assert made.stats()["drift"] == {"person": True}
     assert made.levels("door")["person"][1] == 0.5

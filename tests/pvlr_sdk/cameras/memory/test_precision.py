@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from pvlr_sdk import errors
-from pvlr_sdk.cameras.events import Event, EventSettings
+from pvlr_sdk.cameras.events import EventSettings
 from pvlr_sdk.cameras.memory.precision import lowest, p_value, statement, tests, to_review
-from pvlr_sdk.cameras.memory.sink import MemoryConfig, MemorySink
+from pvlr_sdk.cameras.memory.proofs import Proofs
 from pvlr_sdk.cameras.site import Site as WatchedSite
 from pvlr_sdk.cameras.site import SiteConfig
 from pvlr_sdk.cameras.site.changes import Changes
-from tests.pvlr_sdk.cameras.memory.conftest import WALL, Site, pvlr
+from tests.pvlr_sdk.cameras.memory.conftest import Site, pvlr
+from tests.waiting import until
 
 tests.__test__ = False  # a function of the SDK
 
@@ -206,23 +209,54 @@ def answered(site: Site, answers: int, wrong_below: float = 0.7, label: str = "c
 
 
 def test_a_required_precision_is_followed_when_an_answer_comes_or_goes(site, tmp_path):
-    folder, found = tmp_path / "m", []
-    sink = MemorySink(MemoryConfig(folder=folder, precision={"car": 0.9}))
-    sink.follow(lambda proven: found.append(proven["car"]))
+    found = []
+    proofs = Proofs(tmp_path / "m", {"car": 0.9}, lambda proven: found.append(proven["car"]))
+    proofs.close()  # no second thread looks here
     assert (found[0].threshold, found[0].missing) == (None, 36)
     answered(site, 144)
-    for _ in range(2):  # the second item changes nothing
-        sink.write((Event("on", f"new {_}", "door", "car", WALL, 0.9, 0.9, WALL, WALL), site.context))
+    for _ in range(2):  # the second look finds nothing new
+        proofs.look()
     (_, proven) = found
     assert 0.6 < proven.threshold < 0.8
     (first,) = site.store.query("SELECT event FROM answers WHERE answer = 'yes' LIMIT 1")
-    site.answer(first[0], "no")  # of another process: nothing else has changed
-    sink._attempt(sink._prove)
+    site.answer(first[0], "no")
+    proofs.look()
     assert (len(found), found.pop() == proven) == (3, False)
     site.store.delete(label="car")
-    sink.write((Event("on", "newer", "door", "car", WALL, 0.9, 0.9, WALL, WALL), site.context))
+    proofs.look()
     assert (len(found), found[-1].threshold) == (3, None)
-    sink.close()
+
+
+def test_what_cannot_be_read_is_reported_once_and_ends_nothing(tmp_path, caplog):
+    found = []
+    proofs = Proofs(tmp_path / "none", {"car": 0.9}, found.append)
+    proofs.close()
+    proofs.look()
+    assert caplog.text.count("what answers prove cannot be computed") == 1
+    answered(Site(tmp_path / "none"), 36)
+    proofs.look()
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(("wake", "seconds"), [(True, 1.0), (False, 6.5)])
+def test_a_threshold_follows_an_answer_at_once_and_that_of_another_process_soon(site, tmp_path, wake, seconds):
+    """No frame comes meanwhile; answers of other processes are found by a look every five seconds."""
+    found, new = [], threading.Event()
+
+    def use(proven):
+        found.append(proven["car"])
+        new.set()
+
+    proofs = Proofs(tmp_path / "m", {"car": 0.9}, use)
+    new.clear()
+    answered(site, 144)
+    began = time.monotonic()
+    if wake:
+        proofs.answered()
+    assert new.wait(10)
+    assert time.monotonic() - began < seconds
+    until(lambda: found[-1].threshold)
+    proofs.close()
 
 
 def test_events_above_a_threshold_that_followed_still_prove_it(site):
@@ -252,7 +286,7 @@ def test_a_site_uses_the_proven_threshold_and_no_lower_one(site, plan, tmp_path,
     assert made.levels("door")["cat"][1] == 0.95
     made.use(Changes(thresholds={"cat": 0.2}))
     assert made.levels("door")["cat"][1] == proven
-    made._require({"cat": statement(site.store, "person", 0.9)})
+    made.require({"cat": statement(site.store, "person", 0.9)})
     assert made.levels("door")["cat"][1] == 0.2
     assert made.thresholds.at("cat") == (0.2, "change", 0)
     made.stop()

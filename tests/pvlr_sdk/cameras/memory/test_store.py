@@ -162,7 +162,6 @@ def test_a_disk_that_is_read_only_at_the_start_is_tried_again(tmp_path, make_sce
     blocked = tmp_path / "file"
     blocked.write_text("")
     sink = MemorySink(MemoryConfig(folder=blocked / "memory"))
-    sink.follow(lambda proven: None)
     assert caplog.text.count("a folder for the memory of one process") == 1
     scene = make_scene(settings=AT_ONCE)
     scene.see(0, [0.9, 0.1])

@@ -142,7 +142,7 @@ def test_a_renamed_region_is_forgotten_at_once_and_its_detector_once_it_was_clos
 
     def change(observation) -> None:
         nonlocal most
-        most = max(most, len(site._detectors["door"]), len(site._sinks._recorders))
+        most = max(most, len(site._detectors["door"]), len(site.memory._recorders if site.memory else ()))
         names.append(list(observation.regions))
         if len(names) <= 24 and len(names) % every == 0:
             control.set_regions("door", {f"r{len(names) % 6}": {"polygon": [list(one) for one in LEFT]}})
@@ -155,7 +155,7 @@ def test_a_renamed_region_is_forgotten_at_once_and_its_detector_once_it_was_clos
     assert len({one.region for one in site.events()}) == 6 // every + 1
     assert most <= 4  # two that are removed may wait for frames that are being tagged
     assert [one.region for one in site._detectors["door"]] == ["r0"]
-    assert [one.region for one in site._sinks._recorders] == ["r0"]
+    assert [one.region for one in site.memory._recorders] == ["r0"]
     assert site.open_events() == []
 
 
