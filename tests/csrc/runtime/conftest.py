@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.pvlr_sdk.conftest import _own_cache, exported, make_network, own_plan, plan
+from tests.pvlr_sdk.conftest import _own_folders, exported, make_network, own_plan, plan
 from tests.pvlr_sdk.labels.tiny_open import build_plan, random_bank
 from tests.pvlr_sdk.trust.conftest import case, keys, sign, signed
 from tests.shared import shared_folder
@@ -19,7 +19,7 @@ from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
 from ..library import ROOT, build_options, cmake, gstreamer_missing, install
 from . import tensorrt_build
 
-__all__ = ["_own_cache", "case", "exported", "keys", "make_network", "own_plan", "plan", "sign", "signed"]
+__all__ = ["_own_folders", "case", "exported", "keys", "make_network", "own_plan", "plan", "sign", "signed"]
 """Fixtures of other rooms."""
 
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ VALUES = st.floats(0, 1, width=32)
 SOME = st.dictionaries(st.sampled_from(LABELS), VALUES)
 ALL = st.fixed_dictionaries(dict.fromkeys(LABELS, VALUES))
 PROVEN = st.dictionaries(st.sampled_from(LABELS), st.builds(Minimum, VALUES, st.integers(36, 999)))
-SITES = st.builds(Thresholds, ALL, st.none() | VALUES, SOME, PROVEN)
+SITES = st.builds(Thresholds, ALL, st.none() | VALUES, SOME, SOME, PROVEN)
 
 
 def rule(site: Thresholds, label: str, region: dict[str, float], tiles: dict[str, float] | None) -> tuple[float, str]:
@@ -25,6 +25,8 @@ def rule(site: Thresholds, label: str, region: dict[str, float], tiles: dict[str
         value, source = site.every, "site"
     if label in site.labels:
         value, source = site.labels[label], "site"
+    if label in site.changes:
+        value, source = site.changes[label], "change"
     if label in region:
         value, source = region[label], "region"
     if label in site.proven and site.proven[label].threshold > value:
@@ -60,7 +62,8 @@ def test_a_threshold_says_where_it_comes_from():
     assert str(site.at("person")) == "0.62, proven by 72 answers"
     assert str(site.at("cat")) == "0.40, of the plan"
     assert str(site.at("cat", tiles={"cat": 0.55})) == "0.55, of the plan for tiles"
-    assert str(site.with_label("cat", 0.3).at("cat")) == "0.30, set for the site"
+    assert str(Thresholds({"cat": 0.4}, labels={"cat": 0.3}).at("cat")) == "0.30, set for the site"
+    assert str(site.with_change("cat", 0.3).at("cat")) == "0.30, changed while running"
     assert site.at("cat", {"cat": 0.2}) == Threshold(0.2, "region")
     assert site.at("cat", {"cat": 0.2}).origin == "set for the region"
     assert site.at("person", {"person": 0.2}) == Threshold(0.62, "proven", 72)
