@@ -109,7 +109,9 @@ class LabelBank:
         """
         rows = [self.index(name) for name in names]
         chosen = [self.names[row] for row in rows]
-        optional: dict[str, Any] = {name: None if of is None else of[rows] for name, of in self._optional().items()}
+        optional: dict[str, Any] = {
+            name: None if array is None else array[rows] for name, array in self._optional().items()
+        }
         text = {**self.text, "taught": {name: self.taught[name] for name in chosen if name in self.taught}}
         if not text["taught"]:
             del text["taught"]

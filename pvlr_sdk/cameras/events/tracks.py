@@ -37,15 +37,18 @@ class Rules(NamedTuple):
         average of those that are active, or have reached their upper thresholds and are free; without any, of all.
         """
         average = tracks.average
-        found: NDArray[np.bool_] = (average >= self.lower) & self.watched
+        present: NDArray[np.bool_] = (average >= self.lower) & self.watched
         reached = tracks.reached | (average >= self.upper)
-        for rows in self.groups:
-            if len(others := rows[found[rows]]) > 1:
-                active = others[tracks.active[others]]
-                rivals = [row for row in others if tracks.active[row] or (reached[row] and free(row))]
-                best = [of[average[of].argmax()] for of in (active, rivals or others) if len(of)]
-                found[np.setdiff1d(others, best)] = False
-        return found
+        for group in self.groups:
+            candidates = group[present[group]]
+            if len(candidates) < 2:
+                continue
+            active = candidates[tracks.active[candidates]]
+            rivals = [row for row in candidates if tracks.active[row] or (reached[row] and free(row))]
+            # The active label stays beside the leader until the leader's own event begins.
+            leaders = [rows[average[rows].argmax()] for rows in (active, rivals or candidates) if len(rows)]
+            present[np.setdiff1d(candidates, leaders)] = False
+        return present
 
     def left(self, tracks: Tracks) -> Floats:
         """(C,): when events that end now were over: their label was not present any more, or another one led."""

@@ -95,34 +95,51 @@ def lowest(
     ``uppers``: the thresholds at which the events were reported. A test of a lower threshold leaves an event out, since
     others like it were not reported.
     """
+    # Fixed-sequence testing: the events in the order of their peaks, the highest first, give one hypothesis for each
+    # threshold: "the events at or above it are right with a probability below the target". Each sequence tests its
+    # hypotheses in this order, each with the whole error probability of the sequence, and ends with the first that is
+    # not rejected. So it errs at most with that probability, however many thresholds it tests.
     order = np.argsort(-np.asarray(peaks), kind="stable")
-    scores, reported = np.asarray(peaks)[order], np.zeros(len(peaks)) if uppers is None else np.asarray(uppers)[order]
-    hits = there = np.zeros(len(scores), np.int64)
-    for upper in np.unique(reported):
-        part, counts = reported == upper, upper <= scores
-        there, hits = there + part.cumsum() * counts, hits + (part & np.asarray(right, bool)[order]).cumsum() * counts
-    count, best = len(scores), None
-    least = math.ceil(math.log(error / 3) / math.log(target))  # all right
-    starts = {min(count, max(least, count // part)) for part in (4, 2, 1)}
+    scores = np.asarray(peaks)[order]
+    is_right = np.asarray(right, bool)[order]
+    reported_at = np.zeros(len(scores)) if uppers is None else np.asarray(uppers)[order]
+    tested = np.zeros(len(scores), np.int64)  # (E,): events that count for the threshold of each event
+    right_ones = np.zeros(len(scores), np.int64)
+    for upper in np.unique(reported_at):
+        same = reported_at == upper
+        counts = upper <= scores  # at thresholds below it, others like these were not reported
+        tested += same.cumsum() * counts
+        right_ones += (same & is_right).cumsum() * counts
+
+    count = len(scores)
+    fewest = math.ceil(math.log(error / 3) / math.log(target))  # answers that can pass a test, if all are right
+    starts = {min(count, max(fewest, count // part)) for part in (4, 2, 1)}
+    last: int | None = None
     for start in starts:
-        for at in range(start - 1, count):
-            if at + 1 < count and scores[at + 1] == scores[at]:
+        for position in range(start - 1, count):
+            if position + 1 < count and scores[position + 1] == scores[position]:
                 continue  # no threshold is between the two
-            if p_value(int(hits[at]), int(there[at]), target) > error / len(starts):
+            if p_value(int(right_ones[position]), int(tested[position]), target) > error / len(starts):
                 break
-            best = max(best or 0, at)
-    return None if best is None else (float(scores[best]), int(hits[best]), int(there[best]))
+            last = max(last or 0, position)
+    return None if last is None else (float(scores[last]), int(right_ones[last]), int(tested[last]))
 
 
 def to_review(reader: Reader, label: str | None = None, limit: int = 30, camera: str | None = None) -> list[Row]:
     """Events without an answer, in a random order: a choice by score or by eye would make answers prove nothing. They
     are of the newest plan, label bank and settings, for which alone answers count."""
+    newest = next(reader.query("SELECT context FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"), None)
     contexts = reader.contexts()
-    last = next(reader.query("SELECT context FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"), None)
-    same = [str(key) for key, of in contexts.items() if last and same_settings(of) == same_settings(contexts[last[0]])]
-    only, values = chosen(camera, label, None, None)
-    of = f"SELECT id FROM moments WHERE {UNANSWERED} AND {only} AND context IN ({', '.join(same)})"
-    drawn = f"{of} ORDER BY event LIMIT ?"  # ids are random
+    same = [
+        str(number)
+        for number, context in contexts.items()
+        if newest and same_settings(context) == same_settings(contexts[newest[0]])
+    ]
+    condition, values = chosen(camera, label, None, None)
+    drawn = (
+        f"SELECT id FROM moments WHERE {UNANSWERED} AND {condition} AND context IN ({', '.join(same)}) "
+        "ORDER BY event LIMIT ?"  # ids are random
+    )
     return sorted(reader.rows(f"id IN ({drawn})", (*values, limit)), key=lambda row: row.event or "")
 
 
@@ -132,26 +149,38 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
     Answers count if they belong to events with the newest plan, label bank and settings but for thresholds and the
     choice of labels.
     """
-    answers, ended = reader.answers(), "kind = 'event' AND ended IS NOT NULL AND label = ? AND ? IN (camera, '')"
+    answers = reader.answers()
+    ended = "kind = 'event' AND ended IS NOT NULL AND label = ? AND ? IN (camera, '')"
     answered = f"{ended} AND id IN (SELECT id FROM answers)" if answers else "0"
-    newest, place = f"id = (SELECT max(id) FROM moments WHERE {ended})", (label, camera or "")
+    newest = f"id = (SELECT max(id) FROM moments WHERE {ended})"
+    place = (label, camera or "")
     rows = reader.rows(f"{answered} OR {newest}", place * (1 + bool(answers)))
-    found, starts = list[tuple[float, str, float, bool, float]](), list[float]()
+
+    reviews = list[tuple[float, str, float, bool, float]]()  # when it was drawn, id, peak, right, threshold then
+    starts = list[float]()
     for row in rows:
         event, answer = row.ended, answers.get(row.id)
-        if event and answer and answer[1] is not None and same_settings(row.context) == same_settings(rows[-1].context):
-            starts.append(row.start)
-            upper = float(row.context.rules.upper[row.context.names.index(label)])
-            found.append((answer[1], event.id, event.peak, answer[0] == "yes", upper))
-    tested, error, following = tests(len(found), target)
-    used = sorted(found)[:tested]
-    _, _, peaks, right, uppers = zip(*used, strict=True) if used else ((), (), (), (), ())
-    best = lowest(peaks, right, target, error, uppers) if tested else None
-    missing = following - len(found)
-    if best is None:
-        every = [yes for _, _, _, yes, _ in (used or found)]
-        return Statement(label, target, None, sum(every), len(every), len(found), missing)
-    least, hits, reviewed = best
-    at = max(one for one in uppers if one <= least) if least == min(peaks) else math.ceil(1000 * least) / 1000
+        if event is None or answer is None or answer[1] is None:
+            continue
+        if same_settings(row.context) != same_settings(rows[-1].context):
+            continue
+        upper = float(row.context.rules.upper[row.context.names.index(label)])
+        reviews.append((answer[1], event.id, event.peak, answer[0] == "yes", upper))
+        starts.append(row.start)
+
+    count, error, following = tests(len(reviews), target)
+    used = sorted(reviews)[:count]
+    peaks = [peak for _, _, peak, _, _ in used]
+    uppers = [upper for _, _, _, _, upper in used]
+    right = [yes for _, _, _, yes, _ in used]
+    proven = lowest(peaks, right, target, error, uppers) if count else None
+    missing = following - len(reviews)
+    if proven is None:
+        every = [yes for _, _, _, yes, _ in (used or reviews)]
+        return Statement(label, target, None, sum(every), len(every), len(reviews), missing)
+    peak, hits, reviewed = proven
+    threshold = math.ceil(1000 * peak) / 1000
+    if peak == min(peaks):  # all events are right at the threshold at which they were reported
+        threshold = max(upper for upper in uppers if upper <= peak)
     drift = drift_of(reader, label, starts, rows[-1].context, camera)
-    return Statement(label, target, at, hits, reviewed, len(found), missing, drift)
+    return Statement(label, target, threshold, hits, reviewed, len(reviews), missing, drift)

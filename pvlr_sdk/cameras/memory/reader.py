@@ -169,20 +169,25 @@ class Reader:
         with self._intact():
             for row in self.query(f"SELECT {columns} FROM chunks WHERE {where} ORDER BY id", *values):
                 key, camera, region, context, run, number, closed, reason, arrays = row
-                ending, place = None if reason is None else (closed, reason), Place(camera, region)
+                place = Place(camera, region)
+                ending = None if reason is None else (closed, reason)
                 yield key, Chunk(place, Context.unpack(context), run, number, ending, Chunk.unpack(arrays))
 
     def rows(self, where: str = "1", values: tuple[Any, ...] = ()) -> list[Row]:
         """The events and sampled frames that a condition of SQL selects, in the order in which they were recorded."""
-        names, found = [field.name for field in fields(Row)], []
+        names = [field.name for field in fields(Row)]
         columns = ", ".join(_CONTEXT if name == "context" else name for name in names)
+        rows = []
         with self._intact():
-            for row in self.query(f"SELECT {columns} FROM moments WHERE {where} ORDER BY id", *values):
-                of: dict[str, Any] = dict(zip(names, row, strict=True))
-                of |= {name: of[name] and Event.unpack(of[name]) for name in ("began", "ended")}
-                logits = None if of["logits"] is None else np.frombuffer(of["logits"], np.float16).astype(np.float32)
-                found.append(Row(**{**of, "context": Context.unpack(of["context"]), "logits": logits}))
-        return found
+            for stored in self.query(f"SELECT {columns} FROM moments WHERE {where} ORDER BY id", *values):
+                row: dict[str, Any] = dict(zip(names, stored, strict=True))
+                row["context"] = Context.unpack(row["context"])
+                for name in ("began", "ended"):
+                    row[name] = row[name] and Event.unpack(row[name])
+                if row["logits"] is not None:
+                    row["logits"] = np.frombuffer(row["logits"], np.float16).astype(np.float32)
+                rows.append(Row(**row))
+        return rows
 
     def answers(self) -> dict[int, tuple[str, float | None]]:
         """By the number of an event, whether it is right: ``yes``, ``no`` or ``unclear``, and when it was drawn at

@@ -61,54 +61,86 @@ class StillScene:
     thumbnail differs from the computed one by more than noise, after both have the same mean. None: nothing is kept.
     """
 
+    # A rectangle is computed again when its cells differ from those of its result by more than the noise of the
+    # picture. The noise of each rectangle is measured: the running median of the difference of two consecutive
+    # frames. The comparison is with the computed frame, not with the last one, so that slow changes add up; both are
+    # brought to the same mean first, so that a cloud is no change, but a lamp is. After a change, a rectangle is
+    # computed for another second, since one frame's score may be below its threshold by chance. Where there is no
+    # time for all, those come first that were computed longest ago.
+
     def __init__(self, refresh: float | None) -> None:
         self._refresh = refresh or 0.0
-        self._of: tuple[object, ...] = ()  # shape and color of the frames compared
+        self._format: tuple[object, ...] = ()
+        """Shape and colour of the frames that are compared."""
         self._results: dict[Region, TagResult] = {}
-        self._computed = self._before = np.zeros((0, CELLS, CELLS, 1), np.float32)  # cells of the results, last cells
-        self._noise = self._asked = self._since = np.zeros(0)  # gray levels; times of computation, of a hidden change
-        self._changed = np.zeros(0)  # times of the last change
+        """By rectangle (R of them, in this order), the result that may be kept."""
+        self._computed_cells: Cells = np.zeros((0, CELLS, CELLS, 1), np.float32)
+        """(R, ...): the thumbnails of the frames that the results are of."""
+        self._last_cells: Cells = self._computed_cells
+        """(R, ...): the thumbnails of the last frame."""
+        self._noise: NDArray[np.float64] = np.zeros(0)
+        """(R,): gray levels."""
+        self._computed_at: NDArray[np.float64] = np.zeros(0)
+        """(R,): when the result was asked for, in seconds."""
+        self._hidden_since: NDArray[np.float64] = np.zeros(0)
+        """(R,): since when a change waits to be computed; infinite: none does."""
+        self._changed_at: NDArray[np.float64] = np.zeros(0)
+        """(R,): when the rectangle changed last."""
 
     def look(self, pixels: NDArray[np.uint8], color: Color, now: float, portion: float = 1.0) -> Look:
         """Compare a frame, with ``pixels`` and ``color`` as for ``Tagger.predict``, captured at ``now`` (seconds).
 
         There is time to compute this ``portion`` of its rectangles: those that were computed first, at least one.
         """
-        if self._of != (pixels.shape, color):
+        if self._format != (pixels.shape, color):
             return Look(pixels, color, now)
-        regions = list(self._results)
-        cells = _cells(pixels, color, regions)
-        self._noise = 0.8 * self._noise + 0.2 * np.median(_difference(cells, self._before)[0], axis=(1, 2, 3))
-        self._before = cells
-        difference, light = _difference(cells, self._computed)
+        rectangles = list(self._results)
+        cells = _cells(pixels, color, rectangles)
+        flicker = np.median(_difference(cells, self._last_cells)[0], axis=(1, 2, 3))
+        self._noise = 0.8 * self._noise + 0.2 * flicker
+        self._last_cells = cells
+
+        difference, light = _difference(cells, self._computed_cells)
         limit = np.clip(_NOISE * self._noise, _LEAST, _MOST)
         changed = (difference.max(axis=(1, 2, 3)) > limit) | (np.abs(np.log(light)) > np.log(_LIGHT))
-        self._changed[changed] = now
-        age = now - self._asked
-        due = np.flatnonzero((now - self._changed < _SETTLE) | (age >= self._refresh) | (age < 0))
-        due = due[np.argsort(self._asked[due], kind="stable")][: max(1, int(portion * len(regions)))]
-        self._asked[due] = now
-        changed[due] = False
-        self._since = np.where(changed, np.minimum(self._since, now), np.inf)
-        kept = {region: self._results[region] for row, region in enumerate(regions) if row not in due}
-        lag = max(0.0, now - float(self._since.min()))
-        return Look(pixels, color, now, cells, kept, len(due) / len(regions), lag)
+        self._changed_at[changed] = now
+        age = now - self._computed_at
+        due = np.flatnonzero((now - self._changed_at < _SETTLE) | (age >= self._refresh) | (age < 0))
+        oldest_first = np.argsort(self._computed_at[due], kind="stable")
+        due = due[oldest_first][: max(1, int(portion * len(rectangles)))]
+        self._computed_at[due] = now
+
+        hidden = changed.copy()
+        hidden[due] = False
+        self._hidden_since = np.where(hidden, np.minimum(self._hidden_since, now), np.inf)
+        kept = {rectangle: self._results[rectangle] for row, rectangle in enumerate(rectangles) if row not in due}
+        lag = max(0.0, now - float(self._hidden_since.min()))
+        return Look(pixels, color, now, cells, kept, len(due) / len(rectangles), lag)
 
     def learn(self, look: Look, result: TagResult) -> int:
         """Keep the results of a frame, in the order of the frames; returns how many rectangles were computed."""
-        parts, own = dict(result.tiles) or {(0, 0, *result.frame_size[::-1]): result}, (result.plan, result.bank)
-        kept = {region for region, one in look.kept.items() if (one.plan, one.bank) == own}
-        rows = [row for row, region in enumerate(parts) if region not in kept]
-        of = look.pixels.shape, look.color
-        if look.cells is not None and of == self._of and list(parts) == list(self._results):
-            self._results, self._computed[rows] = parts, look.cells[rows]
+        parts = dict(result.tiles) or {(0, 0, *result.frame_size[::-1]): result}
+        version = (result.plan, result.bank)
+        kept = {rectangle for rectangle, part in look.kept.items() if (part.plan, part.bank) == version}
+        computed = [row for row, rectangle in enumerate(parts) if rectangle not in kept]
+        frame_format = (look.pixels.shape, look.color)
+        if look.cells is not None and frame_format == self._format and list(parts) == list(self._results):
+            self._results = parts
+            self._computed_cells[computed] = look.cells[computed]
         elif self._refresh and not kept:
-            self._of, self._results = of, parts
-            self._before = _cells(look.pixels, look.color, list(parts))
-            self._computed, self._noise = self._before.copy(), np.zeros(len(parts))
-            self._asked, self._since = np.full(len(parts), look.now), np.full(len(parts), np.inf)
-            self._changed = np.full(len(parts), -np.inf)
-        return len(rows)
+            self._begin(look, parts, frame_format)
+        return len(computed)
+
+    def _begin(self, look: Look, parts: dict[Region, TagResult], frame_format: tuple[object, ...]) -> None:
+        """Compare later frames with this one, all of which was computed."""
+        self._format = frame_format
+        self._results = parts
+        self._last_cells = _cells(look.pixels, look.color, list(parts))
+        self._computed_cells = self._last_cells.copy()
+        self._noise = np.zeros(len(parts))
+        self._computed_at = np.full(len(parts), look.now)
+        self._hidden_since = np.full(len(parts), np.inf)
+        self._changed_at = np.full(len(parts), -np.inf)
 
 
 class PartInFlight(NamedTuple):
@@ -127,22 +159,28 @@ def start_parts(
 
     ``portion``: as for :meth:`StillScene.look`; None: a file that waits, whose results do not depend on the machine.
     """
-    now, parts = frame.captured, []
+    now = frame.captured
+    parts = []
     if portion is None and frame.source_time is not None:
         now = frame.source_time
-    for part in (one for one in camera.parts if one.on(frame.wall)):
+    for part in camera.parts:
+        if not part.on(frame.wall):
+            continue
         scene = scenes.setdefault(part.name, StillScene(camera.refresh))
         look = scene.look(part.cut(frame), frame.color, now, 1.0 if portion is None else portion)
         # A region of a few pixels has no tiles: they would be an error in each frame of the camera.
         tiles = camera.tiles if min(part.box(frame)[2:]) >= 2 * MAX_TILES else None
         future = tagger.predict_async(look.pixels, color=frame.color, tiles=tiles, kept=look.kept)
         parts.append(PartInFlight(part, scene, look, future))
-    return parts, sum(one.look.share for one in parts) / max(1, len(parts))
+    return parts, sum(part.look.share for part in parts) / max(1, len(parts))
 
 
 def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -> Cells:
     """Means over the cells of each rectangle: of the luma, for YUV."""
-    pixels, scale, thumbnails = pixels[: pixels.shape[0] * 2 // 3] if is_yuv(color) else pixels, 1, []
+    if is_yuv(color):
+        pixels = pixels[: pixels.shape[0] * 2 // 3]
+    scale = 1
+    thumbnails = []
     while min(min(region[2:]) for region in regions) >= 4 * CELLS * scale:  # halves are much faster than other sizes
         height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
         pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)

@@ -231,8 +231,8 @@ class Stream:
         assert isinstance(job, InFlight)
         asked = time.monotonic()
         try:
-            wait([one.future for one in job.parts])
-            results = [(one.part, one.future.result()) for one in job.parts]
+            wait([part.future for part in job.parts])
+            results = [(part.part, part.future.result()) for part in job.parts]
         except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
             if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
                 raise
@@ -244,10 +244,11 @@ class Stream:
             return None
         finally:
             self._share.end()
-        if any(one.labels != results[0][1].labels for _, one in results):  # they changed in the middle of this frame
+        labels = results[0][1].labels
+        if any(result.labels != labels for _, result in results):  # they changed in the middle of this frame
             self._counters[job.index].add(dropped=1)
             return None
-        regions = {part.name: one for part, one in results}
+        regions = {part.name: result for part, result in results}
         result = regions.get(None) or united(job.frame, results)
         now = self._active = time.monotonic()
         self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
@@ -255,11 +256,15 @@ class Stream:
         waiting = self._in_flight()
         if len(waiting) >= self._parallel:  # the engine has just begun this one
             behind = waiting[self._parallel - 1]
-            behind.start, behind.due = now, now + behind.share * self._pace.inference
-        camera, age = self._cameras[job.index], now - job.frame.captured + max(one.look.lag for one in job.parts)
+            behind.start = now
+            behind.due = now + behind.share * self._pace.inference
+        camera = self._cameras[job.index]
+        lag = max(part.look.lag for part in job.parts)
+        age = now - job.frame.captured + lag
         late = age > self._staleness and not self._readers[job.index].waits
-        computed = sum(one.scene.learn(one.look, one.future.result()) for one in job.parts)
-        self._counters[job.index].tagged(age, late, sum(len(one.tiles) or 1 for _, one in results), computed)
+        tiles = sum(len(result.tiles) or 1 for _, result in results)
+        computed = sum(part.scene.learn(part.look, part.future.result()) for part in job.parts)
+        self._counters[job.index].tagged(age, late, tiles, computed)
         return Observation(camera.name, job.frame, result, age, late, regions)
 
     @property
@@ -289,10 +294,10 @@ class Stream:
     def _abandon(self) -> None:
         """Cancel or wait for the frames in flight, so that no inference outlives the stream."""
         for job in self._in_flight():
-            for one in job.parts:
-                if not one.future.cancel():
+            for part in job.parts:
+                if not part.future.cancel():
                     with suppress(errors.PvlrError):
-                        one.future.result()
+                        part.future.result()
             self._share.end()
         self._pending.clear()
 
