@@ -56,11 +56,11 @@ def sensor_ids(labels: Collection[str]) -> dict[str, str]:
     Spaces become ``_``. Where other characters are replaced, and where another label looks the same, a hash of the
     label follows.
     """
-    found: dict[str, str] = {}
-    for label in sorted(labels, key=lambda one: (" " in one, one)):  # cell_phone before "cell phone"
+    ids: dict[str, str] = {}
+    for label in sorted(labels, key=lambda label: (" " in label, label)):  # cell_phone before "cell phone"
         plain = label.replace(" ", "_")
-        found[label] = _marked(label, re.sub(r"[^A-Za-z0-9_-]+|^$", "_", plain), plain, found.values())
-    return found
+        ids[label] = _marked(label, re.sub(r"[^A-Za-z0-9_-]+|^$", "_", plain), plain, ids.values())
+    return ids
 
 
 def file_name(text: str) -> str:

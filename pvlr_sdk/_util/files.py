@@ -74,11 +74,11 @@ def own_file(path: Path) -> Path | None:
     user and root can write it and replace its folders."""
     try:
         file, state = path.resolve(), state_folder().resolve()
-        found = [one.stat() for one in (file, *file.parents) if one.exists()]
+        statuses = [path_above.stat() for path_above in (file, *file.parents) if path_above.exists()]
     except (errors.OptionError, OSError, RuntimeError):
         return None
     # In a folder with the sticky bit, such as /tmp, nobody replaces what belongs to another user.
-    writers = [(one.st_uid, one.st_mode & 0o022 and not one.st_mode & stat.S_ISVTX) for one in found]
+    writers = [(status.st_uid, status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX) for status in statuses]
     ours = (0, os.geteuid()) if hasattr(os, "geteuid") else ()
     return file if file.is_relative_to(state) and all(user in ours and not others for user, others in writers) else None
 

@@ -62,10 +62,10 @@ def _contents(value: Any, printable: bool) -> list[Any]:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise ValueError("a key twice")
-    return found
+    return mapping
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -55,7 +55,7 @@ def written(raw: Any, location: tuple[int | str, ...], *, keep_last: bool) -> tu
 
 def joined(found: Sequence[ConfigError]) -> ConfigError:
     """One error for several, the misspelled keys first; all but the first follow in its hint, one line each."""
-    first, *others = sorted(found, key=lambda one: one.expected != _EXPECTED["extra_forbidden"])
+    first, *others = sorted(found, key=lambda error: error.expected != _EXPECTED["extra_forbidden"])
     hint = "\n".join([first.hint, *map(str, others)])
     return ConfigError(first.argument, expected=first.expected, got=first.got, hint=hint)
 

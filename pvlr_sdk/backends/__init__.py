@@ -69,7 +69,11 @@ def open_backend(
     name = bundle.manifest.backend
     target = BACKENDS[name]
     if kind not in ("auto", target.device, *target.others):
-        (needed,) = (one.device for one in BACKENDS.values() if kind in (one.device, *one.others))
+        (needed,) = (
+            backend_info.device
+            for backend_info in BACKENDS.values()
+            if kind in (backend_info.device, *backend_info.others)
+        )
         expected, got = f"a plan for {needed}", f"one for {target.device}"
         hint = f"Build one with pvlr build --device {needed}, or omit the device."
         raise errors.BackendError(str(bundle.path), expected=expected, got=got, hint=hint)

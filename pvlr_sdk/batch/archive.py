@@ -87,14 +87,14 @@ def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
 
 
 def _pax(data: bytes) -> dict[bytes, bytes]:
-    found, start = {}, 0
+    records, start = {}, 0
     while match := _RECORD.match(data, start):
         start += int(match[1])
         if start <= match.end():
             raise tarfile.ReadError("an invalid pax header")
         if match[2] in (b"path", b"size") or match[2].startswith(b"GNU.sparse."):
-            found[match[2]] = data[match.end() : start - 1]
-    return found
+            records[match[2]] = data[match.end() : start - 1]
+    return records
 
 
 def _padded(size: int) -> int:

@@ -72,8 +72,10 @@ class Columns:
                 path = value.get("path")
                 value = path if value.get("bytes") is None else value["bytes"]
             by_address = path is not None and value is path
-            given = (str(path) if by_address else f"{source}{path or number}") if name is None else _text(name, number)
-            yield given and given[:MAX_TEXT], of_row(value)
+            label_of_row = (
+                (str(path) if by_address else f"{source}{path or number}") if name is None else _text(name, number)
+            )
+            yield label_of_row and label_of_row[:MAX_TEXT], of_row(value)
 
 
 def _is_bounded(kind: pa.DataType) -> bool:

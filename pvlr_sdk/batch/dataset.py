@@ -56,10 +56,10 @@ class Dataset:
                 paths = self._store.ls(self._folder, detail=False)
             except FileNotFoundError:  # no object yet
                 paths = []
-            found = {os.path.basename(path) for path in paths if path.endswith(".parquet")}
-            cut = {name for name in found if self._local and not _has_end(f"{self._folder}/{name}")}
+            files = {os.path.basename(path) for path in paths if path.endswith(".parquet")}
+            cut = {name for name in files if self._local and not _has_end(f"{self._folder}/{name}")}
         self.remove(cut)
-        return found - cut
+        return files - cut
 
     def exists(self, name: str) -> bool:
         """Whether a file is there now."""

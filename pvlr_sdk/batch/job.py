@@ -183,21 +183,21 @@ class Job:
         old: dict[str, list[str]] = {}
         for name in present if self.only_new else ():
             old.setdefault(name.partition("-")[0], []).append(name)
-        found: set[str] = set()
+        groups_found: set[str] = set()
         for shard in self.input.shards(summary.add_unreadable, dataset.root):
             full = f"{shard.group}-{shard.key}.parquet"
             partial = f"{shard.group}-{shard.key}-new.parquet"
             names = [full, partial] if self.only_new else [full]
-            there = next((name for name in names if name in present), None)
-            found.add(shard.group)
-            if there is not None:
-                present.discard(there)
-                if not (self.retry_failed and dataset.failed(there)):
+            existing = next((name for name in names if name in present), None)
+            groups_found.add(shard.group)
+            if existing is not None:
+                present.discard(existing)
+                if not (self.retry_failed and dataset.failed(existing)):
                     summary.present += 1
                     continue
             known = tuple(old.get(shard.group, ())) if self.only_new else ()
-            yield Task(shard, there or (partial if known else full), () if there else known, there is not None)
-        present -= {name for name in present if name.partition("-")[0] not in found}
+            yield Task(shard, existing or (partial if known else full), () if existing else known, existing is not None)
+        present -= {name for name in present if name.partition("-")[0] not in groups_found}
 
 
 Engine: TypeAlias = Callable[[Job, Iterable[Task]], Iterable[Summary]]
@@ -256,13 +256,13 @@ class Worker:
 
     def _ids(self, name: str, *, failed: bool = False) -> set[int] | None:
         """Hashes of the ids in a file, or of those with an error: ids may be long. None if the file is damaged."""
-        found: set[int] = set()
+        ids: set[int] = set()
         with suppress(errors.OutputError):
             # All columns, if the rows are kept: a damaged one is found before the first row is written.
             for table in self._dataset.read(name, None if failed else ["id"]):
                 rows = table.filter(pc.is_valid(table["error"])) if failed else table
-                found.update(map(hash, rows["id"].to_pylist()))
-            return found
+                ids.update(map(hash, rows["id"].to_pylist()))
+            return ids
         return None
 
 

@@ -82,11 +82,11 @@ def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task], room: Calla
             running[actor.run.remote(task)] = actor
         if not running:
             return
-        while not (found := ray.wait(list(running), timeout=_PATIENCE)[0]):
+        while not (ready := ray.wait(list(running), timeout=_PATIENCE)[0]):
             if not room():  # actors wait for another node without end
                 raise _lost("no node with room for a worker")
-        free.append(running.pop(found[0]))
-        yield ray.get(found[0])
+        free.append(running.pop(ready[0]))
+        yield ray.get(ready[0])
 
 
 def _lost(got: str) -> errors.BackendError:

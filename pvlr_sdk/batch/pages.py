@@ -48,7 +48,7 @@ class Pages:
 
     def _struct(self) -> dict[int, Any]:
         """The 32-bit integers and structs of a struct, which is read in the one form that writers use."""
-        found: dict[int, Any] = {}
+        fields_read: dict[int, Any] = {}
         number = 0
         while head := self._file.read(1)[0]:
             kind, step = head & 15, head >> 4
@@ -61,7 +61,7 @@ class Pages:
                 value, shift, more = value | (byte & 127) << shift, shift + 7, byte > 127
             value &= 0xFFFFFFFF
             if kind in (_I32, _STRUCT):
-                found[number] = self._struct() if kind == _STRUCT else value >> 1 ^ -(value & 1)
+                fields_read[number] = self._struct() if kind == _STRUCT else value >> 1 ^ -(value & 1)
             else:
                 self._file.seek(value if kind == _BINARY else _SIZES[kind], 1)
-        return found
+        return fields_read

@@ -97,13 +97,13 @@ class Input:
         while waiting:
             folder = waiting.pop()
             try:
-                found = sorted(map(_followed, store.ls(folder, detail=True)), key=lambda file: file["name"])
+                entries = sorted(map(_followed, store.ls(folder, detail=True)), key=lambda file: file["name"])
             except Exception as error:  # each store has its own
                 hint = "Check the address and your rights; the other folders are still searched."
                 where, got = _address(store, folder), cause(error)
                 on_error(errors.SourceOpenError(where, expected="a readable folder", got=got, hint=hint))
                 continue
-            shown = [file for file in found if file["name"] == root or not self._excluded(file["name"])]
+            shown = [file for file in entries if file["name"] == root or not self._excluded(file["name"])]
             folders = [file for file in reversed(shown) if file["type"] == "directory"]
             names = [file["name"].rstrip("/") for file in folders]
             waiting += [name for name in names if name != folder and leave_out not in (name, os.path.realpath(name))]
@@ -111,7 +111,9 @@ class Input:
 
     def _excluded(self, path: str) -> bool:
         name = path.rstrip("/").rpartition("/")[2]
-        return name.startswith((".", "_")) or any(fnmatch(path, one) or fnmatch(name, one) for one in self.exclude)
+        return name.startswith((".", "_")) or any(
+            fnmatch(path, pattern) or fnmatch(name, pattern) for pattern in self.exclude
+        )
 
     def _shards_of(self, store: Any, folder: str, files: list[dict[str, Any]], pattern: str) -> Iterator[Shard]:
         images = []

@@ -202,10 +202,10 @@ def label_fields(bank: LabelBank) -> dict[str, Any]:
 def _has(network: Path, bank: LabelBank) -> bool:
     """Whether a network's label bank differs from ``bank`` at most in the thresholds."""
     try:
-        found = LabelBank.load(labels_path(network), trust=False)
+        bank_of_network = LabelBank.load(labels_path(network), trust=False)
     except errors.LabelBankError:
         return False
-    return found.names == bank.names and np.array_equal(found.embeddings, bank.embeddings)
+    return bank_of_network.names == bank.names and np.array_equal(bank_of_network.embeddings, bank.embeddings)
 
 
 def shortest_decimal(value: np.float32) -> float:

@@ -267,7 +267,7 @@ class LabelBank:
             wrong = ("precise_thresholds from thresholds to below 1", f"{low:+g} from thresholds, up to {high}")
         elif not isinstance(self.space, (str, type(None))):
             wrong = ("a name as text.space", f"{self.space!r}"[:100])
-        elif not isinstance(self.taught, dict) or not all(isinstance(of, dict) for of in self.taught.values()):
+        elif not isinstance(self.taught, dict) or not all(isinstance(entry, dict) for entry in self.taught.values()):
             wrong = ("an object of objects as text.taught", type(self.taught).__name__)
         if wrong:
             expected, got = wrong

@@ -217,7 +217,7 @@ class Manifest(_Strict):
         precise = {label.precise_threshold is not None for label in self.labels}
         if precise != {self.format > 1}:
             raise ValueError("labels: all must have a precise_threshold in format 2 and 3, and none in format 1")
-        counts = {len(one.get(point, ())) for one in self.tiles.values() for point in schema.OPERATING_POINTS}
+        counts = {len(layout.get(point, ())) for layout in self.tiles.values() for point in schema.OPERATING_POINTS}
         if counts != ({len(names)} if self.format > 2 else set()):
             raise ValueError(f"tiles: must have {len(names)} thresholds per operating point in format 3, else none")
         return self

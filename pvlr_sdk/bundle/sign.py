@@ -49,10 +49,10 @@ def sign(
     if path.suffix != ".safetensors":
         name, paths = open_bundle(path, trust=False).manifest.name, bundle_files(path)
     files = {}
-    for one in paths:
-        if one != signature:
-            data = read_file(one, MAX_FILE_BYTES)
-            files[one.name] = SignedFile(hashlib.sha256(data).hexdigest(), len(data))
+    for file_path in paths:
+        if file_path != signature:
+            data = read_file(file_path, MAX_FILE_BYTES)
+            files[file_path.name] = SignedFile(hashlib.sha256(data).hexdigest(), len(data))
     # What may lie beside a bundle: other verifiers object to files that were not signed.
     beside = ("README.md", path.with_suffix(".build.log").name, signature.name)
     payload = Statement(name, files, version, expires).to_json(beside)

@@ -58,12 +58,12 @@ def make(
     texts, senses = options.split_words(words) or [], dict(map(_sense, sense or ()))
     templates = template or TEMPLATES
     described = None if descriptions is None else _read(descriptions)
-    own = None if plan and plan.suffix == ".safetensors" else load_bundle(plan).labels
-    if own is not None and own.space == MINILM:
+    plan_labels = None if plan and plan.suffix == ".safetensors" else load_bundle(plan).labels
+    if plan_labels is not None and plan_labels.space == MINILM:
         bank = bank_from_words(texts, templates=templates, descriptions=described)
     else:
         bank = Knowledge.load(plan).bank(
-            texts, base=own, senses=senses, templates=templates, descriptions=described, force=force
+            texts, base=plan_labels, senses=senses, templates=templates, descriptions=described, force=force
         )
     bank.save(out)
     print(out)
@@ -121,19 +121,21 @@ def words(
     from ..labels.meaning import senses_of
     from .screen import console, print_json
 
-    found = {word: senses_of(word) for word in words}
+    by_word = {word: senses_of(word) for word in words}
     if as_json:
-        print_json([{"word": word, "senses": [one.provenance() for one in of]} for word, of in found.items()])
+        print_json(
+            [{"word": word, "senses": [sense.provenance() for sense in senses]} for word, senses in by_word.items()]
+        )
         return
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("Word", no_wrap=True)
     for heading in ("Grade", "A kind of", "Classes"):
         table.add_column(heading)
-    for word, of in found.items():
-        if not of:
+    for word, senses in by_word.items():
+        if not senses:
             table.add_row(terminal(word), "unknown", "", "not in the dictionary")
-        for one in of:
-            table.add_row(terminal(word), one.grade, one.entry.senses[one.sense].kind, one.described())
+        for sense in senses:
+            table.add_row(terminal(word), sense.grade, sense.entry.senses[sense.sense].kind, sense.described())
     console().print(table)
 
 

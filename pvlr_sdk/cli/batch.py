@@ -124,9 +124,11 @@ def batch(
     if xmp:
         from ..workshop.export.results import dataset_rows
 
-        found = {name for shard in job.input.shards(lambda _: None) for name in shard.images}  # a row may name any file
+        images_found = {
+            name for shard in job.input.shards(lambda _: None) for name in shard.images
+        }  # a row may name any file
         rows = dataset_rows(Path(summary.dataset))
-        failed |= write((name, scores) for name, scores in rows if name in found)["failed"] > 0
+        failed |= write((name, scores) for name, scores in rows if name in images_found)["failed"] > 0
     if failed:
         raise typer.Exit(2)
 

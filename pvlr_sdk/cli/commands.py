@@ -30,11 +30,11 @@ class Command(_PlainFlags, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         options = [param for param in self.get_params(ctx) if isinstance(param, TyperOption)]
-        optional = {name for one in options if re.fullmatch(r"\[.*\]", one.metavar or "") for name in one.opts}
+        optional = {name for option in options if re.fullmatch(r"\[.*\]", option.metavar or "") for name in option.opts}
         for place, arg in enumerate(args):
             if arg in optional and all(following.startswith("-") for following in args[place + 1 : place + 2]):
                 args[place] = f"{arg}="
-        valued = {name for one in options if not one.is_flag for name in one.opts} - optional
+        valued = {name for option in options if not option.is_flag for name in option.opts} - optional
         pairs = [*pairwise(args), *(arg.partition("=")[::2] for arg in args if "=" in arg)]
         if empty := [name for name, value in pairs if name in valued and not value]:  # as a path, the current folder
             hint = "Check that the shell variable is set."

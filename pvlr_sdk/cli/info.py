@@ -45,8 +45,8 @@ def labels(plan: options.PlanArgument = None, bank: options.Bank = None, as_json
     if bank is None and plan is not None and plan.suffix == ".safetensors":
         bank = plan
     bundle = None if bank else load_bundle(plan)
-    of = bundle.labels if bundle else LabelBank.load(bank or "")
-    listed = label_fields(of)["labels"]
+    label_bank = bundle.labels if bundle else LabelBank.load(bank or "")
+    listed = label_fields(label_bank)["labels"]
     if as_json:
         names = {"name": "label"}
         print_json([{names.get(k, k): v for k, v in label.model_dump().items()} for label in listed])
@@ -57,7 +57,7 @@ def labels(plan: options.PlanArgument = None, bank: options.Bank = None, as_json
     ]
     if sys.stdout.isatty():
         title = bundle.manifest.name if bundle else str(bank)
-        title += ": thresholds f1, precise" if of.precise_thresholds is not None else ""
+        title += ": thresholds f1, precise" if label_bank.precise_thresholds is not None else ""
         print_facts(title, ((name, "  ".join(f"{point:.3f}" for point in points)) for name, points in rows))
     else:
         for name, points in rows:
@@ -81,8 +81,8 @@ def _print_bank(path: Path, as_json: bool) -> None:
     rows = {**facts, "signature": _verified(signature), "source": None}
     rows |= {f"source: {key}": value for key, value in source.items()}
     for name, label in zip(bank.names, labels, strict=True):
-        of = {**label, **(label["taught"] or {}), "taught": None, "before": None, "name": None}
-        rows[f"label: {name}"] = ", ".join(f"{key} {value}" for key, value in of.items() if value is not None)
+        row = {**label, **(label["taught"] or {}), "taught": None, "before": None, "name": None}
+        rows[f"label: {name}"] = ", ".join(f"{key} {value}" for key, value in row.items() if value is not None)
     print_facts(f"{path.name}: {len(bank)} labels, {len(bank.taught)} of them taught or from words", rows.items())
 
 

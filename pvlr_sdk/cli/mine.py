@@ -80,10 +80,10 @@ def mine(
             scores = dict(zip(result.labels, result.scores.tolist(), strict=True))
             read.append((path, scores, [{"label": tag.label, "score": tag.score} for tag in result]))
     table, disputed = (np.reshape(rows, (-1, len(asked))) for rows in (margins, others))
-    known = np.array(features) if features else None
+    matrix = np.array(features) if features else None
     if not as_json:
         print("file,label,score,reason")
-    for photo, (column, reason) in select(table, known, count, disputed if against else None).items():
+    for photo, (column, reason) in select(table, matrix, count, disputed if against else None).items():
         path, scores, tags = read[photo]
         about = {"source": str(path), "label": asked[column], "score": scores[asked[column]], "reason": reason}
         print(json.dumps({**about, "tags": tags}) if as_json else csv_row(*about.values()))

@@ -37,17 +37,17 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     from ..models.catalogue import catalogue, locate
     from .screen import note, print_json
 
-    found = [(model, *(locate(model) or ("absent", None))) for model in catalogue().models]
+    rows = [(model, *(locate(model) or ("absent", None))) for model in catalogue().models]
     if as_json:
         print_json(
             [
                 {**model.model_dump(mode="json"), "bytes": model.bytes, "where": where, "plan": plan and str(plan)}
-                for model, where, plan in found
+                for model, where, plan in rows
             ]
         )
         return
-    _print([(model, where) for model, where, _ in found])
-    if any(where == "absent" for _, where, _ in found):
+    _print([(model, where) for model, where, _ in rows])
+    if any(where == "absent" for _, where, _ in rows):
         note("pvlr models fetch NAME downloads an absent model.")
 
 

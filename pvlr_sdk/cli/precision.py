@@ -50,12 +50,17 @@ def precision(
     from .screen import note, print_json
 
     store = Store(memory)
-    given: tuple[tuple[Answer | None, list[str]], ...] = ("yes", yes), ("no", no), ("unclear", unclear), (None, undo)
-    for answer, events in given:
+    answers_given: tuple[tuple[Answer | None, list[str]], ...] = (
+        ("yes", yes),
+        ("no", no),
+        ("unclear", unclear),
+        (None, undo),
+    )
+    for answer, events in answers_given:
         for event in events:
             store.answer(find_event(store, event).id, answer)
-    known = [name for (name,) in store.query("SELECT DISTINCT label FROM moments WHERE kind = 'event' ORDER BY 1")]
-    found = [statement(store, name, target, camera) for name in ([label] if label else known)]
+    recorded = [name for (name,) in store.query("SELECT DISTINCT label FROM moments WHERE kind = 'event' ORDER BY 1")]
+    statements = [statement(store, name, target, camera) for name in ([label] if label else recorded)]
     if html:
         rows = to_review(store, label, camera=camera)
         lines = [f"{row.event or '':.8}  {row.label}  {row.camera}  {clock(row.time)}" for row in rows]
@@ -63,6 +68,6 @@ def precision(
     if export:
         note(f"{export_answers(store, export, label, camera)} examples in {export}")
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([asdict(proof) for proof in statements])
     else:
-        print_lines(map(str, found))
+        print_lines(map(str, statements))

@@ -15,6 +15,7 @@ from . import options
 
 if TYPE_CHECKING:
     from ..cameras.events import Event
+    from ..cameras.memory.replay import Change
 
 _FOLDER = "The folder of the memory: that of pvlr watch --memory DIR."
 Memory = Annotated[Path, Option("--memory", "-m", metavar="DIR", help=_FOLDER)]
@@ -83,25 +84,25 @@ def search(
         raise errors.OptionError("--like", expected="a picture instead of words", got="both", hint=hint)
     only = find.chosen(camera, label, *times)
     if words in {name for context in store.contexts().values() for name in context.names} and bank is None:
-        found: Sequence[tuple[Any, float | None]] = find.by_label(store, words or "", only, limit)
+        ranked: Sequence[tuple[Any, float | None]] = find.by_label(store, words or "", only, limit)
     elif words is None and like is None:
         newest = f"id IN (SELECT id FROM moments WHERE {only[0]} ORDER BY id DESC LIMIT {limit})"
-        found = [(row, None) for row in sorted(store.rows(newest, only[1]), key=lambda row: -(row.time or 0))]
+        ranked = [(row, None) for row in sorted(store.rows(newest, only[1]), key=lambda row: -(row.time or 0))]
     else:
-        found = find.by_features(store, *_function(words, like, plan, bank), only, limit)
+        ranked = find.by_features(store, *_function(words, like, plan, bank), only, limit)
     if like is None:
-        found = [(row, score if score is None else float(sigmoid(np.array(score)))) for row, score in found]
+        ranked = [(row, score if score is None else float(sigmoid(np.array(score)))) for row, score in ranked]
     lines = ["  ".join(filter(None, [clock(row.time), None if score is None else f"{score:.2f}", row.camera,
-             row.region, row.label or row.kind, row.event and row.event[:8]])) for row, score in found]  # fmt: skip
+             row.region, row.label or row.kind, row.event and row.event[:8]])) for row, score in ranked]  # fmt: skip
     if not lines:
         cameras = [name for (name,) in store.query("SELECT DISTINCT camera FROM moments ORDER BY camera")]
         note(f"nothing found; recorded cameras: {few(cameras) or 'none'}")
-    pictures = (store.picture(row.id) for row, _ in found)
+    pictures = (store.picture(row.id) for row, _ in ranked)
     write_gallery(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))
     if as_json:
         print_json([{"event": row.event, "kind": row.kind, "score": score, "camera": row.camera,
                      "region": row.region, "label": row.label, "time": rfc3339(row.time)}
-                    for row, score in found])  # fmt: skip
+                    for row, score in ranked])  # fmt: skip
     else:
         print_lines(lines)
 
@@ -120,12 +121,12 @@ def _function(words: str | None, like: Path | None, plan: Path | None, bank: Pat
             raise errors.OptionError("--plan", expected="an open plan", got=str(plan), hint=hint)
         return space, LinearFunction(features.astype(float), 0.0)
     assert words is not None, "one of the two"
-    found = LabelBank.load(bank) if bank else Knowledge.load(plan).bank([words], force=True)
-    function = taught_function(found, words)
+    label_bank = LabelBank.load(bank) if bank else Knowledge.load(plan).bank([words], force=True)
+    function = taught_function(label_bank, words)
     if function is None:
         hint = "Labels that were recorded are searched without --bank."
         raise errors.OptionError("--bank", expected=f"a bank that was taught {words!r}", got=str(bank), hint=hint)
-    return found.text["features"], function
+    return label_bank.text["features"], function
 
 
 def why(
@@ -149,33 +150,40 @@ def why(
 
     reader = Reader(memory)
     row = find_event(reader, event)
-    found, on = explain(reader, row), row.began
+    explanation, on = explain(reader, row), row.began
     assert on is not None, "a row of an event"
     if as_json:
         hashes = {"plan": row.context.plan, "bank": row.context.bank}
-        print_json({**asdict(found), "near": [one._asdict() for one in found.near], "event": on.to_dict(), **hashes})
+        print_json(
+            {
+                **asdict(explanation),
+                "near": [miss._asdict() for miss in explanation.near],
+                "event": on.to_dict(),
+                **hashes,
+            }
+        )
         return
     facts = [
-        ("began", f"{clock(on.start)}, reported {clock(on.time)}: {found.began}"),
-        ("ended", f"{clock(row.end)}  {found.ended}"),
-        ("others", ", ".join(f"{name} {score:.2f} ({upper:.2f})" for name, score, upper in found.others)),
+        ("began", f"{clock(on.start)}, reported {clock(on.time)}: {explanation.began}"),
+        ("ended", f"{clock(row.end)}  {explanation.ended}"),
+        ("others", ", ".join(f"{name} {score:.2f} ({upper:.2f})" for name, score, upper in explanation.others)),
         ("plan", f"{row.context.plan[:12]}, label bank {row.context.bank[:12]}"),
     ]
     print_facts(" ".join(filter(None, [on.camera, on.region, on.label, on.id])), facts)
     grid = [[" "] * _WIDTH for _ in range(_HEIGHT + 1)]
-    for value, mark in ((found.lower, "."), (found.upper, "-")):
+    for value, mark in ((explanation.lower, "."), (explanation.upper, "-")):
         grid[round(value * _HEIGHT)] = [mark] * _WIDTH
-    for time, _, average in found.curve:
-        span = max(found.curve[-1][0] - found.curve[0][0], 1e-9)
-        column = int((time - found.curve[0][0]) / span * (_WIDTH - 1))
+    for time, _, average in explanation.curve:
+        span = max(explanation.curve[-1][0] - explanation.curve[0][0], 1e-9)
+        column = int((time - explanation.curve[0][0]) / span * (_WIDTH - 1))
         grid[round(average * _HEIGHT)][min(_WIDTH - 1, max(0, column))] = "*"
     print_lines(f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip() for level in range(_HEIGHT, -1, -1))
     print_lines(
-        f"  near {clock(one.start)}  {one.label} {one.peak:.2f} ({one.threshold:.2f}): {one.reason}"
-        for one in found.near[-_NEAR:]
+        f"  near {clock(miss.start)}  {miss.label} {miss.peak:.2f} ({miss.threshold:.2f}): {miss.reason}"
+        for miss in explanation.near[-_NEAR:]
     )
-    if len(found.near) > _NEAR:
-        note(f"the newest {_NEAR} of {len(found.near)} near misses; --json has all")
+    if len(explanation.near) > _NEAR:
+        note(f"the newest {_NEAR} of {len(explanation.near)} near misses; --json has all")
 
 
 def replay(
@@ -226,18 +234,29 @@ def replay(
             if (camera, region) not in places:
                 note(f"no scores were recorded of {place_of(camera, region)}, so that it has no events here")
     after = events_of(reader, wanted)
-    found, count = changes(events_of(reader, before), after), len({one.id for one in after})
-    lines = [f"{one.kind:<7}  {clock(one.event.start)}  {_seconds(one.before)} -> {_seconds(one.after)}  "
-             f"{place_of(one.event.camera, one.event.region)}  {one.event.label}" for one in found]  # fmt: skip
-    nearest = (reader.nearest(one.event.camera, one.event.peak_time) for one in found)
+    differences = changes(events_of(reader, before), after)
+    count = len({event.id for event in after})
+    lines = [_change_line(change) for change in differences]
+    nearest = (reader.nearest(change.event.camera, change.event.peak_time) for change in differences)
     pictures = (None if number is None else reader.picture(number) for number in nearest)
-    write_gallery(html, f"{len(found)} changes by {config}", zip(pictures, lines, strict=True))
+    write_gallery(html, f"{len(differences)} changes by {config}", zip(pictures, lines, strict=True))
     if as_json:
-        print_json({"events": count, "changes": [
-            {"change": one.kind, **one.event.to_dict(), "before": one.before and one.before.to_dict()} for one in found
-        ]})  # fmt: skip
+        rows = [
+            {"change": change.kind, **change.event.to_dict(), "before": change.before and change.before.to_dict()}
+            for change in differences
+        ]
+        print_json({"events": count, "changes": rows})
     else:
-        print_lines([*lines, f"{len(found)} changes, {count} events"])
+        print_lines([*lines, f"{len(differences)} changes, {count} events"])
+
+
+def _change_line(change: Change) -> str:
+    from ..cameras.events import place_of
+
+    event = change.event
+    place = place_of(event.camera, event.region)
+    spans = f"{_seconds(change.before)} -> {_seconds(change.after)}"
+    return f"{change.kind:<7}  {clock(event.start)}  {spans}  {place}  {event.label}"
 
 
 def write_gallery(path: Path | None, title: str, pictures: Iterable[tuple[bytes | None, str]]) -> None:

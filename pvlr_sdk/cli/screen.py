@@ -104,7 +104,7 @@ def with_intervals(expected: Mapping[str, tuple[float, float, float] | None]) ->
     """The mAP and the overall precision and recall of an EvalReport, each with its 95 % interval."""
     named = {"mAP": "mAP", "precision": "OP", "recall": "OR"}
     shown = ((name, expected[key]) for name, key in named.items())
-    return ", ".join(f"{name} {one[0]:.1f}{interval(one[1:])}" if one else "-" for name, one in shown)
+    return ", ".join(f"{name} {value[0]:.1f}{interval(value[1:])}" if value else "-" for name, value in shown)
 
 
 def shares(percentages: Mapping[str, float]) -> str:

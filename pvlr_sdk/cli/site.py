@@ -88,8 +88,8 @@ def build_config(
     source = str(path) if path else "options"
     folder = path.parent if path else None
 
-    def section(of: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
-        value = of.get(key)
+    def section(mapping: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
+        value = mapping.get(key)
         if value is not None and not isinstance(value, kind):
             SiteConfig.parse(raw, source=source, folder=folder)  # raises: names all that is wrong in the file
         return kind() if value is None else value
@@ -105,8 +105,8 @@ def build_config(
         if _present(values):
             raw[name] = {**section(raw, name, dict), **_present(values)}
     if thresholds:
-        own = section(raw, "events", dict)
-        raw["events"] = {**own, **_thresholds(thresholds, section(own, "thresholds", dict))}
+        events_of_file = section(raw, "events", dict)
+        raw["events"] = {**events_of_file, **_thresholds(thresholds, section(events_of_file, "thresholds", dict))}
     cameras = dict(section(raw, "cameras", dict))
     if loop and not uris:
         hint = "For a camera of a site file, set loop: there."

@@ -232,9 +232,9 @@ def _table(screen: Screen, item: InputFrame, result: TagResult) -> None:
         table.add_column(name, justify="right")
     for tag in result:
         # The bar is the score; its bright end is the margin over the threshold.
-        full, least = round(tag.score * _BAR), min(round(tag.threshold * _BAR), round(tag.score * _BAR))
+        full, mark = round(tag.score * _BAR), min(round(tag.threshold * _BAR), round(tag.score * _BAR))
         bar = Text.assemble(
-            ("━" * least, "green"), ("━" * (full - least), "bold bright_green"), ("─" * (_BAR - full), "dim")
+            ("━" * mark, "green"), ("━" * (full - mark), "bold bright_green"), ("─" * (_BAR - full), "dim")
         )
         table.add_row(Text(terminal(tag.label)), bar, f"{tag.score:.2f}", f"{tag.threshold:.2f}", f"+{tag.margin:.2f}")
     screen.show(table)

@@ -85,22 +85,22 @@ def teach(
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
         hint = f"To change it, add --bank {out}; to start again, remove it."
         raise errors.OptionError("--out", expected="a new file", got=f"{out}, which exists", hint=hint)
-    own = LabelBank.load(bank) if bank else None
+    bank_given = LabelBank.load(bank) if bank else None
     report = report or out.with_suffix(".html")
     before = next((path for path in (report, bank.with_suffix(".html") if bank else report) if path.is_file()), None)
-    earlier = before.read_text("utf-8", "replace") if own and before else ""
+    earlier = before.read_text("utf-8", "replace") if bank_given and before else ""
     if forget:
-        if own is None or label or labels or positives or negatives or images:
-            got, hint = "labels to teach" if own else "no --bank", "Forget labels first, then teach others."
+        if bank_given is None or label or labels or positives or negatives or images:
+            got, hint = "labels to teach" if bank_given else "no --bank", "Forget labels first, then teach others."
             raise errors.OptionError("--forget", expected="--bank, and nothing to teach", got=got, hint=hint)
-        left = forget_labels(own, forget)
+        left = forget_labels(bank_given, forget)
         pages = {report: page(left, earlier=earlier).encode()} if earlier else {}
         write_files({**pages, out: left.to_bytes()})
         print(out)
         return
     photos = _photos(label, positives, negatives, labels, images, split, rename)
     with Screen(len(photos.files), "Reading") as screen:
-        taught = learn(plan, photos, bank=own, progress=screen.step,
+        taught = learn(plan, photos, bank=bank_given, progress=screen.step,
                        words=not no_words, replace=replace, prevalence=prevalence,
                        device=device, num_threads=threads, precision=precision)  # fmt: skip
     html = page(taught.bank, taught.labels, taught.failed, earlier=earlier)

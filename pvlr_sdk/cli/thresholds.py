@@ -78,10 +78,13 @@ def thresholds(
     if isinstance(layout, str) or layout == (1, 1):
         hint = "For example --tiles 3x2, as in use."
         raise errors.OptionError("--tiles", expected="a layout of tiles", got=repr(tiles), hint=hint)
-    if (found := find_plan(plan)) != plan and not dry_run and not plan.exists():
-        got, hint = f"the model {plan}, which other programs may use", f"Copy it first: cp -r {found.parent} my-{plan}"
+    if (path_found := find_plan(plan)) != plan and not dry_run and not plan.exists():
+        got, hint = (
+            f"the model {plan}, which other programs may use",
+            f"Copy it first: cp -r {path_found.parent} my-{plan}",
+        )
         raise errors.OptionError("PLAN", expected="a plan of your own", got=got, hint=hint)
-    plan = found
+    plan = path_found
     names = [label.name for label in read_manifest(plan).labels]
     table = read_labels(labels, split, names, parse_renames(rename or []))
     with Screen(len(table.files), "Tagging") as screen:
@@ -129,12 +132,12 @@ def _print_report(report: ThresholdsReport, plan: Path) -> None:
             ("written", "yes" if report.written else "no (--dry-run)"),
         ],
     )
-    known = [label for label in report.labels if label.positives]
+    measured = [label for label in report.labels if label.positives]
     changes = [
-        f"{one.before:.3f} -> {one.after:.3f}  ({one.positives} images, {reached(one.precision, one.recall)})"
-        for one in known
+        f"{label.before:.3f} -> {label.after:.3f}  ({label.positives} images, {reached(label.precision, label.recall)})"
+        for label in measured
     ]
-    precise = [f"{one.precise:.3f}  ({reached(one.precise_precision, one.precise_recall)})" for one in known]
+    precise = [f"{label.precise:.3f}  ({reached(label.precise_precision, label.precise_recall)})" for label in measured]
     for title, values in (("thresholds", changes), ("precise thresholds", precise)):
         print()
-        print_facts(title, zip([label.label for label in known], values, strict=True))
+        print_facts(title, zip([label.label for label in measured], values, strict=True))

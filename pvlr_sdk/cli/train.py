@@ -176,7 +176,7 @@ def _print_outcome(outcome: Any) -> None:
 
     measured, folder = outcome.measured, outcome.folder
     count = len(measured.per_class)
-    own = {label: 100 * images / measured.images for label, images in measured.positives.items()}
+    measured_shares = {label: 100 * images / measured.images for label, images in measured.positives.items()}
     stated = measured.prevalence and ("with frequencies", shares(measured.prevalence))
     unstated = ("elsewhere", "where labels are rarer, precision is lower: give --prevalence")
     print_facts(
@@ -185,7 +185,7 @@ def _print_outcome(outcome: Any) -> None:
             ("mAP", f"{decimal(measured.mAP)} on {measured.images} held-out images"),
             ("precision, recall", f"{decimal(measured.OP)}, {decimal(measured.OR)} at the thresholds"),
             ("on other images", with_intervals(measured.expected)),
-            ("with frequencies", shares(own)),
+            ("with frequencies", shares(measured_shares)),
             *([("and", with_intervals(measured.expected_there)), stated] if stated else [unstated]),
             ("same tags as fp32", f"{100 * outcome.agreement.tag_sets:.1f} % of {outcome.agreement.photos} images"),
             ("plan", f"{outcome.plan} ({measured.precision})"),

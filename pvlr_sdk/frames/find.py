@@ -41,13 +41,13 @@ def find(inputs: Sequence[str], on_error: Callable[[str, errors.FrameError], Non
     An input is a file, a folder (searched recursively for files with an image or video extension) or a pattern such as
     ``shots/**/*.png``. An input without a match is reported to ``on_error(input, error)``.
     """
-    found: dict[Path, None] = {}
-    for given in inputs:
-        files = list(_expand(given, on_error))
-        found.update(dict.fromkeys(files))
+    unique: dict[Path, None] = {}
+    for text in inputs:
+        files = list(_expand(text, on_error))
+        unique.update(dict.fromkeys(files))
         if not files:
-            on_error(given, _nothing_in(given))
-    return list(found)
+            on_error(text, _nothing_in(text))
+    return list(unique)
 
 
 def check_folder(folder: str | os.PathLike[str], option: str, expected: str = "a folder of images") -> None:
@@ -102,15 +102,15 @@ def count(path: Path, *, every: int | None = None, fps: float | None = None) -> 
     return frames if fps >= rate else 1 + math.floor((frames - 1) * fps / rate)
 
 
-def _expand(given: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
+def _expand(text: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
     # os.path returns False where pathlib raises, for example for a name that is too long.
-    if os.path.isdir(given):
-        yield from _files_below(given, on_error)
-    elif glob.has_magic(given) and not os.path.lexists(given):
-        for match in sorted(glob.glob(given, recursive=True)):
+    if os.path.isdir(text):
+        yield from _files_below(text, on_error)
+    elif glob.has_magic(text) and not os.path.lexists(text):
+        for match in sorted(glob.glob(text, recursive=True)):
             yield from _expand(match, on_error)
-    elif given and (os.path.lexists(given) or not URL.match(given)):
-        yield Path(given)  # a missing file is reported when it is opened
+    elif text and (os.path.lexists(text) or not URL.match(text)):
+        yield Path(text)  # a missing file is reported when it is opened
 
 
 def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
@@ -126,15 +126,15 @@ def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]
                 yield Path(parent, name)
 
 
-def _nothing_in(given: str) -> errors.FrameError:
-    if os.path.isdir(given):
+def _nothing_in(text: str) -> errors.FrameError:
+    if os.path.isdir(text):
         got, hint = "a folder without any", "Files are recognised by their extension: .jpg, .png, .mp4, ..."
-    elif not given:
+    elif not text:
         got, hint = "an empty string", "Check that the shell variable is set."
     else:
         got, hint = "a pattern without a match", "Check the pattern; ** matches any number of folders."
-    given, got, hint = refused_path(given or "input", got, hint)
-    return errors.ImageNotFoundError(given, expected="at least one image or video", got=got, hint=hint)
+    text, got, hint = refused_path(text or "input", got, hint)
+    return errors.ImageNotFoundError(text, expected="at least one image or video", got=got, hint=hint)
 
 
 def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[InputFrame]:

@@ -128,8 +128,9 @@ def type_hint(frame: Any) -> str:
         if hasattr(frame, "is_floating_point"):  # PyTorch
             moved = ".permute(1, 2, 0)" if frame.shape[-3] in (1, 3, 4) else ""
             scaled = ".mul(255).round().byte()" if frame.is_floating_point() else ""
-            one = "frame[0]" if frame.ndim == 4 else "frame"
-            return f'Pass {one}{moved}{scaled}.numpy(force=True), and color="rgb" if its channels are red, green, blue.'
+            example = "frame[0]" if frame.ndim == 4 else "frame"
+            array = f"{example}{moved}{scaled}.numpy(force=True)"
+            return f'Pass {array}, and color="rgb" if its channels are red, green, blue.'
         return next(hint for attribute, hint in _HINTS.items() if hasattr(frame, attribute))
     return "Pass one of these."
 

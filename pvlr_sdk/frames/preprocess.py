@@ -102,9 +102,9 @@ class Preprocessor:
         if order in _REVERSED and pixels.strides[2] == -1:  # frame[:, :, ::-1]
             pixels, order = pixels[:, :, ::-1], _REVERSED[order]
         together = order.startswith("i420") and not chroma
-        planes = [one if _has_packed_rows(one, together) else one.copy() for one in (pixels, *chroma)]
+        planes = [plane if _has_packed_rows(plane, together) else plane.copy() for plane in (pixels, *chroma)]
         crop = crop or (0, 0, width, height)
-        frame = [_core.Tensor.from_numpy(one) for one in planes], order, crop, self.region(crop[3], crop[2])
+        frame = [_core.Tensor.from_numpy(plane) for plane in planes], order, crop, self.region(crop[3], crop[2])
         target = _core.Tensor.from_numpy(out).with_batch()
         _core.preprocess_batch([frame], target, *self.normalisation, 1, 0)
         return out

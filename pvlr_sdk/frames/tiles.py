@@ -25,8 +25,8 @@ def check_tiles(tiles: Any) -> Tiles | None:
         return None
     if isinstance(tiles, str) and tiles == "auto":
         return "auto"
-    found = re.fullmatch("([0-9]{1,4})x([0-9]{1,4})", tiles) if isinstance(tiles, str) else None
-    layout = tuple(map(int, found.groups())) if found else tiles
+    match = re.fullmatch("([0-9]{1,4})x([0-9]{1,4})", tiles) if isinstance(tiles, str) else None
+    layout = tuple(map(int, match.groups())) if match else tiles
     if isinstance(layout, (tuple, list)) and len(layout) == 2 and all(type(count) is int for count in layout):
         columns, rows = layout
         if columns >= 1 and rows >= 1 and columns * rows <= MAX_TILES:
@@ -54,7 +54,7 @@ def layout_of(tiles: Tiles | None, height: int, width: int, input_size: tuple[in
     if isinstance(tiles, str):  # auto; halves: of the network's input
         sides = (width, input_size[1]), (height, input_size[0])
         layouts = (
-            [max(1, (2 * side + halves * given // 2) // (halves * given)) for side, given in sides]
+            [max(1, (2 * side + halves * tile_side // 2) // (halves * tile_side)) for side, tile_side in sides]
             for halves in itertools.count(3)
         )
         tiles = next((columns, rows) for columns, rows in layouts if columns * rows <= MAX_TILES)

@@ -136,8 +136,12 @@ class Inference:
     ) -> TagResult:
         """The union of the results of a frame's rectangles. As many are in flight as keep the device busy."""
         pixels, began, decoded, reference = frame
-        own = self.space.plan, self.space.bank
-        results = {region: one for region, one in kept.items() if (one.plan, one.bank) == own}
+        version = self.space.plan, self.space.bank
+        results = {
+            region: kept_result
+            for region, kept_result in kept.items()
+            if (kept_result.plan, kept_result.bank) == version
+        }
         parts = deque(region for region in regions if region not in results)
         running: deque[tuple[Region, Job]] = deque()
         while parts or running:
@@ -150,8 +154,8 @@ class Inference:
         united = TagResult.united(tuple(Tile(region, results[region]) for region in regions), reference)
         united.thresholds, united.top_k = limits  # a kept result may have others
         united.tiles = united.tiles if len(regions) > 1 else ()
-        computed = [one for region, one in results.items() if one is not kept.get(region)]
-        timing = {stage: sum((one.timing[stage] for one in computed), 0.0) for stage in ("preprocess", "head")}
+        computed = [part for region, part in results.items() if part is not kept.get(region)]
+        timing = {stage: sum((part.timing[stage] for part in computed), 0.0) for stage in ("preprocess", "head")}
         timing |= {"decode": 1e3 * (decoded - began), "total": 1e3 * (perf_counter() - began)}
         united.timing = {**timing, "inference": 2 * timing["total"] - sum(timing.values())}
         return united

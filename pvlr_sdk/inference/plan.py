@@ -152,8 +152,8 @@ class LoadedPlan:
             raise errors.OptionError("bank", expected="a LabelBank", got=type(bank).__name__, hint=hint)
         space = replace(self.space, names=tuple(bank.names), bank=bank.sha256)
         has_both = bank.precise_thresholds is not None
-        own = bank.precise_thresholds if options.operating_point == "precise" else None
-        deployed = bank.thresholds if own is None else own
+        precise = bank.precise_thresholds if options.operating_point == "precise" else None
+        deployed = bank.thresholds if precise is None else precise
         thresholds = thresholds_for(deployed, space.index, options.threshold)
         backend = backend.with_labels(bank)
         if space.bank not in self.tried:  # an inference, which waits behind those of other threads
@@ -183,8 +183,8 @@ class LoadedPlan:
         tiles."""
         if layout is None:
             return self.thresholds
-        own = self.space.bank == self.info["own_bank"]
-        stored = self.tiled.get(layout_name(layout)) if own else None
+        is_own_bank = self.space.bank == self.info["own_bank"]
+        stored = self.tiled.get(layout_name(layout)) if is_own_bank else None
         if stored is None:
             stored = corrected_thresholds(self.deployed, layout[0] * layout[1])
         return thresholds_for(np.maximum(stored, self.deployed), self.space.index, wanted)

@@ -150,8 +150,10 @@ class Predictor:
         most = self._defaults.top_k if top_k is None else checked_top_k(top_k)
 
         def limits(layout: Layout | None) -> Limits:
-            own = plan.thresholds_of(layout, self._defaults.threshold)
-            return thresholds_for(own, plan.space.index, threshold), most
+            of_layout = plan.thresholds_of(layout, self._defaults.threshold)
+            return thresholds_for(of_layout, plan.space.index, threshold), most
 
         whole = limits(None)  # now, since it raises
-        return Request(color, lambda one: limits(one) if one else whole, check_tiles(tiles) or self._defaults.tiles)
+        return Request(
+            color, lambda layout: limits(layout) if layout else whole, check_tiles(tiles) or self._defaults.tiles
+        )

@@ -68,7 +68,7 @@ def preprocess(
     if len(orders) != len(frames):
         raise arguments.wrong("order", f"one, or one for each of {len(frames)} frames", f"{len(orders)}")
     pairs = enumerate(zip(frames, orders, strict=True))
-    opened = [_open(arguments, f"frames[{i}]", frame, one) for i, (frame, one) in pairs]
+    opened = [_open(arguments, f"frames[{i}]", frame, region) for i, (frame, region) in pairs]
     place = Preprocessor(spec)
     entries = []
     for number, crop in _regions(arguments, regions, opened):
@@ -80,7 +80,7 @@ def preprocess(
         out = arguments.empty_like(first, shape, type_=dtype)
     target = arguments.output("out", out, shape, dtype)
     arguments.check_packed("out", target)
-    planes = [plane for one in opened for plane in one[0]]
+    planes = [plane for opened_frame in opened for plane in opened_frame[0]]
     arguments.apart({"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)})
     arguments.run(entries, target, *place.normalisation, threads)
     return out
@@ -143,7 +143,7 @@ def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
 
 def _regions(arguments: Arguments, regions: Any, opened: list[_Opened]) -> list[tuple[int, Box]]:
     if regions is None:
-        return [(i, (0, 0, one[2], one[1])) for i, one in enumerate(opened)]
+        return [(i, (0, 0, opened_frame[2], opened_frame[1])) for i, opened_frame in enumerate(opened)]
     checked = []
     for i, region in enumerate(regions):
         try:

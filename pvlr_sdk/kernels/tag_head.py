@@ -102,8 +102,8 @@ def tag_head(
     for name, tensor in inputs.items():
         arguments.check_rows(name, tensor)
     norms = [_norm(arguments, name, pair, width, inputs) for name, pair in (("x_norm", x_norm), ("t_norm", t_norm))]
-    vectors = [_vector(arguments, *one, labels, inputs) for one in (("bias", bias), ("thresholds", thresholds))]
-    numbers = [_number(arguments, *one) for one in (("scale", scale), ("alpha", alpha), ("epsilon", epsilon))]
+    vectors = [_vector(arguments, *pair, labels, inputs) for pair in (("bias", bias), ("thresholds", thresholds))]
+    numbers = [_number(arguments, *pair) for pair in (("scale", scale), ("alpha", alpha), ("epsilon", epsilon))]
     arguments.check_threads(threads)
     which = _chosen(arguments, maps, chosen, labels, tokens.on_cuda, inputs)
 

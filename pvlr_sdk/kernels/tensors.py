@@ -130,7 +130,7 @@ class Arguments:
         seen = dict(inputs)
         for name, tensor in outputs.items():
             begin, end = tensor.extent
-            for other, (first, last) in ((other, one.extent) for other, one in seen.items()):
+            for other, (first, last) in ((other, array.extent) for other, array in seen.items()):
                 if begin < last and first < end:
                     raise self.wrong(name, f"memory apart from {other}", "an overlap")
             seen[name] = tensor

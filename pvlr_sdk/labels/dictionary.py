@@ -140,6 +140,6 @@ def _unit(vectors: Floats) -> Floats:
 
 def _forms(phrase: str) -> Iterator[str]:
     """A word or phrase, with other hyphens, and their singular."""
-    for one in (phrase, phrase.replace("-", " "), phrase.replace(" ", "-")):
-        yield one
-        yield from (one.removesuffix(old) + new for old, new in _ENDINGS.items() if one.endswith(old))
+    for form in (phrase, phrase.replace("-", " "), phrase.replace(" ", "-")):
+        yield form
+        yield from (form.removesuffix(old) + new for old, new in _ENDINGS.items() if form.endswith(old))

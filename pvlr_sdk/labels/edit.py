@@ -117,11 +117,15 @@ def _bank(
     old: LabelBank, names: list[str], arrays: dict[str, NDArray[Any]], text: Mapping[str, Any], taught: dict[str, Any]
 ) -> LabelBank:
     """A bank with other arrays; after its last taught label is forgotten, it is again one that was never taught."""
-    text, given = {**text, "taught": taught}, dict[str, Any](arrays)
+    text, optional_arrays = {**text, "taught": taught}, dict[str, Any](arrays)
     if old.precise_thresholds is None:
-        given["precise_thresholds"] = None
+        optional_arrays["precise_thresholds"] = None
     if old.taught and not taught:
         del text["taught"]
         text.pop("features", None)
-        given |= {"gains": None, "weights": None, "biases": arrays["biases"] if arrays["biases"].any() else None}
-    return LabelBank(names, text=text, **given)
+        optional_arrays |= {
+            "gains": None,
+            "weights": None,
+            "biases": arrays["biases"] if arrays["biases"].any() else None,
+        }
+    return LabelBank(names, text=text, **optional_arrays)

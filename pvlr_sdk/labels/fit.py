@@ -116,16 +116,16 @@ def _combine(columns: Floats, present: NDArray[np.bool_], usual: Floats) -> tupl
     precision = np.append(np.full(columns.shape[1], _PRIOR / fewest), 1 / _FREE)
     target = present.astype(np.float64)
     balance = np.where(present, 1.0, present.sum() / (~present).sum())
-    found, free = prior.copy(), np.ones(len(prior), np.bool_)
+    combined, free = prior.copy(), np.ones(len(prior), np.bool_)
     for _ in range(50):
-        probability = 0.5 * (1 + np.tanh(0.5 * (design @ found)))
-        gradient = design.T @ (balance * (probability - target)) + precision * (found - prior)
+        probability = 0.5 * (1 + np.tanh(0.5 * (design @ combined)))
+        gradient = design.T @ (balance * (probability - target)) + precision * (combined - prior)
         curvature = balance * probability * (1 - probability)
         hessian = (design * curvature[:, None]).T @ design + np.diag(precision)
         step = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
-        found[free] -= step / max(1.0, float(np.linalg.norm(step)))  # of at most 1: it cannot overshoot far
-        low = np.flatnonzero(found[:-1] < _LEAST)
-        found[low], free[low] = _LEAST, False
+        combined[free] -= step / max(1.0, float(np.linalg.norm(step)))  # of at most 1: it cannot overshoot far
+        low = np.flatnonzero(combined[:-1] < _LEAST)
+        combined[low], free[low] = _LEAST, False
         if np.abs(step).max() < 1e-9:
             break
-    return found[:-1], float(found[-1])
+    return combined[:-1], float(combined[-1])

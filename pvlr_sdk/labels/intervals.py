@@ -61,20 +61,23 @@ def expected(
         others: precision and recall on this many other images; None: in the long run.
     """
     scores, tagged, targets = np.asarray(scores, np.float64), np.asarray(tagged, np.bool_), np.asarray(targets)
-    images, known = len(scores), (targets != 0).sum(0)
-    own = (targets == 1).sum(0) / np.maximum(known, 1)
-    share = own if prevalence is None else np.asarray(prevalence, np.float64)
+    images, answered = len(scores), (targets != 0).sum(0)
+    prevalences = (targets == 1).sum(0) / np.maximum(answered, 1)
+    share = prevalences if prevalence is None else np.asarray(prevalence, np.float64)
     weight = np.ones(images) if prevalence is None else weights(targets, share)
     group = np.unique(np.arange(images) if groups is None else np.asarray(groups), return_inverse=True)[1]
     rounds, rng = max(100, min(_ROUNDS, _MOST // max(images, 1))), np.random.default_rng(0)
     drawn = rng.exponential(size=(rounds, group.max(initial=-1) + 1))[:, group] * weight
-    shown = np.flatnonzero(own > 0)
+    shown = np.flatnonzero(prevalences > 0)
     if not shown.size:
         return dict.fromkeys(("mAP", "CP", "CR", "OP", "OR"), Expected(np.nan, np.nan, np.nan))
     labels = [(scores[:, c], tagged[:, c], targets[:, c], float(share[c])) for c in shown]
     each = [_draws(*label, drawn, weight, group, rng) for label in labels]
     area, right, wrong = (np.array(measure) for measure in zip(*each, strict=True))  # (labels, rounds)
-    present, stated = share[shown, None], known[shown, None] / images  # labels that few images state count less overall
+    present, stated = (
+        share[shown, None],
+        answered[shown, None] / images,
+    )  # labels that few images state count less overall
     if others is not None:
         positives = np.round(others * present).astype(np.int64)
         hits = rng.binomial(positives, np.clip(right / present, 0, 1))
@@ -102,15 +105,15 @@ def _draws(
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats, Floats]:
     """One label in each draw: its average precision, and the shares of images with a right and with a wrong tag."""
-    known = np.flatnonzero(target)
-    order = known[np.lexsort((~tagged[known], -score[known]))]
+    answered = np.flatnonzero(target)
+    order = answered[np.lexsort((~tagged[answered], -score[answered]))]
     cut, present = int(tagged[order].sum()), target[order] == 1
     sides = []
     for some in (order[~present], order[present]):
         # An image of the prior counts as much as one of these, of which weights and groups leave fewer.
         per_group = np.bincount(group[some], weight[some])
-        one = (per_group**2).sum() / per_group.sum() if some.size else 1.0
-        sides.append(rng.gamma(_PRIOR, one, len(drawn)))
+        group_size = (per_group**2).sum() / per_group.sum() if some.size else 1.0
+        sides.append(rng.gamma(_PRIOR, group_size, len(drawn)))
     last_of_its_score = np.append(np.diff(score[order]) != 0, True)
     halves = []
     for at, rows in ((cut // 2, slice(0, None, 2)), (cut, slice(1, None, 2))):

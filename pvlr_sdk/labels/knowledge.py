@@ -114,10 +114,10 @@ class Knowledge:
         prompts = dict(zip(names, prompts_of(names, templates, descriptions or {}), strict=True))
         as_text = descriptions or () if tuple(templates) == TEMPLATES else names
         others = [name for name in names if name not in same]
-        found = meanings(
+        word_meanings = meanings(
             {name: prompts[name] for name in others}, self.names, as_text, self._encoder(), senses or {}, force=force
         )
-        warnings = [one.warning() for one in found if one.grade != "exact"]
+        warnings = [meaning.warning() for meaning in word_meanings if meaning.grade != "exact"]
         for warning in warnings[:_WARNINGS]:
             _log.warning("%s", warning)
         if len(warnings) > _WARNINGS:
@@ -125,8 +125,8 @@ class Knowledge:
         if not others:
             assert base is not None, "names is not empty"
             return base.select(same.values()).renamed(list(same))
-        shares = np.stack([one.shares for one in found])
-        bank = self.bank_of(others, shares, [one.provenance() for one in found])
+        shares = np.stack([meaning.shares for meaning in word_meanings])
+        bank = self.bank_of(others, shares, [meaning.provenance() for meaning in word_meanings])
         if base is None or not same:
             return bank
         return base.select(same.values()).renamed(list(same)).join(bank).select(names)
@@ -175,8 +175,8 @@ class Knowledge:
         centred = self.photos.astype(np.float64) - self._mean
         common = np.exp(np.clip(centred @ weights.T, *_RANGE))
         gram = centred.T @ centred + _RIDGE * np.eye(centred.shape[1])
-        found = np.linalg.solve(gram, centred.T @ (common - common.mean(0))).T
-        return self._standardised(weights + self._standardised(found))
+        solution = np.linalg.solve(gram, centred.T @ (common - common.mean(0))).T
+        return self._standardised(weights + self._standardised(solution))
 
     def _standardised(self, weights: Floats) -> Floats:
         """Weights whose scores of the photos have a standard deviation of 1."""

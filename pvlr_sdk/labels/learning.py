@@ -111,11 +111,11 @@ def learn(
     check_prevalence(prevalence)
     reports = []
     for column, label in enumerate(labels):
-        known = np.flatnonzero(targets[:, column])
-        present, of_words = targets[known, column] == 1, (words or {}).get(label)
-        logits = None if of_words is None else of_words.logits[known]
-        fitted = fit(features[known], logits, present)
-        report = _report(label, fitted, logits, present, [images[row] for row in known.tolist()], prevalence)
+        answered = np.flatnonzero(targets[:, column])
+        present, of_words = targets[answered, column] == 1, (words or {}).get(label)
+        logits = None if of_words is None else of_words.logits[answered]
+        fitted = fit(features[answered], logits, present)
+        report = _report(label, fitted, logits, present, [images[row] for row in answered.tolist()], prevalence)
         if words is not None and of_words is None and report.positives <= _FEW:
             report = replace(report, advice=f"{report.advice[:-1]}, or give it a name that pvlr words knows.")
         thresholds = report.threshold, report.precise_threshold
@@ -164,12 +164,12 @@ def _report(
     shares = None if prevalence is None else np.array([share])
     chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
     f1 = choose_thresholds(*chosen_on)
-    threshold, precise = (float(np.float32(of[0])) for of in (f1, precise_thresholds(*chosen_on, f1)))
+    threshold, precise = (float(np.float32(values[0])) for values in (f1, precise_thresholds(*chosen_on, f1)))
     scores = sigmoid(fitted.checked)
     tagged = scores >= threshold
     right, wrong = share * tagged[present].mean(), (1 - share) * tagged[~present].mean()
-    there = expected(logits, tagged[:, None], targets, prevalence=shares, others=OTHERS)
-    precision, recall = ((100 * of.low, 100 * of.high) for of in (there["OP"], there["OR"]))
+    intervals = expected(logits, tagged[:, None], targets, prevalence=shares, others=OTHERS)
+    precision, recall = ((100 * interval.low, 100 * interval.high) for interval in (intervals["OP"], intervals["OR"]))
     worse = np.flatnonzero(~present if precision[0] < recall[0] else present)
     hardest = files[worse[np.argmin(np.where(present, scores, -scores)[worse])]]
     kind = "that do not show it and resemble" if precision[0] < recall[0] else "that show it and resemble"

@@ -92,13 +92,13 @@ def meanings(
         hint = f"The words are {', '.join(words)}."
         raise errors.OptionError("senses", expected="senses of the words", got=repr(others[0]), hint=hint)
     is_text = {word: word in as_text or Dictionary.packaged().concepts != concepts for word in words}
-    entries = {word: _entry(word, of, is_text[word], encode) for word, of in words.items()}
-    found = [_meaning(word, entry, concepts, senses.get(word)) for word, entry in entries.items()]
-    unknown = [one for one in found if one.grade == "unknown"]
+    entries = {word: _entry(word, senses_of_word, is_text[word], encode) for word, senses_of_word in words.items()}
+    all_meanings = [_meaning(word, entry, concepts, senses.get(word)) for word, entry in entries.items()]
+    unknown = [meaning for meaning in all_meanings if meaning.grade == "unknown"]
     if unknown and not force:
         got = f"{unknown[0].word!r}, whose nearest concepts are {unknown[0].described()}"
         raise errors.OptionError("words", expected="words for what the model knows", got=got, hint=_HINT)
-    return found
+    return all_meanings
 
 
 def senses_of(word: str) -> list[Meaning]:
@@ -133,14 +133,14 @@ def _meaning(word: str, entry: Entry, concepts: Sequence[str], sense: str | None
     index = 0 if sense is None else _index(entry, word, sense)
     shares = entry.shares(index)
     named: dict[str, float] = {}  # some of ImageNet's classes have the same name
-    for one in np.argsort(-shares, kind="stable")[:_SHOWN]:
-        named[concepts[one]] = round(named.get(concepts[one], 0.0) + float(shares[one]), 3)
+    for concept in np.argsort(-shares, kind="stable")[:_SHOWN]:
+        named[concepts[concept]] = round(named.get(concepts[concept], 0.0) + float(shares[concept]), 3)
     nearest = tuple(sorted(((name, share) for name, share in named.items() if share > 0), key=lambda pair: -pair[1]))
     return Meaning(word, entry, index, grade_of(entry, index), nearest)
 
 
 def _index(entry: Entry, word: str, sense: str) -> int:
-    kinds = [one.kind for one in entry.senses]
+    kinds = [sense.kind for sense in entry.senses]
     if sense.isdecimal() and 0 < int(sense) <= len(kinds):
         return int(sense) - 1
     if sense in kinds:
@@ -170,15 +170,15 @@ def same_labels(words: Collection[str], labels: Collection[str]) -> dict[str, st
     for label in labels:
         if (entry := find(label)) and not entry.is_part:
             synsets.setdefault(entry.senses[0].synset, label)
-    found: dict[str, str] = {}
+    same_by_word: dict[str, str] = {}
     for word in words:
         same = names.get(word.casefold())
         if same is None and (entry := find(word)) and not entry.is_part:
             same = synsets.get(entry.senses[0].synset)
         if same is None:
             continue
-        if other := next((one for one, label in found.items() if label == same), None):
+        if other := next((word_before for word_before, label in same_by_word.items() if label == same), None):
             got = f"{other!r} and {word!r}, which are both {same!r}"
             raise errors.OptionError("words", expected="each label once", got=got, hint="Remove one of the words.")
-        found[word] = same
-    return found
+        same_by_word[word] = same
+    return same_by_word

@@ -12,8 +12,8 @@ cropped by 4 %), and of 11 of the 28 million pairs of 7,469 images of VOC 2007."
 
 def margins_of(logits: NDArray[np.float32], thresholds: NDArray[np.floating]) -> NDArray[np.float32]:
     """Logits (C,), less those of the thresholds (C,)."""
-    least = np.clip(thresholds, 1e-6, 1 - 1e-6)
-    return np.asarray(logits - np.log(least / (1 - least)), np.float32)
+    clipped = np.clip(thresholds, 1e-6, 1 - 1e-6)
+    return np.asarray(logits - np.log(clipped / (1 - clipped)), np.float32)
 
 
 def select(
@@ -38,11 +38,11 @@ def select(
     Returns:
         The rows of the photos, each with the column of the label that it was selected for, and the reason.
     """
-    count, found = min(count, len(margins)), dict[int, tuple[int, str]]()
+    count, selected = min(count, len(margins)), dict[int, tuple[int, str]]()
     nearest = np.full(len(margins), -1.0, np.float32)  # the highest cosine with a selected photo
 
     def take(photo: int, label: int, reason: str) -> None:
-        found[photo] = label, reason
+        selected[photo] = label, reason
         if features is not None:
             np.maximum(nearest, features @ features[photo], out=nearest)
 
@@ -56,9 +56,14 @@ def select(
         turns = np.argsort(np.take_along_axis(cost, photos, 0), 1, kind="stable")  # the best label first
         order = np.take_along_axis(photos, turns, 1).ravel().tolist()
         for photo, label in zip(order, turns.ravel().tolist(), strict=True):
-            if len(found) < most and photo not in found and nearest[photo] < ALIKE and cost[photo, label] < np.inf:
+            if (
+                len(selected) < most
+                and photo not in selected
+                and nearest[photo] < ALIKE
+                and cost[photo, label] < np.inf
+            ):
                 take(photo, label, reason)
-    while features is not None and len(found) < count and (nearest < ALIKE).any():
+    while features is not None and len(selected) < count and (nearest < ALIKE).any():
         photo = int(nearest.argmin())
         take(photo, int(abs(margins[photo]).argmin()), "different")
-    return found
+    return selected

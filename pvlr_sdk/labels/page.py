@@ -71,7 +71,9 @@ def page(
     shown = [name for name in bank.names if name in bank.taught]
     parts = [_SECTION.format(key, sections[key]) for key in map(html, shown) if key in sections]
     if failed:
-        listed = "".join(f"<li>{html(one['file'])}: {html(one['message'])}</li>" for one in failed)
+        listed = "".join(
+            f"<li>{html(failure_row['file'])}: {html(failure_row['message'])}</li>" for failure_row in failed
+        )
         parts.append(f"<h2>Photos that could not be read</h2>\n<ul>{listed}</ul>")
     rows = "\n".join(_row(name, float(bank.thresholds[bank.index(name)]), bank.taught[name]) for name in shown)
     return _document("Taught labels", _BODY.format(others=f"{OTHERS:,}", rows=rows, sections="\n".join(parts)))

@@ -45,8 +45,8 @@ def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, ND
         hint = "Call it once per class, or use per_class for (N, C) arrays."
         raise errors.OptionError("scores", expected="two arrays (N,) of the same length", got=got, hint=hint)
     check_values(score, target)
-    known = target != 0
-    score, positive = score[known], target[known] > 0
+    answered = target != 0
+    score, positive = score[answered], target[answered] > 0
     order = np.argsort(-score, kind="stable")
     score, positive = score[order], positive[order]
     last_of_its_score = np.append(score[1:] != score[:-1], True)[: score.size]

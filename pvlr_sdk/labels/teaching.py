@@ -58,10 +58,10 @@ class Photos:
         """
         failed: list[dict[str, str]] = []
         first: dict[str, tuple[Path, int]] = {}
-        for given, target in ((positives, 1), (negatives, -1)):
-            inputs = [given] if isinstance(given, (str, os.PathLike)) else given
+        for folders, target in ((positives, 1), (negatives, -1)):
+            inputs = [folders] if isinstance(folders, (str, os.PathLike)) else folders
             for path in find(
-                [os.fspath(one) for one in inputs], lambda name, error: failed.append(failure(name, error))
+                [os.fspath(path) for path in inputs], lambda name, error: failed.append(failure(name, error))
             ):
                 try:
                     digest = hashlib.sha256(images.read(path)).hexdigest()
@@ -139,15 +139,18 @@ def teach(
         loaded.with_labels(backend, base, engine)  # checks both
         spec = read_manifest(Path(loaded.info["plan"])).open
         assert spec is not None, "with_labels refuses a closed plan"
-        if not replace and (there := [label for label in photos.labels if label in base.names]):
-            got, hint = f"{there[0]!r}, which the bank has", "Choose another name, or teach it again with --replace."
+        if not replace and (present_labels := [label for label in photos.labels if label in base.names]):
+            got, hint = (
+                f"{present_labels[0]!r}, which the bank has",
+                "Choose another name, or teach it again with --replace.",
+            )
             raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
         check_both(photos.labels, photos.targets, photos.failed)
         worded = base
         if words and knowledge is None and knowledge_path(loaded.info["plan"]).is_file():
             knowledge = Knowledge.of_plan(loaded.info, trust=options.get("trust"))
-        if words and knowledge is not None and (known := list(filter(knowledge.knows, photos.labels))):
-            worded = knowledge.bank(known)
+        if words and knowledge is not None and (with_words := list(filter(knowledge.knows, photos.labels))):
+            worded = knowledge.bank(with_words)
             check_fits(worded, spec, "knowledge")
         taught = add_labels(base, photos.labels, spec, words and knowledge is None)
         # With this bank, the network gives the logits of the words alone.

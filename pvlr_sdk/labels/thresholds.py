@@ -80,9 +80,9 @@ def choose_thresholds(
     common = _cut(logits.ravel(), targets.ravel(), objective) if positives.any() else 0.0
     cuts = np.full(logits.shape[1], common)
     for label in np.flatnonzero(positives):
-        own = _cut(logits[:, label], targets[:, label], objective)
+        cut = _cut(logits[:, label], targets[:, label], objective)
         weight = positives[label] / (positives[label] + _SHRINK) if objective.kind == "f1" else 1.0
-        cuts[label] = weight * own + (1 - weight) * common
+        cuts[label] = weight * cut + (1 - weight) * common
     chosen: Floats = np.clip(sigmoid(cuts), *(_F1_RANGE if objective.kind == "f1" else _RANGE))
     return chosen if fallback is None else np.where(positives > 0, chosen, fallback)
 
@@ -103,11 +103,11 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
     common = _precise_cut(logits.ravel(), targets.ravel())
     cuts = np.empty(logits.shape[1])
     for label, columns in enumerate(zip(logits.T, targets.T, strict=True)):
-        own, (scores, target) = _precise_cut(*columns), columns
-        if own is None:
-            own = scores[target == -1].max(initial=-np.inf) + 0.1
+        cut, (scores, target) = _precise_cut(*columns), columns
+        if cut is None:
+            cut = scores[target == -1].max(initial=-np.inf) + 0.1
         few = (target == 1).sum() < _FEW
-        cuts[label] = max(own, common) if few and common is not None else own
+        cuts[label] = max(cut, common) if few and common is not None else cut
     return np.maximum(np.clip(sigmoid(cuts), *_RANGE), thresholds)
 
 

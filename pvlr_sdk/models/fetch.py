@@ -44,8 +44,8 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     if model is None:
         hint = f"{suggestion(name)}List the models with pvlr models."
         raise errors.PlanNotFoundError(name, expected="the name of a model", got="an unknown name", hint=hint)
-    if found := locate(model):
-        return found[1]
+    if located := locate(model):
+        return located[1]
     cache, url = cache_folder(), models_url()
     if cache is None:
         got = "an empty value, which turns the cache off"

@@ -60,8 +60,8 @@ def find_plan(plan: str | os.PathLike[str] | None) -> Path:
         expected = "a plan file, its folder or the name of a model"
         hint = f"{suggestion(name)}Build a plan with pvlr build, or list the models with pvlr models."
         raise errors.PlanNotFoundError(name, expected=expected, got=_what_is_there(path), hint=hint)
-    if found := locate(model):
-        return found[1]
+    if located := locate(model):
+        return located[1]
     if os.environ.get("PVLR_DOWNLOAD") == "1":
         return fetch(name)
     hint = _ways_to(model)

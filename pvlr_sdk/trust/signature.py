@@ -64,7 +64,7 @@ class Statement:
         """The in-toto statement; ``ignored`` names files next to the bundle that other verifiers must not mind."""
         files = sorted(self.files.items())
         root = hashlib.sha256(b"".join(bytes.fromhex(file.sha256) for _, file in files)).hexdigest()
-        own = {"version": self.version, "expires": self.expires.isoformat() if self.expires else None}
+        fields = {"version": self.version, "expires": self.expires.isoformat() if self.expires else None}
         statement = {
             "_type": _STATEMENT_TYPE,
             "subject": [{"name": self.name, "digest": {"sha256": root}}],
@@ -80,7 +80,7 @@ class Statement:
                     {"name": name, "algorithm": "sha256", "digest": file.sha256, "bytes": file.bytes}
                     for name, file in files
                 ],
-                "pvlr": own,
+                "pvlr": fields,
             },
         }
         return json.dumps(statement, indent=1, ensure_ascii=False).encode()
@@ -97,9 +97,9 @@ class Statement:
         except ValueError as error:  # pydantic's is one too
             got = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise _invalid(source, got) from None
-        own = raw.predicate.pvlr or _Own()
+        statement = raw.predicate.pvlr or _Own()
         files = {file.name: SignedFile(file.digest, file.bytes) for file in raw.predicate.resources}
-        return cls(raw.subject[0].name, files, own.version, own.expires)
+        return cls(raw.subject[0].name, files, statement.version, statement.expires)
 
 
 @dataclass(frozen=True)

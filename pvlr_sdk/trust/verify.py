@@ -118,9 +118,9 @@ def read_signed(path: Path, max_bytes: int, trust: TrustLike = None) -> tuple[by
         SignatureError, OptionError, MissingPartError: as :func:`verify`.
     """
     required = resolve(trust)
-    own = own_file(path) if required else None
-    if required is None or own or not os.path.lexists(path):
-        return read_file(own or path, max_bytes), None
+    own_path = own_file(path) if required else None
+    if required is None or own_path or not os.path.lexists(path):
+        return read_file(own_path or path, max_bytes), None
     signature, of_bundle = signature_path(path), path.with_suffix("").with_suffix(".sig")
     if of_bundle.exists() and not signature.exists():
         signature = of_bundle

@@ -235,8 +235,8 @@ def _cache_key(
 ) -> str:
     # Also of the CPU, which computes what reads labels.
     properties = [
-        core.get_property(one, name)
-        for one in dict.fromkeys((CPU, device))
+        core.get_property(device_name, name)
+        for device_name in dict.fromkeys((CPU, device))
         for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
     ]
     what = [network.sha256, _RECIPE, network.input_shape, behind, quantized, __version__, _version(), device]

@@ -26,11 +26,15 @@ def find_device(core: openvino.Core, name: str, source: str) -> str:
     wanted = name.upper()
     if wanted == CPU:
         return wanted  # without asking, which loads the libraries of all devices
-    found = list(core.available_devices)
+    available = list(core.available_devices)
     # The only GPU of a machine is listed as GPU; GPU is a name of GPU.0 where there are several.
-    if wanted in found or wanted.removesuffix(".0") in found or any(one.startswith(f"{wanted}.") for one in found):
+    if (
+        wanted in available
+        or wanted.removesuffix(".0") in available
+        or any(name.startswith(f"{wanted}.") for name in available)
+    ):
         return wanted
-    expected, got = f"the OpenVINO device {wanted}", f"a machine with {', '.join(found) or 'none'}"
+    expected, got = f"the OpenVINO device {wanted}", f"a machine with {', '.join(available) or 'none'}"
     hint = "Install the driver of the device (docs/install.md), or omit the device."
     raise errors.BackendError(source, expected=expected, got=got, hint=hint)
 
@@ -62,7 +66,7 @@ def resolve_precision(core: openvino.Core, device: str, precision: str, source: 
         return fast
     usable = [fast, "int8", "fp32"]
     if device != CPU:
-        usable[2:] = [one for one in ("fp32", "bf16") if has_capability(core, device, one.upper())]
+        usable[2:] = [name for name in ("fp32", "bf16") if has_capability(core, device, name.upper())]
     if precision not in usable:
         expected = f"a {device.partition('.')[0]} that computes in {precision}"
         got = str(core.get_property(device, "FULL_DEVICE_NAME"))

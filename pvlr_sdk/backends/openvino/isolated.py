@@ -134,10 +134,10 @@ def _check_answer(message: bytes) -> None:
         kind, argument, expected, got, hint = (escaped(str(text)) for text in answer["error"])
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ProcessFailedError("an answer that is not JSON") from None
-    known = getattr(errors, kind, None)
-    if not (isinstance(known, type) and issubclass(known, errors.PvlrError)):
+    error_class = getattr(errors, kind, None)
+    if not (isinstance(error_class, type) and issubclass(error_class, errors.PvlrError)):
         raise ProcessFailedError(kind)
-    raise known(argument, expected=expected, got=got, hint=hint)
+    raise error_class(argument, expected=expected, got=got, hint=hint)
 
 
 def serve(channel: socket.socket, memory_bytes: int) -> None:

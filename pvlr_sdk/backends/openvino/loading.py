@@ -33,8 +33,8 @@ def load(
     network = Network.of(str(bundle.path), bundle.payload, sha256, manifest, bundle.labels)
     if not trusted:
         # The restricted process may not use another device, so it loads the plan on the CPU.
-        there = chosen if device == CPU else _plan_precision("auto", manifest, CPU)
-        isolated.ensure(bundle, network, there, num_threads, throughput=throughput)
+        on_cpu = chosen if device == CPU else _plan_precision("auto", manifest, CPU)
+        isolated.ensure(bundle, network, on_cpu, num_threads, throughput=throughput)
     return OpenVinoBackend(network, chosen, num_threads, device=device, throughput=throughput, fresh=fresh)
 
 

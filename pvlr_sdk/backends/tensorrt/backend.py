@@ -111,7 +111,7 @@ class TensorRtBackend(Backend):
             "parallel": self.parallel,
             "contexts": self._session.one_context or len(self._session.contexts),
             "cuda": cuda.name,
-            "cuda_graph": next((one.no_graph for one in self._session.contexts if one.no_graph), "in use"),
+            "cuda_graph": next((context.no_graph for context in self._session.contexts if context.no_graph), "in use"),
             "preprocessing": "GPU" if pixels else "CPU",
         }
 

@@ -58,10 +58,10 @@ def mismatches(spec: TensorRtSpec, version: str, gpu: Gpu, plugins: str | None) 
 def check(manifest: Manifest, path: Path, version: str, gpu: Gpu, plugins: str | None) -> None:
     """Raises PlanMismatchError with every mismatch and the command that builds the plan on this machine."""
     assert manifest.tensorrt is not None
-    found = list(mismatches(manifest.tensorrt, version, gpu, plugins))
-    if found:
-        expected = "; ".join(f"{mismatch.what}: {mismatch.built_for}" for mismatch in found)
-        got = "; ".join(mismatch.here for mismatch in found)
+    differences = list(mismatches(manifest.tensorrt, version, gpu, plugins))
+    if differences:
+        expected = "; ".join(f"{mismatch.what}: {mismatch.built_for}" for mismatch in differences)
+        got = "; ".join(mismatch.here for mismatch in differences)
         hint = f"Build it on this machine: {build_command(manifest, path)}"
         raise errors.PlanMismatchError(str(path), expected=expected, got=got, hint=hint)
 

@@ -93,8 +93,8 @@ class Messages:
 
     def reason(self, otherwise: str) -> str:
         """The first error since the last call, on one line: later ones are mostly its consequences."""
-        found, self._errors = self._errors, deque(maxlen=self._errors.maxlen)
-        return " ".join(found[0].split()) if found else otherwise
+        messages, self._errors = self._errors, deque(maxlen=self._errors.maxlen)
+        return " ".join(messages[0].split()) if messages else otherwise
 
     def text(self) -> str:
         """The log as text."""
@@ -137,11 +137,11 @@ def start(make: Callable[[trt.ILogger], Made], messages: Messages) -> Made:
 def _hand_on(severity: str, text: str) -> None:
     with _collecting:
         mine = _collectors.get(get_ident())
-        found = [mine[-1]] if mine else [stack[-1] for stack in _collectors.values()]
-    for messages, verbose in found:
+        collectors = [mine[-1]] if mine else [stack[-1] for stack in _collectors.values()]
+    for messages, verbose in collectors:
         if verbose or severity != "VERBOSE":
             messages.add(severity, text)
-    if not found and severity in _ERRORS:
+    if not collectors and severity in _ERRORS:
         _log.error("TensorRT: %s", text)
 
 

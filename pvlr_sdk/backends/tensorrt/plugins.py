@@ -74,8 +74,8 @@ def load(registry: trt.IPluginRegistry, path: Path = LIBRARY) -> None:
 
 
 def _missing_creators(registry: trt.IPluginRegistry, version: str) -> list[str]:
-    known = {(one.plugin_namespace, one.name, one.plugin_version) for one in registry.all_creators}
-    return [name for name in OPERATORS if (NAMESPACE, name, version) not in known]
+    registered = {(creator.plugin_namespace, creator.name, creator.plugin_version) for creator in registry.all_creators}
+    return [name for name in OPERATORS if (NAMESPACE, name, version) not in registered]
 
 
 def _missing(path: Path, got: str) -> errors.MissingPartError:

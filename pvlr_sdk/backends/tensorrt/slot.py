@@ -111,11 +111,11 @@ class SessionSlot:
         self.session.wait(self)
         self._forget()  # a frame on the GPU belongs to its owner again
         assert self.outputs is not None
-        found = {name: array[self.place] for name, array in self.outputs.arrays.items()}
-        self.features = found.get(FEATURES)
-        count = len(found[LOGITS]) if self.labels is None else self.labels.count
-        similarity = found.get(SIMILARITY, np.empty((0, count), np.float32))
-        return found[LOGITS][:count], similarity[:, :count]
+        outputs = {name: array[self.place] for name, array in self.outputs.arrays.items()}
+        self.features = outputs.get(FEATURES)
+        count = len(outputs[LOGITS]) if self.labels is None else self.labels.count
+        similarity = outputs.get(SIMILARITY, np.empty((0, count), np.float32))
+        return outputs[LOGITS][:count], similarity[:, :count]
 
     def close(self) -> None:
         """Release the buffers."""
@@ -143,13 +143,13 @@ class SessionSlot:
             with self.session.guarded():
                 self._staging = self.session.cuda.pinned((size,), "uint8")
                 self.device = Owned(self.session.cuda, self.session.cuda.malloc(size), self.session.cuda.free)
-        self.raw, found, offset = self._staging[:size], list[DeviceArray](), 0
+        self.raw, arrays, offset = self._staging[:size], list[DeviceArray](), 0
         for plane in planes:
             staged = self.raw[offset : offset + plane.size].reshape(plane.shape)
             np.copyto(staged, plane)
-            found.append(DeviceArray(self.device.handle + offset, staged.shape, staged.strides, None, self.device))
+            arrays.append(DeviceArray(self.device.handle + offset, staged.shape, staged.strides, None, self.device))
             offset += plane.size
-        return found
+        return arrays
 
     def _to_host(self, pixels: DeviceArray) -> NDArray[np.uint8]:
         """Copy a frame from the GPU, for preprocessing on the CPU where there is no kernel for it."""

@@ -123,14 +123,14 @@ class FrigateTagger(Sink[_Object]):
         try:
             if len(message.payload) > _MESSAGE:
                 raise ValueError(f"{len(message.payload)} bytes")
-            found = _Message.model_validate(read_json(message.payload))
+            parsed = _Message.model_validate(read_json(message.payload))
         except ValueError as error:  # pydantic's is one too
             text = first_problem(error) if isinstance(error, ValidationError) else str(error)
             _LOG.warning("%s: message refused: %s", self.name, escaped(text))
             return
-        item = found.after
+        item = parsed.after
         wanted = not self._objects or item.label in self._objects
-        ready = item.has_snapshot and (found.type == "end" or not self._at_end)
+        ready = item.has_snapshot and (parsed.type == "end" or not self._at_end)
         if wanted and ready and not item.sub_label and item.id not in self._seen:
             self._seen[item.id] = None
             if len(self._seen) > _REMEMBERED:

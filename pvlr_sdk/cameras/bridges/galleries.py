@@ -118,14 +118,14 @@ def make_router(tag: TagImage, model: Callable[[], str], size: int) -> APIRouter
         return {"object": "list", "data": [entry]}
 
     async def _tagged(request: Request, kind: Any) -> tuple[Any, Sequence[Tag]]:
-        found: list[Any] = []
+        requests: list[Any] = []
 
         def find(body: bytes) -> bytes:
-            found.append(parsed(kind, body))
-            return decoded(found[0].image())
+            requests.append(parsed(kind, body))
+            return decoded(requests[0].image())
 
         tags = await tag(request, find)
-        return found[0], tags
+        return requests[0], tags
 
     return router
 

@@ -76,25 +76,25 @@ def make_router(tag: TagImage, model: Callable[[], str], url: str | None, token:
 
     @router.post("/predict")
     async def predict(request: Request) -> dict[str, Any]:
-        found: list[tuple[_Predict, _Control]] = []
+        requests: list[tuple[_Predict, _Control]] = []
         results: list[dict[str, Any]] = []
 
         def find(body: bytes) -> bytes:
-            if not found:
+            if not requests:
                 asked = parsed(_Predict, body)
-                found.append((asked, _control(asked.label_config)))
-            asked, control = found[0]
+                requests.append((asked, _control(asked.label_config)))
+            asked, control = requests[0]
             return image(asked.tasks[len(results)].data.get(control.key))
 
-        while not results or len(results) < len(found[0][0].tasks):
+        while not results or len(results) < len(requests[0][0].tasks):
             try:
                 tags = await tag(Request(request.scope, _nothing) if results else request, find)
             except errors.PvlrError as error:
-                if not found or len(found[0][0].tasks) == 1:
+                if not requests or len(requests[0][0].tasks) == 1:
                     raise
                 _LOG.warning("Label Studio's task %d: %s", len(results), escaped(str(error)))  # the others go on
                 tags = ()
-            results.append({"model_version": model(), **_prediction(tags, found[0][1])})
+            results.append({"model_version": model(), **_prediction(tags, requests[0][1])})
         return {"results": results, "model_version": model()}
 
     def image(value: object) -> bytes:
@@ -132,18 +132,18 @@ def _control(config: str) -> _Control:
         root = ElementTree.fromstring(config)
     except (ValueError, RecursionError, ElementTree.ParseError) as error:
         raise errors.OptionError("label_config", expected="XML", got=str(error)[:100], hint=hint) from None
-    images = {one.get("name", ""): one.get("value", "").removeprefix("$") for one in root.iter("Image")}
-    for one in root.iter("Choices"):
-        if (image := one.get("toName", "")) in images:
-            values = ((each.get("value", ""), each.get("alias")) for each in one.iter("Choice"))
+    images = {image.get("name", ""): image.get("value", "").removeprefix("$") for image in root.iter("Image")}
+    for element in root.iter("Choices"):
+        if (image := element.get("toName", "")) in images:
+            values = ((each.get("value", ""), each.get("alias")) for each in element.iter("Choice"))
             choices = {value.casefold(): alias or value for value, alias in values}
-            return _Control(one.get("name", ""), image, images[image], one.get("choice") == "multiple", choices)
+            return _Control(element.get("name", ""), image, images[image], element.get("choice") == "multiple", choices)
     raise errors.OptionError("label_config", expected=expected, got="none", hint=hint)
 
 
 def _prediction(tags: Sequence[Tag], control: _Control) -> dict[str, Any]:
     """Tags that are choices, the best first; Label Studio sorts tasks by the least certain one."""
-    scores = [(control.choices.get(one.label.casefold()), one.score) for one in tags]
+    scores = [(control.choices.get(tag.label.casefold()), tag.score) for tag in tags]
     chosen = [(choice, score) for choice, score in scores if choice][: None if control.multiple else 1]
     about = {"from_name": control.name, "to_name": control.image, "type": "choices"}
     result = [{**about, "value": {"choices": [choice for choice, _ in chosen]}}] if chosen else []

@@ -75,22 +75,27 @@ def make_router(tag: TagImage, model: Callable[[], str]) -> APIRouter:
     @router.post("/models/{name}/infer")
     async def infer(request: Request, name: str) -> dict[str, Any]:
         check(name)
-        found: list[_Infer] = []
+        requests: list[_Infer] = []
 
         def find(body: bytes) -> bytes:
             end = _header_bytes(request.headers.get(_HEADER), len(body))
-            found.append(parsed(_Infer, body[:end]))
-            return _image(found[0].inputs[0], body[end:])
+            requests.append(parsed(_Infer, body[:end]))
+            return _image(requests[0].inputs[0], body[end:])
 
         tags = await tag(request, find)
-        values: dict[str, list[Any]] = {"labels": [one.label for one in tags], "scores": [one.score for one in tags]}
-        asked = {one.name for one in found[0].outputs or ()} or set(values)
+        values: dict[str, list[Any]] = {"labels": [tag.label for tag in tags], "scores": [tag.score for tag in tags]}
+        asked = {output.name for output in requests[0].outputs or ()} or set(values)
         outputs = [
-            {"name": one["name"], "datatype": one["datatype"], "shape": [len(tags)], "data": values[str(one["name"])]}
-            for one in _OUTPUTS
-            if one["name"] in asked
+            {
+                "name": name["name"],
+                "datatype": name["datatype"],
+                "shape": [len(tags)],
+                "data": values[str(name["name"])],
+            }
+            for name in _OUTPUTS
+            if name["name"] in asked
         ]
-        return {"model_name": name, "model_version": "1", "id": found[0].id, "outputs": outputs}
+        return {"model_name": name, "model_version": "1", "id": requests[0].id, "outputs": outputs}
 
     def check(name: str) -> None:
         errors.check_choice("model", name, (model(),))

@@ -71,8 +71,8 @@ class Examples:
             result = seen.regions.get(event.region) if event.camera == seen.camera else None
             if result is None or event.label not in result.labels:
                 continue
-            known = self.peaks.get(event.id)
-            if known is not None and result[event.label].score <= (known.score or 0):
+            peak = self.peaks.get(event.id)
+            if peak is not None and result[event.label].score <= (peak.score or 0):
                 continue
             if example := Example.of(replace(seen, result=result), event.label, True):  # copies the features
                 self.peaks[event.id] = example
@@ -95,34 +95,36 @@ class Examples:
         """
         if not is_label(label):
             raise errors.OptionError("label", expected=LABEL_NAMES, got=ascii(label)[:100], hint="Choose another name.")
-        own = self.of(example.plan, label)
+        examples = self.of(example.plan, label)
         for count, most, what in (
-            (len(own), PER_LABEL, f"examples of {label!r}"),
+            (len(examples), PER_LABEL, f"examples of {label!r}"),
             (sum(map(len, self._found.values())), IN_ALL, "examples in all"),
         ):
             if count >= most:
                 hint = "Teach the label, then clear examples; pvlr teach learns from any number of photos."
                 raise errors.OptionError("label", expected=f"at most {most} {what}", got="one more", hint=hint)
-        if any(np.array_equal(example.features, other.features) for other in own):
+        if any(np.array_equal(example.features, other.features) for other in examples):
             expected, hint = f"a frame that is no example of {label!r} yet", "Wait for the next frame of the camera."
             raise errors.OptionError("camera", expected=expected, got=example.name, hint=hint)
-        self._found[label] = [*own, example]
+        self._found[label] = [*examples, example]
 
     def clear(self, label: str, *, last: bool = False) -> None:
         """Remove the examples of a label, or the last one alone."""
-        own = self._found.pop(label, [])
-        if last and own[:-1]:
-            self._found[label] = own[:-1]
+        examples = self._found.pop(label, [])
+        if last and examples[:-1]:
+            self._found[label] = examples[:-1]
 
     def learn(
         self, plan: str, label: str, base: LabelBank, spec: OpenSpec, start: LinearFunction | None
     ) -> tuple[LabelBank, LabelReport]:
         """A label bank with a label learned from its examples, and from what it was before: ``start``, if not None.
         Raises what ``add_labels`` and ``learn`` raise."""
-        own = self.of(plan, label)
-        features = np.array([one.features for one in own], np.float64).reshape(len(own), spec.feature_width)
-        targets = np.array([[1 if one.shows else -1] for one in own], np.int8).reshape(-1, 1)
-        names = [one.name for one in own]
+        examples = self.of(plan, label)
+        features = np.array([example.features for example in examples], np.float64).reshape(
+            len(examples), spec.feature_width
+        )
+        targets = np.array([[1 if example.shows else -1] for example in examples], np.int8).reshape(-1, 1)
+        names = [example.name for example in examples]
         room = add_labels(base, [label], spec, words=False)
         words = None if start is None else {label: Words(features @ start.weights + start.bias, start)}
         bank, (report,) = learn(room, [label], names, features, targets, plan=plan, words=words)

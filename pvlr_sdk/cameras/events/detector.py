@@ -203,8 +203,8 @@ class EventDetector:
             last = {name: now - tracks.seen[tracks.names.index(name)] for name in (*rule.present, *rule.absent)}
             if away := [name for name in rule.present if last[name] > rule.within]:
                 return f"no {away[0]} within {rule.within:g} s"
-            if there := [name for name in rule.absent if last[name] <= rule.within]:
-                return f"{there[0]} within {rule.within:g} s"
+            if present_now := [name for name in rule.absent if last[name] <= rule.within]:
+                return f"{present_now[0]} within {rule.within:g} s"
             if rule.absent and (now - tracks.since[row] if present is None else present) < rule.within:
                 return f"present for less than {rule.within:g} s without {rule.absent[0]}"
         return None

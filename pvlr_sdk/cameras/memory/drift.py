@@ -53,22 +53,24 @@ def drift_of(reader: Reader, label: str, starts: Sequence[float], like: Context,
     answers = np.bincount([int((newest - start) // _DAY) for start in starts], minlength=_DAYS).astype(float)
     columns, contexts = "label, camera, region, context, start, json_extract(ended, '$.peak')", reader.contexts()
     query = f"SELECT {columns} FROM moments WHERE {ended} AND start > ?"
-    same = {key for key, one in contexts.items() if same_settings(one) == same_settings(like)}
+    same = {key for key, context in contexts.items() if same_settings(context) == same_settings(like)}
     rows = [row for row in reader.query(query, where, newest - _DAY * len(answers)) if row[3] in same]
     # A threshold that was raised, or a label that was excluded, is no change: what all settings of a place report
     # counts.
     rules = defaultdict[str, dict[int, Floats]](dict)
     for _, at, region, key, _, _ in rows:
-        one = contexts[key].rules
-        rules[place_of(at, region)][key] = np.where(one.watched, one.upper, np.inf)
-    least = {at: dict(zip(like.names, np.max([*of.values()], 0), strict=True)) for at, of in rules.items()}
+        in_use = contexts[key].rules
+        rules[place_of(at, region)][key] = np.where(in_use.watched, in_use.upper, np.inf)
+    highest = {
+        at: dict(zip(like.names, np.max([*thresholds.values()], 0), strict=True)) for at, thresholds in rules.items()
+    }
     every, places = np.zeros(len(answers)), dict[str, Floats]()
     for name, camera_of, region, _, start, peak in rows:
         at = place_of(camera_of, region)
-        if peak >= least[at][name]:
-            own = places.setdefault(at, np.zeros(len(answers)))
+        if peak >= highest[at][name]:
+            counts = places.setdefault(at, np.zeros(len(answers)))
             every[int((newest - start) // _DAY)] += 1
-            own[int((newest - start) // _DAY)] += name == label
+            counts[int((newest - start) // _DAY)] += name == label
     return change(places, every, answers, labels)
 
 
@@ -76,7 +78,11 @@ def change(places: Mapping[str, Floats], every: Floats, answers: Floats, labels:
     """The most significant change of one of several ``labels``; None: there is none. Of each day, the last one first,
     the number of its events by place, of all events, and of the answered ones."""
     sides = answers * (every > 0), every * (np.arange(len(every)) < _DAYS)
-    tests = [(_p_value(own, every, *sides), place) for place, own in places.items()] if all(map(np.any, sides)) else []
+    tests = (
+        [(_p_value(counts, every, *sides), place) for place, counts in places.items()]
+        if all(map(np.any, sides))
+        else []
+    )
     if not tests or min(tests)[0] * len(tests) * labels > _ERROR:
         return None
     _, place = min(tests)
@@ -84,21 +90,21 @@ def change(places: Mapping[str, Floats], every: Floats, answers: Floats, labels:
     return Drift(place, before, now) if max(before, now) >= _FACTOR * min(before, now) else None
 
 
-def _share(own: Floats, every: Floats, weights: Floats) -> tuple[float, float]:
+def _share(counts: Floats, every: Floats, weights: Floats) -> tuple[float, float]:
     """The mean share of the days with weights, and the number of events that state as much."""
-    of, days = weights / weights.sum(), np.maximum(every, 1)
-    return float(of @ (own / days)), float(1 / (of**2 / days).sum())
+    shares, days = weights / weights.sum(), np.maximum(every, 1)
+    return float(shares @ (counts / days)), float(1 / (shares**2 / days).sum())
 
 
-def _p_value(own: Floats, every: Floats, *sides: Floats) -> float:
+def _p_value(by_day: Floats, every: Floats, *sides: Floats) -> float:
     """Of the same share on both sides; 1 if too few events are expected."""
-    shares, counts = np.array([_share(own, every, weights) for weights in sides]).T
+    shares, counts = np.array([_share(by_day, every, weights) for weights in sides]).T
     mean = counts @ shares / counts.sum()
     expected, seen = np.outer([mean, 1 - mean], counts), np.array([shares, 1 - shares]) * counts
     if expected.min() < _LEAST:
         return 1.0
     statistic = 2 * (seen * np.log(np.maximum(seen, 1e-300) / expected)).sum()
-    squares = [(own - every * share)[weights > 0] ** 2 / np.maximum(every * share * (1 - share), 1e-300)[weights > 0]
+    squares = [(by_day - every * share)[weights > 0] ** 2 / np.maximum(every * share * (1 - share), 1e-300)[weights > 0]
                for share, weights in zip(shares, sides, strict=True)]  # fmt: skip
     spread = np.concatenate(squares).sum() / max(1, sum(map(len, squares)) - 2)
     return math.erfc(math.sqrt(max(0.0, statistic) / 2 / max(1.0, spread)))

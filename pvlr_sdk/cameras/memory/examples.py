@@ -29,14 +29,14 @@ def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     only = "kind NOT IN ('event', 'health') AND id NOT IN (SELECT id FROM answers)"
     rows = reader.rows(f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})")
     contexts = {id(row.context): row.context for row in rows}  # the same object for the same context
-    same = {key for key, of in contexts.items() if same_settings(of) == same_settings(rows[-1].context)}
+    same = {key for key, context in contexts.items() if same_settings(context) == same_settings(rows[-1].context)}
     rows = [row for row in rows if id(row.context) in same and row.context.rules.watched.any()]
     if not rows:
         return []
     margins = np.array([_margins(row) for row in rows])
     features = [reader.features.read(row.space or "", row.id) for row in rows]
-    known = None if any(one is None for one in features) else np.array(features)
-    return [(rows[at], rows[at].context.names[label]) for at, (label, _) in select(margins, known, limit).items()]
+    matrix = None if any(feature is None for feature in features) else np.array(features)
+    return [(rows[at], rows[at].context.names[label]) for at, (label, _) in select(margins, matrix, limit).items()]
 
 
 def _margins(row: Row) -> Floats:
@@ -57,23 +57,25 @@ def export_answers(reader: Reader, folder: Path, label: str | None = None, camer
         OutputError: no space, no permission.
     """
     answers = {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM answers")}
-    files, found, only = dict[str, bytes](), list[tuple[str, str, str]](), chosen(camera, None, None, None)
+    files, pictures, only = dict[str, bytes](), list[tuple[str, str, str]](), chosen(camera, None, None, None)
     for row in reader.rows(*only):
         name, answer = answers.get(row.id, ("", "unclear"))
         if answer != "unclear" and label in (None, name) and (picture := reader.picture(row.id)):
             file = f"{answer}/{file_name(name)}/{file_name(row.event or f'frame-{row.id}')}.jpg"
-            found.append((file, name, answer))
+            pictures.append((file, name, answer))
             files[file] = picture
-    if os.path.lexists(folder) or not found:
-        got = f"{folder}, which exists" if found else "no answers"
-        hint = "Choose another folder." if found else "Answer events first, see pvlr precision --help."
+    if os.path.lexists(folder) or not pictures:
+        got = f"{folder}, which exists" if pictures else "no answers"
+        hint = "Choose another folder." if pictures else "Answer events first, see pvlr precision --help."
         raise errors.OptionError("--export", expected="a new folder, and answers", got=got, hint=hint)
-    labels, cells = sorted({name for _, name, _ in found}), {"yes": 1, "no": -1}
+    labels, cells = sorted({name for _, name, _ in pictures}), {"yes": 1, "no": -1}
     table = [csv_row("file", *labels)]
-    table += [csv_row(file, *(cells[answer] if one == name else "?" for one in labels)) for file, name, answer in found]
+    table += [
+        csv_row(file, *(cells[answer] if label == name else "?" for label in labels)) for file, name, answer in pictures
+    ]
     tags = [{"source": str(folder / file), "tags": [{"label": name, "score": 1.0}] if answer == "yes" else []}
-            for file, name, answer in found]  # fmt: skip
-    files["answers.jsonl"] = "".join(f"{json.dumps(one)}\n" for one in tags).encode()
+            for file, name, answer in pictures]  # fmt: skip
+    files["answers.jsonl"] = "".join(f"{json.dumps(tag)}\n" for tag in tags).encode()
     files["labels.csv"] = "".join(f"{row}\n" for row in table).encode()
     write_folder(folder, files)
-    return len(found)
+    return len(pictures)

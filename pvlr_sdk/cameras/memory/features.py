@@ -52,10 +52,10 @@ class FeatureFiles:
     def clear(self, numbers: list[int]) -> None:
         """Overwrite the features of moments with zeros; a file of which nothing is left is removed."""
         for path in self._files():
-            own = [number for number in numbers if number // ROWS == int(path.stem)]
-            for number in own:
+            in_file = [number for number in numbers if number // ROWS == int(path.stem)]
+            for number in in_file:
                 _put(path, number, bytes(_row(_width(path)).itemsize))
-            if own and not _read(path)["scale"].any():
+            if in_file and not _read(path)["scale"].any():
                 path.unlink()
 
     def size(self) -> int:
@@ -70,21 +70,21 @@ class FeatureFiles:
         """The numbers of all moments of a space, and the products of their features with a vector (D,)."""
         paths = sorted(path for path in self._files() if path.parent.name == _name(space, len(vector)))
         with ThreadPoolExecutor(available_cores()) as pool:
-            found = list(pool.map(lambda path: _products(path, vector), paths))
-        numbers = [np.zeros(0, np.int64), *(one for one, _ in found)]
-        return np.concatenate(numbers), np.concatenate([np.zeros(0, np.float32), *(one for _, one in found)])
+            products = list(pool.map(lambda path: _products(path, vector), paths))
+        numbers = [np.zeros(0, np.int64), *(rows for rows, _ in products)]
+        return np.concatenate(numbers), np.concatenate([np.zeros(0, np.float32), *(values for _, values in products)])
 
 
 def _products(path: Path, vector: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     rows = _read(path)
     values, scales = rows["values"], np.array(rows["scale"])
-    found, block = np.empty(len(rows), np.float32), np.empty((_BLOCK, len(vector)), np.float32)
+    products, block = np.empty(len(rows), np.float32), np.empty((_BLOCK, len(vector)), np.float32)
     for start in range(0, len(rows), _BLOCK):
         part = values[start : start + _BLOCK]
         np.copyto(block[: len(part)], part)
-        np.dot(block[: len(part)], vector, out=found[start : start + len(part)])
-    there = np.flatnonzero(scales)
-    return ROWS * int(path.stem) + there, (found * scales)[there]
+        np.dot(block[: len(part)], vector, out=products[start : start + len(part)])
+    written = np.flatnonzero(scales)
+    return ROWS * int(path.stem) + written, (products * scales)[written]
 
 
 def _row(width: int) -> np.dtype[Any]:

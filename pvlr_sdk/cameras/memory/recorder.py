@@ -71,8 +71,8 @@ class Recorder:
         now = tracks.last
         self._use_context(result)
         if tracks.names != self._names:  # labels that stay keep their averages
-            known = dict(zip(self._names, zip(self._before, self._until, strict=True), strict=True))
-            pairs = [known.get(name, (0.0, -np.inf)) for name in tracks.names]
+            kept = dict(zip(self._names, zip(self._before, self._until, strict=True), strict=True))
+            pairs = [kept.get(name, (0.0, -np.inf)) for name in tracks.names]
             self._names, (self._before, self._until) = tracks.names, np.array(pairs).T.copy()
         live = (scores >= self._floors) | (tracks.average >= self._floors) | tracks.up | tracks.active
         self._until[live] = now + TAIL
@@ -131,8 +131,8 @@ class Recorder:
             self._flush()
             self._made_of, self._rules = made_of, rules
             higher = tuple(result.thresholds.tolist()) if (result.thresholds > rules.deployed).any() else None
-            of = tuple(rules.deployed.tolist()), higher, result.plan, result.bank, self._least
-            self._context = Context(rules.names, rules.settings, *of)
+            versions = tuple(rules.deployed.tolist()), higher, result.plan, result.bank, self._least
+            self._context = Context(rules.names, rules.settings, *versions)
             self._floors = self._context.floors(rules.lower)
 
     def _flush(self, closed: tuple[float, str] | None = None) -> None:

@@ -67,14 +67,14 @@ class Context:
     def unpack(cls, data: bytes) -> Context:
         """The context of :meth:`pack`."""
         raw = _with_tuples(json.loads(zlib.decompress(data)))
-        when = {label: When(**one) for label, one in raw["settings"]["when"].items()}
+        when = {label: When(**rule) for label, rule in raw["settings"]["when"].items()}
         return cls(**{**raw, "settings": EventSettings(**{**raw["settings"], "when": when})})
 
 
 def _with_tuples(value: Any) -> Any:
     """The lists of JSON as the tuples that they were."""
     if isinstance(value, dict):
-        return {name: _with_tuples(one) for name, one in value.items()}
+        return {name: _with_tuples(item) for name, item in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
@@ -108,13 +108,13 @@ class Chunk:
 
     def pack(self) -> bytes:
         """A compressed, lossless form of the arrays."""
-        return zlib.compress(save({name: np.ascontiguousarray(one) for name, one in self.arrays.items()}))
+        return zlib.compress(save({name: np.ascontiguousarray(array) for name, array in self.arrays.items()}))
 
     @staticmethod
     def unpack(data: bytes) -> dict[str, NDArray[Any]]:
         """The arrays of :meth:`pack`."""
-        found: dict[str, NDArray[Any]] = load(zlib.decompress(data))
-        return found
+        arrays: dict[str, NDArray[Any]] = load(zlib.decompress(data))
+        return arrays
 
     def without(self, label: str) -> Chunk:
         """The chunk with no score of a label."""
@@ -141,13 +141,13 @@ class Chunk:
     def dense(self, floors: Floats) -> NDArray[np.float32]:
         """float32 (F, C): the scores of all frames; of those that were not kept, which are below the floors (C,), the
         last coarse ones."""
-        of, frames = self.arrays, np.arange(len(self.arrays["monotonic"]))
-        found = np.zeros((len(frames), len(self.context.names)), np.float32)
-        if len(of["coarse_at"]):
-            latest = np.maximum(np.searchsorted(of["coarse_at"], frames, "right") - 1, 0)
-            found = np.minimum(decode(of["coarse"]), floors * BELOW).astype(np.float32)[latest]
-        found[of["on"]] = of["scores"]
-        return found
+        arrays, frames = self.arrays, np.arange(len(self.arrays["monotonic"]))
+        scores = np.zeros((len(frames), len(self.context.names)), np.float32)
+        if len(arrays["coarse_at"]):
+            latest = np.maximum(np.searchsorted(arrays["coarse_at"], frames, "right") - 1, 0)
+            scores = np.minimum(decode(arrays["coarse"]), floors * BELOW).astype(np.float32)[latest]
+        scores[arrays["on"]] = arrays["scores"]
+        return scores
 
 
 def encode(scores: NDArray[np.float32]) -> NDArray[np.uint8]:

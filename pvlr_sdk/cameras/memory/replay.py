@@ -66,21 +66,21 @@ def replay(chunks: Iterable[Chunk], settings_for: SettingsFor = recorded) -> Ite
 
 
 def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, resumed: bool) -> Iterator[Step]:
-    context, of = chunk.context, chunk.arrays
-    walls = of["wall"].tolist()
+    context, arrays = chunk.context, chunk.arrays
+    walls = arrays["wall"].tolist()
     starts = chunk.starts
     before = np.zeros(starts.shape)
-    before[starts] = of["before"]
+    before[starts] = arrays["before"]
     raised = None if context.raised is None else np.array(context.raised)
     floors = context.floors(detector.prepare(context.settings, context.deployed, context.names).lower)
     rules = detector.prepare(settings, context.highest, context.names)
     index = {name: row for row, name in enumerate(context.names)}
-    frames = zip(of["monotonic"].tolist(), of["last"].tolist(), walls, chunk.dense(floors), strict=True)
+    frames = zip(arrays["monotonic"].tolist(), arrays["last"].tolist(), walls, chunk.dense(floors), strict=True)
     for number, (monotonic, last, wall, scores) in enumerate(frames):
         tracks = detector.tracks
         if resumed and number == 0:  # what was before is not there any more
             for array in STATE if settings == context.settings else STATE[:1]:
-                getattr(tracks, array)[:] = of[array]
+                getattr(tracks, array)[:] = arrays[array]
             tracks.last = monotonic
             for row in np.flatnonzero(tracks.active).tolist():
                 tracks.ids[row] = str(uuid4())
@@ -89,11 +89,11 @@ def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, r
             tracks.last = last
         if (number == 0 or starts[number].any()) and settings.smoothing == context.settings.smoothing:
             for row, name in enumerate(tracks.names):  # of the frame before: labels may change here
-                known = index.get(name)
-                if known is not None and starts[number, known]:
-                    tracks.average[row] = before[number, known]
-                elif known is not None and number == 0:  # a label that does not matter is below its floor
-                    tracks.average[row] = min(tracks.average[row], BELOW * floors[known])
+                column = index.get(name)
+                if column is not None and starts[number, column]:
+                    tracks.average[row] = before[number, column]
+                elif column is not None and number == 0:  # a label that does not matter is below its floor
+                    tracks.average[row] = min(tracks.average[row], BELOW * floors[column])
         yield Step(detector, rules, wall, scores, detector.update(monotonic, wall, scores, context.names, raised))
     if chunk.closed:
         yield Step(detector, rules, walls[-1] if walls else 0.0, None, detector.close(*chunk.closed))
@@ -101,7 +101,7 @@ def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, r
 
 def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor) -> list[str]:
     """Why events with other settings may differ from those of a run with them; empty: they do not."""
-    found, low = set[str](), set[str]()
+    reasons, low = set[str](), set[str]()
     for place, context in contexts:
         settings = settings_for(place, context)
         if settings is None or context.floor == 0:
@@ -112,12 +112,12 @@ def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor
         matter = new.watched | np.isin(new.names, others)
         low |= {context.names[row] for row in np.flatnonzero((new.lower < floors) & matter).tolist()}
         if settings.smoothing != context.settings.smoothing:
-            found.add("smoothing differs from the recording")
+            reasons.add("smoothing differs from the recording")
         if settings.min_gap > max(TAIL, context.settings.min_gap):
-            found.add(f"min_gap is above {TAIL:g} s")
+            reasons.add(f"min_gap is above {TAIL:g} s")
     if low:
-        found.add(f"the lower threshold of {few(sorted(low))} is below the floor of the recording")
-    return sorted(found)
+        reasons.add(f"the lower threshold of {few(sorted(low))} is below the floor of the recording")
+    return sorted(reasons)
 
 
 def events_of(store: Reader, settings_for: SettingsFor = recorded, since: float = -np.inf) -> list[Event]:
@@ -151,33 +151,33 @@ class Change:
     @property
     def event(self) -> Event:
         """The event after the change, or the one that is gone."""
-        found = self.after or self.before
-        assert found is not None, "a change has one of the two"
-        return found
+        event = self.after or self.before
+        assert event is not None, "a change has one of the two"
+        return event
 
 
 def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
     """What differs between two lists of events, in the order of time. Events of a label that overlap are one event, of
     another length where that differs by more than a millisecond."""
-    found, left = list[Change](), defaultdict[Any, deque[Event]](deque)
-    for one in sorted({one.id: one for one in before}.values(), key=lambda event: event.start):
-        left[one.camera, one.region, one.label].append(one)
-    for one in sorted({one.id: one for one in after}.values(), key=lambda event: event.start):
-        start, end = one.start, np.inf if one.end is None else one.end
-        earlier, same = left[one.camera, one.region, one.label], list[Event]()
+    differences, left = list[Change](), defaultdict[Any, deque[Event]](deque)
+    for event in sorted({event.id: event for event in before}.values(), key=lambda event: event.start):
+        left[event.camera, event.region, event.label].append(event)
+    for event in sorted({event.id: event for event in after}.values(), key=lambda event: event.start):
+        start, end = event.start, np.inf if event.end is None else event.end
+        earlier, same = left[event.camera, event.region, event.label], list[Event]()
         while earlier and earlier[0].start <= end:  # what has ended before this one overlaps no later one
             other = earlier.popleft()
             if other.end is None or start <= other.end:
                 same.append(other)
             else:
-                found.append(Change("gone", other, None))
+                differences.append(Change("gone", other, None))
         if not same:
-            found.append(Change("new", None, one))
+            differences.append(Change("new", None, event))
             continue
         first, *joined = same
         first_end = np.inf if first.end is None else first.end
         if abs(start - first.start) > 1e-3 or (end != first_end and not abs(end - first_end) <= 1e-3):
-            found.append(Change("longer" if end - start > first_end - first.start else "shorter", first, one))
-        found += [Change("gone", other, None) for other in joined]
-    found += [Change("gone", other, None) for rest in left.values() for other in rest]
-    return sorted(found, key=lambda change: change.event.start)
+            differences.append(Change("longer" if end - start > first_end - first.start else "shorter", first, event))
+        differences += [Change("gone", other, None) for other in joined]
+    differences += [Change("gone", other, None) for events in left.values() for other in events]
+    return sorted(differences, key=lambda change: change.event.start)

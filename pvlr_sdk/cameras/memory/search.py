@@ -51,13 +51,15 @@ def by_features(
     """
     numbers, scores = reader.features.products(space, function.weights.astype(np.float32))
     others = "SELECT DISTINCT space FROM moments WHERE space NOT IN ('', ?)"
-    if not len(numbers) and (kinds := [of for (of,) in reader.query(others, space)]):
+    if not len(numbers) and (kinds := [kind for (kind,) in reader.query(others, space)]):
         hint = "Search with the plan that the site ran then (--plan), or for a recorded label."
         raise errors.OptionError("plan", expected=f"one with the features {' or '.join(kinds)}", got=space, hint=hint)
     if only[1]:
-        kept = np.array([one for (one,) in reader.query(f"SELECT id FROM moments WHERE {only[0]}", *only[1])], np.int64)
-        known = np.isin(numbers, kept)
-        numbers, scores = numbers[known], scores[known]
+        kept = np.array(
+            [number for (number,) in reader.query(f"SELECT id FROM moments WHERE {only[0]}", *only[1])], np.int64
+        )
+        chosen_rows = np.isin(numbers, kept)
+        numbers, scores = numbers[chosen_rows], scores[chosen_rows]
     return _best(reader, numbers, scores + function.bias, only, limit)
 
 
@@ -67,8 +69,8 @@ def alike(reader: Reader, row: Row, limit: int = 100) -> list[Row]:
     if features is None:
         return []
     only = f"{UNANSWERED} AND label = ? AND id <> ?", (row.label, row.id)
-    found = by_features(reader, row.space or "", LinearFunction(features.astype(float), 0.0), only, limit)
-    return [one for one, cosine in found if cosine >= ALIKE]
+    ranked = by_features(reader, row.space or "", LinearFunction(features.astype(float), 0.0), only, limit)
+    return [row_alike for row_alike, cosine in ranked if cosine >= ALIKE]
 
 
 def _best(
@@ -76,6 +78,6 @@ def _best(
 ) -> list[tuple[Row, float]]:
     count = min(len(numbers), limit + _SPARE)
     best = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
-    found = dict(zip(numbers[best].tolist(), scores[best].tolist(), strict=True))
-    rows = reader.rows(f"{only[0]} AND id IN ({', '.join(map(str, found))})", only[1])
-    return sorted(((row, found[row.id]) for row in rows), key=lambda pair: -pair[1])[:limit]
+    by_number = dict(zip(numbers[best].tolist(), scores[best].tolist(), strict=True))
+    rows = reader.rows(f"{only[0]} AND id IN ({', '.join(map(str, by_number))})", only[1])
+    return sorted(((row, by_number[row.id]) for row in rows), key=lambda pair: -pair[1])[:limit]

@@ -71,18 +71,18 @@ class Store(Reader):
             OptionError: there is no such event, or no such frame with this label.
             OutputError: no space, or no permission.
         """
-        found = self.rows("id = ? AND kind <> 'health'", (number,))
-        if not found or label not in ((None,) if found[0].event else found[0].context.names):
+        rows_found = self.rows("id = ? AND kind <> 'health'", (number,))
+        if not rows_found or label not in ((None,) if rows_found[0].event else rows_found[0].context.names):
             got, hint = f"{number}, {label!r}"[:100], "It may have been deleted."
             raise errors.OptionError("answer", expected="an event, or a sampled frame and a label", got=got, hint=hint)
         with self._changing(), self._transaction():
             self._database.execute("DELETE FROM answers WHERE ? IN (id, alike)", (number,))
             if answer is not None:
-                about = {"label": label or found[0].label, "answer": answer, "time": time.time()}
+                about = {"label": label or rows_found[0].label, "answer": answer, "time": time.time()}
                 pairs = [(None, number), *((number, other) for other in alike)]
                 chosen = "id = :id AND (:like IS NULL OR label = :label)"
                 query = f"SELECT id, event, :label, :answer, :time, :like FROM moments WHERE {chosen}"
-                rows = [{**about, "like": like, "id": one} for like, one in pairs]
+                rows = [{**about, "like": like, "id": event_number} for like, event_number in pairs]
                 self._database.executemany(f"INSERT OR IGNORE INTO answers {query}", rows)
 
     def _insert(self, table: str, *values: Any) -> int:
@@ -99,13 +99,13 @@ class Store(Reader):
                                   self._newest(), moment.kind, *[None] * 4, *peak)  # fmt: skip
         else:
             query = "SELECT moments.id, data FROM moments JOIN contexts ON contexts.id = context WHERE event = ?"
-            found = self._database.execute(query, (moment.event,)).fetchone()
-            if not found:  # it was deleted meanwhile
+            stored = self._database.execute(query, (moment.event,)).fetchone()
+            if not stored:  # it was deleted meanwhile
                 return
-            number, names = found[0], Context.unpack(found[1]).names
+            number, names = stored[0], Context.unpack(stored[1]).names
             if names != moment.context.names:  # the labels have changed since the event began
-                known = dict(zip(moment.context.names, moment.logits, strict=True))
-                logits = np.array([known.get(name, -np.inf) for name in names], np.float16)
+                by_name = dict(zip(moment.context.names, moment.logits, strict=True))
+                logits = np.array([by_name.get(name, -np.inf) for name in names], np.float16)
                 peak = *peak[:3], logits.tobytes()
             change = "UPDATE moments SET time = ?, score = ?, space = ?, logits = ? WHERE id = ?"
             self._database.execute(change, (*peak, number))
@@ -179,9 +179,9 @@ class Store(Reader):
 
     def _forget(self, label: str, chunks: tuple[str, tuple[Any, ...]]) -> None:
         """In parts, so that a site can write in between; if the process is killed, a part is done."""
-        of, values = f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})", (label, *chunks[1])
+        condition, values = f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})", (label, *chunks[1])
         with self._transaction():
-            self._database.execute(f"DELETE FROM answers WHERE {of}", values)
+            self._database.execute(f"DELETE FROM answers WHERE {condition}", values)
         for table, change in (("chunks", self._forget_scores), ("moments", self._forget_logits)):
             numbers = [number for (number,) in self.query(f"SELECT id FROM {table} WHERE {chunks[0]}", *chunks[1])]
             for start in range(0, len(numbers), _PART):

@@ -98,21 +98,21 @@ def explain(reader: Reader, row: Row, near: float = _DAY) -> Explanation:
 
 def near_misses(reader: Reader, place: Place, since: float, until: float) -> list[NearMiss]:
     """What came within 0.1 of its threshold at a place and was not reported, in the order of time."""
-    found: list[NearMiss] = []
+    misses: list[NearMiss] = []
     # start, peak, longest presence, what held it back, rules
     runs: dict[str, tuple[float, float, float, str | None, Rules]] = {}
     reported: set[str] = set()
     for step in replay(reader.chunks(place, since, until)):
         tracks, rules = step.detector.tracks, step.rules
-        least = rules.upper - np.minimum(MARGIN, rules.upper / 2)
-        high = [] if step.scores is None else np.flatnonzero(tracks.average >= least).tolist()
+        lowest = rules.upper - np.minimum(MARGIN, rules.upper / 2)
+        high = [] if step.scores is None else np.flatnonzero(tracks.average >= lowest).tolist()
         close = {rules.names[row]: row for row in high}
         reported |= {event.label for event in step.events}
         for label in runs.keys() - close.keys():
             start, peak, held, back, then = runs.pop(label)
             if label not in reported:
                 reason, threshold = _reason(then, then.names.index(label), peak, held, back)
-                found.append(NearMiss(label, start, step.wall, peak, threshold, reason))
+                misses.append(NearMiss(label, start, step.wall, peak, threshold, reason))
         for label, row in close.items():
             start, peak, held, back, _ = runs.get(label, (step.wall, 0.0, 0.0, None, rules))
             present = float((tracks.last or 0.0) - tracks.since[row]) if tracks.up[row] else 0.0
@@ -121,7 +121,7 @@ def near_misses(reader: Reader, place: Place, since: float, until: float) -> lis
                 back, held = back or "another label of its group has a higher score", np.inf
             runs[label] = start, max(peak, float(tracks.average[row])), max(held, present), back, rules
         reported &= runs.keys() | {tracks.names[row] for row in np.flatnonzero(tracks.active)}
-    return sorted(found, key=lambda one: one.start)
+    return sorted(misses, key=lambda miss: miss.start)
 
 
 def _reason(rules: Rules, row: int, peak: float, held: float, back: str | None) -> tuple[str, float]:

@@ -109,20 +109,20 @@ class Device:
     @property
     def platforms(self) -> dict[str, str]:
         """The platform of each component."""
-        return {name: one["platform"] for name, one in self.components.items()}
+        return {name: component["platform"] for name, component in self.components.items()}
 
     def config(self, gone: Mapping[str, str]) -> str:
         """The configuration, as JSON; ``gone``: components that Home Assistant is to remove, with their platforms."""
         removed = {name: {"platform": platform} for name, platform in gone.items()}
         node = self.topics.node(self.place)
-        own = {name: {**one, "unique_id": f"{node}_{name}"} for name, one in self.components.items()}
+        components = {name: {**component, "unique_id": f"{node}_{name}"} for name, component in self.components.items()}
         return json.dumps(
             {
                 "device": {"identifiers": [node], "name": self.place or self.topics.prefix, "manufacturer": "pvlr_sdk"},
                 "origin": {"name": "pvlr_sdk", "sw_version": __version__},
                 "availability": [{"topic": topic} for topic in self.available],
                 "availability_mode": "all",
-                "components": {**removed, **own},
+                "components": {**removed, **components},
             }
         )
 
@@ -151,7 +151,9 @@ class HomeAssistant:
         with suppress(ValueError, TypeError, LookupError, AttributeError):
             read = read_json(config)
             if read["origin"]["name"] == "pvlr_sdk" and read["availability"][0] == {"topic": self.topics.status}:
-                return {name: one["platform"] for name, one in read["components"].items() if len(one) > 1}
+                return {
+                    name: component["platform"] for name, component in read["components"].items() if len(component) > 1
+                }
         return {}
 
     def states(self, site: SiteStatus, before: Mapping[str, str]) -> dict[str, str]:
@@ -241,7 +243,7 @@ def _groups(site: SiteStatus, place: str) -> list[tuple[str, str, list[str]]]:
     """The identifier, the name and the possible states of each group of labels that a place can report."""
     ids, labels = sensor_ids(site.groups), site.labels[place]
     states = {name: [label for label in group if label in labels] for name, group in site.groups.items()}
-    return [(ids[name], name, [*one, UNKNOWN]) for name, one in states.items() if one]
+    return [(ids[name], name, [*labels, UNKNOWN]) for name, labels in states.items() if labels]
 
 
 def _changed_through(topic: str) -> dict[str, str]:

@@ -146,8 +146,8 @@ class MqttSink(Sink[Event]):
     def announce(self, site: SiteStatus) -> None:
         """Announce the devices of a site and what they show, now or as soon as the broker is back."""
         with self._site_lock:
-            before, old, known, self._site = self._retained, self._devices, self._site, site
-            entities = [(one.labels, one.thresholds.keys(), one.groups) for one in (site, known)]
+            before, old, last, self._site = self._retained, self._devices, self._site, site
+            entities = [(status.labels, status.thresholds.keys(), status.groups) for status in (site, last)]
             if entities[0] == entities[1]:
                 self._retained = before | self._home.shown(site)  # often: a camera that comes and goes
             else:
@@ -155,7 +155,7 @@ class MqttSink(Sink[Event]):
             devices = self._devices
             gone = (before.keys() | old.keys()) - self._retained.keys() - devices.keys()
             self._removed = (self._removed | gone) - self._retained.keys() - devices.keys()
-            changed = {topic: one for topic, one in devices.items() if one != old.get(topic)}
+            changed = {topic: config for topic, config in devices.items() if config != old.get(topic)}
             for topic, device in changed.items():
                 was = self._gone.get(topic, {}) | (old[topic].platforms if topic in old else {})
                 self._gone[topic] = {name: was[name] for name in was.keys() - device.components.keys()}
@@ -210,7 +210,7 @@ class MqttSink(Sink[Event]):
         self._refusal = _AWAY
         client.publish(self._topics.status, "online", retain=True)
         if self._settings.commands:
-            client.subscribe([(f"{self._settings.prefix}/{one}{SET}", 1) for one in ("+/enabled", "threshold/+")])
+            client.subscribe([(f"{self._settings.prefix}/{topic}{SET}", 1) for topic in ("+/enabled", "threshold/+")])
         if self._settings.discovery:
             client.subscribe(self._topics.device("+"))  # before ours, which replace those of an earlier process
         with self._site_lock:

@@ -230,8 +230,8 @@ class SiteConfig(Section):
             for problem in error.errors(include_url=False):
                 place, explained = _explained(problem, raw, expanded, keys, source)
                 found.setdefault(place, explained)
-            hints = {(*place[:-1], one.hint) for place, one in found.items()}
-            for place in [place for place, one in found.items() if one.got == "nothing"]:
+            hints = {(*place[:-1], problem.hint) for place, problem in found.items()}
+            for place in [place for place, problem in found.items() if problem.got == "nothing"]:
                 if (*place[:-1], f"Did you mean {place[-1]!r}?") in hints:  # missing because it is misspelled
                     del found[place]
         if found:

@@ -39,10 +39,12 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
 def make_camera(name: str, camera: CameraConfig, timezone: str | None) -> Camera:
     """A camera of a site. Raises what :class:`Camera` raises."""
 
-    def hours(of: CameraConfig | RegionConfig) -> Schedule | None:
-        return Schedule(of.schedule, timezone) if of.schedule else None
+    def hours(section: CameraConfig | RegionConfig) -> Schedule | None:
+        return Schedule(section.schedule, timezone) if section.schedule else None
 
-    regions = {region: Region(one.polygon, one.exclude, hours(one)) for region, one in camera.regions.items()}
+    regions = {
+        region: Region(config.polygon, config.exclude, hours(config)) for region, config in camera.regions.items()
+    }
     plain = camera.model_dump(exclude={"labels", "deny", "regions", "schedule"})
     return Camera(name=name, regions=regions, schedule=hours(camera), **plain)
 
@@ -51,7 +53,8 @@ def make_clocks(config: SiteConfig) -> dict[str, Clock]:
     """The clock of each camera: files that are tagged frame by frame have the time of their frames."""
     every = config.stream.every_frame
     return {
-        name: Clock(media=every and isinstance(parse_uri(one.uri), PathUri)) for name, one in config.cameras.items()
+        name: Clock(media=every and isinstance(parse_uri(camera.uri), PathUri))
+        for name, camera in config.cameras.items()
     }
 
 
@@ -104,13 +107,13 @@ def make_detectors(
 
 def tagged_regions(camera: CameraConfig) -> list[str | None]:
     """The regions of a camera with events of their own; None stands for a camera without any."""
-    return [name for name, one in camera.regions.items() if not one.exclude] or [None]
+    return [name for name, region in camera.regions.items() if not region.exclude] or [None]
 
 
 def watched(config: SiteConfig, detectors: Mapping[str, Sequence[EventDetector]]) -> list[EventDetector]:
     """Without those of removed regions, which only wait for the frame that ends their events."""
     cameras = ((tagged_regions(config.cameras[name]), every) for name, every in detectors.items())
-    return [one for regions, every in cameras for one in every if one.region in regions]
+    return [detector for regions, every in cameras for detector in every if detector.region in regions]
 
 
 def with_changes(config: SiteConfig, changes: Changes, labels: Sequence[str], *, quiet: bool = False) -> SiteConfig:
@@ -138,9 +141,9 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str], *, quiet: 
 
     cameras = {}
     for name, camera in config.cameras.items():
-        of, own = f"cameras.{name}", ("thresholds", "labels")
-        regions = {key: known(f"{of}.regions.{key}", one, own) for key, one in camera.regions.items()}
-        cameras[name] = known(of, camera, ("labels", "deny")).model_copy(update={"regions": regions})
+        place, keys = f"cameras.{name}", ("thresholds", "labels")
+        regions = {key: known(f"{place}.regions.{key}", region, keys) for key, region in camera.regions.items()}
+        cameras[name] = known(place, camera, ("labels", "deny")).model_copy(update={"regions": regions})
     events = known("events", config.events, ("thresholds", "off_thresholds", "labels", "deny", "when", "groups"))
     memory = config.memory and known("memory", config.memory, ("precision",))
     return config.model_copy(update={"cameras": cameras, "events": events, "memory": memory})
@@ -182,11 +185,11 @@ def make_rules(
 
 def highest_levels(detectors: Sequence[EventDetector]) -> dict[str, tuple[float, float]]:
     """The labels that detectors can report, each with its smoothed score and threshold, where the score is highest."""
-    found: dict[str, tuple[float, float]] = {}
+    highest: dict[str, tuple[float, float]] = {}
     for detector in detectors:
         for label, level in detector.levels.items():
-            found[label] = max(found.get(label, level), level, key=lambda pair: pair[0] - pair[1])
-    return found
+            highest[label] = max(highest.get(label, level), level, key=lambda pair: pair[0] - pair[1])
+    return highest
 
 
 def site_status(

@@ -33,13 +33,13 @@ def settings_of(config: SiteConfig, proven: Mapping[str, Minimum] | None = None)
     region that its camera does not have has no events. ``proven``: as for :func:`.factory.thresholds_of`."""
 
     def settings(place: Place, context: Context) -> EventSettings | None:
-        known = without_unknown_labels(config, context.names)
-        camera = known.cameras.get(place.camera)
+        site = without_unknown_labels(config, context.names)
+        camera = site.cameras.get(place.camera)
         if camera is not None and place.region not in tagged_regions(camera):
             return None
         plan = dict(zip(context.names, context.deployed, strict=True))
-        thresholds = Thresholds(plan, known.events.threshold, known.events.thresholds, proven=proven or {})
-        return event_settings(known.events, camera or CameraConfig(uri=""), thresholds, place.region)
+        thresholds = Thresholds(plan, site.events.threshold, site.events.thresholds, proven=proven or {})
+        return event_settings(site.events, camera or CameraConfig(uri=""), thresholds, place.region)
 
     return settings
 
@@ -60,9 +60,9 @@ def record(clip: Path, config: SiteConfig) -> Path:
         OutputError: the scores cannot be stored.
     """
     name = clip.stem if clip.stem in config.cameras else next(iter(config.cameras), "clip")
-    own = config.cameras.get(name, CameraConfig(uri=""))
-    regions = {key: one.model_copy(update={"schedule": None}) for key, one in own.regions.items()}
-    camera = own.model_copy(
+    written = config.cameras.get(name, CameraConfig(uri=""))
+    regions = {key: region.model_copy(update={"schedule": None}) for key, region in written.regions.items()}
+    camera = written.model_copy(
         update={"uri": str(clip.absolute()), "regions": regions, "schedule": None, "loop": False, "transport": "tcp"}
     )
     with system_errors(errors.OptionError, str(clip), expected="a clip", hint="Check its path."):

@@ -138,5 +138,5 @@ def _look(frame: CapturedFrame) -> tuple[float, float, NDArray[np.float32]]:
 
 def _equalized(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
     """Blocks with the mean 0 and the length 1."""
-    found = blocks - blocks.mean(1, keepdims=True)
-    return found / (np.linalg.norm(found, axis=1, keepdims=True) + 1e-3)
+    centred = blocks - blocks.mean(1, keepdims=True)
+    return centred / (np.linalg.norm(centred, axis=1, keepdims=True) + 1e-3)

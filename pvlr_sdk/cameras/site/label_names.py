@@ -13,13 +13,13 @@ def without(value: Any, labels: frozenset[str]) -> Any:
         others = {key: item for key, item in value.items() if key not in groups}
         kept = {key: item for key, item in others.items() if labels.isdisjoint(named({key: item}))}
         return {**kept, **{key: item for key, item in groups.items() if len(item) > 1}}
-    return None if value is None else type(value)(one for one in value if one not in labels)
+    return None if value is None else type(value)(label for label in value if label not in labels)
 
 
 def named(value: Any) -> frozenset[str]:
     """The labels that a mapping or a sequence of labels names, also in rules of ``when``, or those of groups."""
-    if isinstance(value, dict) and any(isinstance(one, (list, tuple)) for one in value.values()):
+    if isinstance(value, dict) and any(isinstance(item, (list, tuple)) for item in value.values()):
         return frozenset(label for labels in value.values() for label in labels)
     items = value.values() if isinstance(value, dict) else ()
-    rules = [dict(one) for one in items if not isinstance(one, (int, float))]
+    rules = [dict(rule) for rule in items if not isinstance(rule, (int, float))]
     return frozenset(value or ()).union(*(rule.get(name, ()) for rule in rules for name in ("present", "absent")))

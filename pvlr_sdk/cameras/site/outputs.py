@@ -94,8 +94,8 @@ class SinkSet:
     def events(self, since: float | None, limit: int) -> list[Event]:
         """See :meth:`Site.events`."""
         with self._lock:
-            found = [event for event in self._remembered if since is None or event.time > since]
-        return found[-limit:] if limit > 0 else []
+            events = [event for event in self._remembered if since is None or event.time > since]
+        return events[-limit:] if limit > 0 else []
 
     def events_after(self, count: int) -> tuple[int, list[Event]]:
         """See :meth:`Site.events_after`."""

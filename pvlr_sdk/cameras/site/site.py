@@ -149,7 +149,9 @@ class Site:
             new = factory.make_detectors(config, self.tagger, changes.thresholds)
             # Those of removed regions end their events with the next frame.
             detectors = {
-                name: list({one.region: one for one in [*new[name], *now]}.values()) if name in other else now
+                name: list({detector.region: detector for detector in [*new[name], *now]}.values())
+                if name in other
+                else now
                 for name, now in self._detectors.items()
             }
             rules = factory.make_rules(config, detectors, self._thresholds(config, changes))
@@ -234,7 +236,7 @@ class Site:
     def unhealthy_cameras(self) -> dict[str, str]:
         """The cameras that are ``lost``, or ``live`` without a result in the last 30 seconds, with their state."""
         late = {name for name, seen in self._seen.items() if seen < time.monotonic() - _HUNG}
-        return {one: at for one, at in self.cameras.items() if at == "lost" or (at == "live" and one in late)}
+        return {name: at for name, at in self.cameras.items() if at == "lost" or (at == "live" and name in late)}
 
     def stats(self) -> dict[str, Any]:
         """``{"uptime", "events", "cameras", "sinks", "precision", "drift"}``: seconds since the start, the number of
@@ -247,7 +249,7 @@ class Site:
             "cameras": {name: asdict(stats) for name, stats in self._stream.stats().items()},
             "sinks": [asdict(stats) for stats in (*self._sinks.stats(), *memory)],
             "precision": list(map(str, self._proven.values())),
-            "drift": {label: one.drift is not None for label, one in self._proven.items()},
+            "drift": {label: proof.drift is not None for label, proof in self._proven.items()},
         }
 
     def _observe(self, seen: Observation) -> None:
@@ -297,20 +299,22 @@ class Site:
     def require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
         with self._changing:
-            known, before = self._proven, self._status().thresholds
+            proven_before, before = self._proven, self._status().thresholds
             self._proven = proven
             self._minimums = minimums(proven)
             self.use(self.changes)
         for label, now in self._status().thresholds.items():
-            one, last = proven.get(label), known.get(label)
-            if one and (not last or before[label] != now or (one.drift and not last.drift)):
-                _log.warning("%s. Its threshold is %.3f (before: %.3f)", one, now, before[label])
+            proof, last = proven.get(label), proven_before.get(label)
+            if proof and (not last or before[label] != now or (proof.drift and not last.drift)):
+                _log.warning("%s. Its threshold is %.3f (before: %.3f)", proof, now, before[label])
 
     def _drop_removed(self, name: str) -> None:
         with self._changing:  # or set_camera brings a region back meanwhile
             here = factory.watched(self.config, {name: self._detectors[name]})
-            closed = [one for one in self._detectors[name] if one not in here and one.tracks.last is None]
-            self._detectors[name] = [one for one in self._detectors[name] if one not in closed]
+            closed = [
+                detector for detector in self._detectors[name] if detector not in here and detector.tracks.last is None
+            ]
+            self._detectors[name] = [detector for detector in self._detectors[name] if detector not in closed]
             if self.memory:
                 self.memory.forget(closed)
 

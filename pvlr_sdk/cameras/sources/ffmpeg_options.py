@@ -30,7 +30,7 @@ _BUNDLES = (
 
 
 def open_arguments(
-    uri: PathUri | NetworkUri | DeviceUri, given: SourceOptions
+    uri: PathUri | NetworkUri | DeviceUri, source_options: SourceOptions
 ) -> tuple[str, str | None, dict[str, str]]:
     """FFmpeg's name, format and options for a source."""
     if isinstance(uri, PathUri):
@@ -45,12 +45,12 @@ def open_arguments(
     # does not measure the frame rate adds no delay either.
     options = {"flags": "low_delay", "fpsprobesize": "0", "probesize": "1000000", "analyzeduration": "1000000"}
     if uri.secure:
-        options["tls_verify"] = "0" if given.insecure else "1"
-        if not given.insecure and (certificates := given.ca or system_certificates()):
+        options["tls_verify"] = "0" if source_options.insecure else "1"
+        if not source_options.insecure and (certificates := source_options.ca or system_certificates()):
             options["ca_file"] = certificates
     if uri.scheme.startswith("rtsp"):
         options |= {
-            "rtsp_transport": given.transport,
+            "rtsp_transport": source_options.transport,
             "allowed_media_types": "video",
             "max_delay": "100000",  # microseconds to wait for reordered UDP packets; the default is 0.7 s
             "buffer_size": "4194304",  # of the UDP socket: a key frame arrives in one burst

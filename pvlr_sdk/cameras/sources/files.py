@@ -85,8 +85,8 @@ class ImageSource:
 
     def _find(self) -> list[Path]:
         problems: list[str] = []
-        found = finding.find([self._path], lambda name, error: problems.append(error.got))
-        images = [path for path in found if not finding.is_video(path)]
+        paths = finding.find([self._path], lambda name, error: problems.append(error.got))
+        images = [path for path in paths if not finding.is_video(path)]
         if not images or not os.path.exists(self._path):
             self._fail(problems[0] if problems else "no such file" if images else "a folder of videos only")
         return images

@@ -41,11 +41,11 @@ class PipelineUri:
         return f"gst:{' ! '.join(names)}"
 
 
-def parse(uri: str, scheme: str, rest: str) -> PipelineUri:
+def parse(uri: str, scheme: str, pipeline: str) -> PipelineUri:
     """Parse ``gst:PIPELINE``."""
-    if not rest.strip():
+    if not pipeline.strip():
         reject(uri, "a pipeline after gst:", "nothing", "For example gst:videotestsrc ! videoconvert.")
-    return PipelineUri(rest.strip())
+    return PipelineUri(pipeline.strip())
 
 
 class GStreamerSource:

@@ -83,8 +83,8 @@ def open_source(
         hint = "The default is 8192 x 4352."
         raise errors.OptionError("max_pixels", expected=expected, got=repr(max_pixels), hint=hint)
     parsed = parse_uri(uri)
-    given = SourceOptions(transport, timeout, loop, None if ca is None else os.fspath(ca), insecure, max_pixels)
-    return SCHEMES[parsed.scheme].open(parsed, given)
+    options = SourceOptions(transport, timeout, loop, None if ca is None else os.fspath(ca), insecure, max_pixels)
+    return SCHEMES[parsed.scheme].open(parsed, options)
 
 
 def check_installed(uri: str) -> None:
@@ -103,16 +103,16 @@ def parse_uri(uri: str) -> SourceUri:
         return DeviceUri("v4l2", f"/dev/video{parse_whole(uri, 'device', uri, 0, 9999)}")
     if uri.startswith("gst:"):
         return gstreamer.parse(uri, "gst", uri[4:])
-    scheme, separator, rest = uri.partition("://")
+    scheme, separator, address = uri.partition("://")
     if not separator:
         return PathUri(uri)
     scheme = scheme.lower()
     if scheme not in SCHEMES:
-        known = (f"{name}://" for name in SCHEMES if name != "gst")
+        schemes = (f"{name}://" for name in SCHEMES if name != "gst")
         shown = scheme if re.fullmatch(r"[a-z0-9+.-]{1,20}", scheme) else HIDDEN
-        hint = f"Use {', '.join(known)}, gst:, the number of a camera, or a path."
+        hint = f"Use {', '.join(schemes)}, gst:, the number of a camera, or a path."
         reject(uri, "a known scheme", f"{shown}://", hint)
-    return SCHEMES[scheme].parse(uri, scheme, rest)
+    return SCHEMES[scheme].parse(uri, scheme, address)
 
 
 def redacted(uri: str) -> str:

@@ -36,9 +36,9 @@ class PatternUri:
         return f"test://?size={self.size[0]}x{self.size[1]}&fps={self.fps:g}&seed={self.seed}"
 
 
-def parse(uri: str, scheme: str, rest: str) -> PatternUri:
+def parse(uri: str, scheme: str, address: str) -> PatternUri:
     """Parse ``test://?option=value&...``."""
-    name, _, query = rest.partition("?")
+    name, _, query = address.partition("?")
     if name.strip("/"):
         reject(uri, "test://?option=value&...", "a name", "The pattern has options only, such as test://?fps=30.")
     counts = dict.fromkeys(("frames", "seed", "freeze_after", "resize_after"), parse_whole)

@@ -52,9 +52,9 @@ class NetworkUri:
 
     def redacted(self) -> str:
         """The URL without user and password, and without the values after each ``=``, which may be tokens."""
-        scheme, _, rest = self.url.partition("://")
+        scheme, _, after_scheme = self.url.partition("://")
         # The last @ of all: an unescaped password may contain any character, even those that end an address.
-        credentials, at, address = rest.rpartition("@")
+        credentials, at, address = after_scheme.rpartition("@")
         shown = re.sub(r"=[^&/]*", f"={HIDDEN}", address.partition("#")[0])
         return f"{scheme}://{HIDDEN if credentials else ''}{at}{shown}"
 
@@ -75,35 +75,35 @@ class DeviceUri:
         return f"{self.scheme}://{self.device}"
 
 
-def parse_path(uri: str, scheme: str, rest: str) -> PathUri:
+def parse_path(uri: str, scheme: str, path_text: str) -> PathUri:
     """Parse ``file:///path``."""
-    host, slash, path = rest.partition("/")
+    host, slash, path = path_text.partition("/")
     if host not in ("", "localhost") or not path:
         reject(uri, "file:///path", "another form", "A local file has three slashes: file:///srv/clip.mp4.")
     return PathUri(unquote(slash + path))
 
 
-def parse_network(uri: str, scheme: str, rest: str) -> NetworkUri:
+def parse_network(uri: str, scheme: str, after_scheme: str) -> NetworkUri:
     """Parse ``scheme://[user:password@]host[:port]/path``."""
-    address = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+    address = re.split(r"[/?#]", after_scheme.rpartition("@")[2], maxsplit=1)[0]
     # Without & and =: after an unescaped @ in a query, its next value would be taken for the host, and shown.
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]@&=]+)(?::(\d{1,5}))?", address, re.ASCII)
-    if " " in rest:
+    if " " in after_scheme:
         reject(uri, "a URL without spaces", "one with a space", "Write a space as %20.")
     if not match or not 0 < int(match[2] or 1) < 65536:
         hint = f"For example {scheme}://192.168.1.20/stream; in a password write @ as %40, / as %2F, : as %3A."
         reject(uri, f"{scheme}://host[:port]/path", "an invalid address", hint)
-    parsed = NetworkUri(scheme, match[1], f"{scheme}://{rest}")
-    path = re.split(r"[?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+    parsed = NetworkUri(scheme, match[1], f"{scheme}://{after_scheme}")
+    path = re.split(r"[?#]", after_scheme.rpartition("@")[2], maxsplit=1)[0]
     if scheme.startswith("http") and path.lower().endswith((".m3u8", ".m3u")):
         pipeline = f'gst:souphttpsrc location="{parsed.redacted()}" ! hlsdemux ! decodebin'
         reject(uri, "a stream in one file", "an HLS playlist", f"GStreamer plays it: {pipeline}")
     return parsed
 
 
-def parse_device(uri: str, scheme: str, rest: str) -> DeviceUri:
+def parse_device(uri: str, scheme: str, device_text: str) -> DeviceUri:
     """Parse ``v4l2:///dev/...`` or ``csi://NUMBER``, with ``size`` and ``fps`` as options."""
-    device, _, query = rest.partition("?")
+    device, _, query = device_text.partition("?")
     pattern, example = (
         (r"/dev/(?!.*\.\.)[\w/:.-]+", "v4l2:///dev/video0") if scheme == "v4l2" else (r"\d{1,2}", "csi://0")
     )
@@ -113,15 +113,15 @@ def parse_device(uri: str, scheme: str, rest: str) -> DeviceUri:
     return DeviceUri(scheme, device, options.get("size"), options.get("fps"))
 
 
-def parse_options(uri: str, query: str, known: Mapping[str, Callable[[str, str, str], Any]]) -> dict[str, Any]:
-    """Parse ``name=value&name=value``; ``known`` maps each option to the parser of its value."""
+def parse_options(uri: str, query: str, parsers: Mapping[str, Callable[[str, str, str], Any]]) -> dict[str, Any]:
+    """Parse ``name=value&name=value``; ``parsers`` maps each option to the parser of its value."""
     options: dict[str, Any] = {}
     for pair in query.split("&") if query else []:
         name, equals, value = pair.partition("=")
-        if name not in known or not equals or name in options:
+        if name not in parsers or not equals or name in options:
             got = "a repeated option" if name in options else "another option"
-            reject(uri, f"options {', '.join(known)}", got, "Write them as ?name=value&name=value.")
-        options[name] = known[name](uri, name, value)
+            reject(uri, f"options {', '.join(parsers)}", got, "Write them as ?name=value&name=value.")
+        options[name] = parsers[name](uri, name, value)
     return options
 
 

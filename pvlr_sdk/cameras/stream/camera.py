@@ -75,11 +75,11 @@ class Camera:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """What is tagged of its frames: each region, or its rectangle."""
-        excluded = tuple(one.polygon for one in self.regions.values() if one.exclude)
+        excluded = tuple(region.polygon for region in self.regions.values() if region.exclude)
         parts = tuple(
-            Part(name, bounds_of(one.polygon), one.polygon, excluded, one.schedule or self.schedule)
-            for name, one in self.regions.items()
-            if not one.exclude
+            Part(name, bounds_of(region.polygon), region.polygon, excluded, region.schedule or self.schedule)
+            for name, region in self.regions.items()
+            if not region.exclude
         )
         return parts or (Part(None, self.region or (0, 0, 1, 1), None, excluded, self.schedule),)
 

@@ -83,10 +83,10 @@ class Inboxes:
                         item = self._inboxes[camera].popleft()
                         self._changed.notify_all()
                         return camera, item
-                rest = until - time.monotonic()
-                if rest <= 0 or not self._open:
+                remaining = until - time.monotonic()
+                if remaining <= 0 or not self._open:
                     break
-                self._changed.wait(min(rest, _LONG))
+                self._changed.wait(min(remaining, _LONG))
         return None
 
     def sleep(self, seconds: float) -> bool:

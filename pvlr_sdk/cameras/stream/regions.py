@@ -91,7 +91,7 @@ def united(frame: CapturedFrame, results: Sequence[tuple[Part, TagResult]]) -> T
     """The result of a frame from those of its regions."""
     tiles = tuple(Tile(part.box(frame), result) for part, result in results)
     whole = TagResult.united(tiles, FrameReference.of(frame.pixels, frame.color), frame.size)
-    whole.timing = {stage: sum(one.timing[stage] for _, one in results) for stage in results[0][1].timing}
+    whole.timing = {stage: sum(result.timing[stage] for _, result in results) for stage in results[0][1].timing}
     return whole
 
 
@@ -99,11 +99,13 @@ def check_polygon(raw: Any) -> Polygon:
     """The polygon of tuples or lists. Raises OptionError if it is none, or its sides meet other than at its corners."""
     expected, got = f"3 to {MAX_CORNERS} corners (x, y) as fractions of the frame, from 0 to 1", ""
     hint = "For example [[0, 0.5], [1, 0.5], [1, 1]]: corners in their order along the edge."
-    lists = isinstance(raw, (tuple, list)) and all(isinstance(one, (tuple, list)) and len(one) == 2 for one in raw)
-    polygon: Polygon = tuple((one[0], one[1]) for one in raw) if lists else ()
+    lists = isinstance(raw, (tuple, list)) and all(
+        isinstance(corner, (tuple, list)) and len(corner) == 2 for corner in raw
+    )
+    polygon: Polygon = tuple((corner[0], corner[1]) for corner in raw) if lists else ()
     if not 3 <= len(polygon) <= MAX_CORNERS:
         got = f"{len(polygon)} corners" if lists else f"{raw!r:.60}"
-    elif outside := [one for one in polygon if not all(map(is_fraction, one))]:
+    elif outside := [corner for corner in polygon if not all(map(is_fraction, corner))]:
         got = f"{outside[0]!r:.60}"
     elif crossing := _crossing(polygon):
         expected, got = "a polygon that does not cross itself, as sides {} and {} do".format(*crossing), f"{raw!r:.60}"
@@ -136,7 +138,7 @@ def _meet(a: complex, b: complex, c: complex, d: complex) -> bool:
         if max(p, q) < min(r, s) or max(r, s) < min(p, q):
             return False
     pairs = (((b - a), (c - a), (d - a)), ((d - c), (a - c), (b - c)))
-    return all((way.conjugate() * one).imag * (way.conjugate() * other).imag <= 0 for way, one, other in pairs)
+    return all((way.conjugate() * side).imag * (way.conjugate() * other).imag <= 0 for way, side, other in pairs)
 
 
 def bounds_of(polygon: Polygon) -> Rectangle:
@@ -160,7 +162,7 @@ def _mask(
         return None
     left, top, width, height = box
     mask = np.full((height, width), 0 if polygon else 255, np.uint8)
-    for corners, value in (*(((polygon, 255),) if polygon else ()), *((one, 0) for one in excluded)):
+    for corners, value in (*(((polygon, 255),) if polygon else ()), *((polygon_out, 0) for polygon_out in excluded)):
         points = (np.array(corners) * (size[1], size[0]) + 0.5).astype(np.int32) - (left, top)
         cv2.fillPoly(mask, [points.astype(np.int32)], value)
     if mask.all():

@@ -55,14 +55,14 @@ class Schedule:
 def _parse(span: str) -> tuple[set[int], int, int]:
     """The days of a span, Monday is 0, and the minutes of its first day: the first one, and the one after the last."""
     try:
-        if not (found := _SPAN.fullmatch(span.strip().lower())):
+        if not (match := _SPAN.fullmatch(span.strip().lower())):
             raise ValueError
         days = set()
-        for part in (found[1] or "mon-sun").split(","):
+        for part in (match[1] or "mon-sun").split(","):
             first, dash, last = part.partition("-")
             begin, end = _DAYS.index(first), _DAYS.index(last if dash else first)
             days |= {(begin + step) % 7 for step in range((end - begin) % 7 + 1)}
-        start, stop = (60 * int(found[hour]) + int(found[hour + 1]) for hour in (2, 4))
+        start, stop = (60 * int(match[hour]) + int(match[hour + 1]) for hour in (2, 4))
         if start >= _DAY or stop > _DAY or start == stop:
             raise ValueError
     except ValueError:

@@ -145,7 +145,7 @@ class Stream:
 
     def replace(self, camera: Camera) -> None:
         """Use other regions, tiles and hours of a camera from the next frame on. Safe in any thread."""
-        index = [one.name for one in self._cameras].index(camera.name)
+        index = [other.name for other in self._cameras].index(camera.name)
         self._cameras[index] = self._readers[index].camera = camera
         self._scenes[index] = {}
 

@@ -86,7 +86,7 @@ def export_as(
 def synthetic() -> list[NDArray[np.uint8]]:
     """The default golden frame, rotated and mirrored: eight BGR frames for a gate without images."""
     turned = [np.rot90(golden.default_frame(), quarter) for quarter in range(4)]
-    return [np.ascontiguousarray(frame) for one in turned for frame in (one, one[:, ::-1])]
+    return [np.ascontiguousarray(frame) for image in turned for frame in (image, image[:, ::-1])]
 
 
 def check(
@@ -117,7 +117,10 @@ def check(
     """
     preprocess = Preprocessor(spec_of(edit.load(reference, "reference"), "reference").input)
     images = [preprocess.load(frame) for frame in frames]
-    logits, exact = (np.stack([one for one, _ in outputs_of(network, images)]) for network in (payload, reference))
+    logits, exact = (
+        np.stack([logits_of_image for logits_of_image, _ in outputs_of(network, images)])
+        for network in (payload, reference)
+    )
     if not np.isfinite(logits).all():
         raise golden.non_finite(source)
     return compare(logits, exact, thresholds, targets)

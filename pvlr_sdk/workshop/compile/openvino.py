@@ -89,7 +89,7 @@ def _choose(
     assert images is not None
     images.check()
     prepare, thresholds, (gate, targets) = reference.preprocess.load, source.bank.thresholds, images.gate()
-    least = MIN_AGREEMENT if request.min_agreement is None else request.min_agreement
+    limit = MIN_AGREEMENT if request.min_agreement is None else request.min_agreement
     exact = logits_of_all(map(prepare, gate), reference.backend)
     # A precision that this machine lacks is an error of its engine.
     attempts = [(source.network, list(dict.fromkeys((*available, wanted.replace("auto", "fp32")))))]
@@ -101,15 +101,15 @@ def _choose(
             name: compare(logits_of_all(map(prepare, gate), engine), exact, thresholds, targets)
             for name, engine in engines.items()
         }
-        runs = [name for name in names if agreement[name].tag_sets >= least]
+        runs = [name for name in names if agreement[name].tag_sets >= limit]
         if "fp32" in runs:
             break
-    agreement["fp32" if wanted == "auto" else wanted].check(least, f"precision {wanted}")
+    agreement["fp32" if wanted == "auto" else wanted].check(limit, f"precision {wanted}")
     speed = {name: round(1e3 * value, 3) for name, value in median_times(engines).items()}
     measured = {
         "precisions": {name: {"inference_ms": speed[name], **agreement[name].to_dict()} for name in names},
         "calibrated_on": len(images.ranges),
-        "min_agreement": least,
+        "min_agreement": limit,
     }
     return network, runs, measured
 

@@ -69,8 +69,8 @@ def verify(
     logits, usable, failed = _logits(tagger, images, progress)
     inputs = (preprocess.load(images[index]) for index in usable)
     reference = logits_of_all(inputs, OpenVinoBackend(network, "fp32"))
-    known = None if targets is None else targets[usable]
-    return Verification(compare(logits, reference, tagger.thresholds, known), failed)
+    usable_targets = None if targets is None else targets[usable]
+    return Verification(compare(logits, reference, tagger.thresholds, usable_targets), failed)
 
 
 def _logits(

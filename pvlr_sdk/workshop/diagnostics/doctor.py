@@ -171,13 +171,13 @@ def _plan(plan: str | Path | None) -> dict[str, Any]:
         from .precisions import precisions
 
         with Tagger(path) as tagger:
-            found = {"path": str(path), "runs": True, "info": tagger.info}
-        return {**found, "precisions": precisions(path)}
+            facts = {"path": str(path), "runs": True, "info": tagger.info}
+        return {**facts, "precisions": precisions(path)}
     except errors.PvlrError as error:
-        given = str(plan) if plan is not None else "the bundled model"
-        found = {"path": given, "runs": False, "why": f"{type(error).__name__}: {error}", "help": error.help_anchor}
+        name = str(plan) if plan is not None else "the bundled model"
+        facts = {"path": name, "runs": False, "why": f"{type(error).__name__}: {error}", "help": error.help_anchor}
         reasons = _guarded(lambda: _mismatches(path))
-        return {**found, "does_not_fit": reasons} if isinstance(reasons, list) and reasons else found
+        return {**facts, "does_not_fit": reasons} if isinstance(reasons, list) and reasons else facts
 
 
 def _mismatches(plan: Path) -> list[str]:
@@ -190,8 +190,8 @@ def _mismatches(plan: Path) -> list[str]:
     manifest = read_manifest(plan)
     if manifest.tensorrt is None:
         return []
-    found = mismatches(manifest.tensorrt, gpu.tensorrt() or "none", gpu.first(), plugins.version())
-    words = [f"{reason.what}: built for {reason.built_for}, here is {reason.here}" for reason in found]
+    differences = mismatches(manifest.tensorrt, gpu.tensorrt() or "none", gpu.first(), plugins.version())
+    words = [f"{reason.what}: built for {reason.built_for}, here is {reason.here}" for reason in differences]
     return [*words, f"build it here: {build_command(manifest, plan)}"] if words else []
 
 
@@ -204,7 +204,7 @@ def _advice(report: dict[str, Any]) -> list[str]:
         "preprocessing on the GPU": components["cuda_kernels"],
         "fused attention": components["tensorrt_plugins"],
     }
-    missing = [name for name, there in lacking.items() if not there]
+    missing = [name for name, is_present in lacking.items() if not is_present]
     if not missing:
         return []
     toolkit = isinstance(report["nvcc"], str) or (_CUDA / "bin/nvcc").is_file()  # JetPack does not add it to PATH

@@ -119,17 +119,19 @@ def evaluate(
     average = metrics.per_class(results.logits[done], targets)
     tagged = results.tagged[done]
     f1 = metrics.f1_scores(tagged, targets)
-    given = results.logits[done], tagged, targets
+    arrays = results.logits[done], tagged, targets
     groups = similar([Path(images) / file for file, is_done in zip(table.files, done, strict=True) if is_done])
-    usual = {name: one.percent() for name, one in expected(*given, groups=groups).items()}
+    usual = {name: interval.percent() for name, interval in expected(*arrays, groups=groups).items()}
     measured = {label: index for index, label in enumerate(tagger.labels) if label not in table.missing}
     eleven = metrics.per_class(results.logits[done], targets, metrics.average_precision_11pt)
     top3 = metrics.f1_scores(metrics.top_k(results.logits[done], 3, tagged), targets)
     doubts = metrics.doubts(list(measured), targets[:, list(measured.values())])
-    shares, there = None, None
+    shares, at_prevalence = None, None
     if prevalence is not None:
         shares = find_prevalence(prevalence, tagger, results.logits[done], targets)
-        there = {name: one.percent() for name, one in expected(*given, prevalence=shares, groups=groups).items()}
+        at_prevalence = {
+            name: interval.percent() for name, interval in expected(*arrays, prevalence=shares, groups=groups).items()
+        }
         if (images_there := count(weights(targets, shares))) < metrics.FEW_IMAGES:
             doubts.append(f"at that prevalence, these images count as {images_there:.0f}: add images without labels.")
     return EvalReport(
@@ -148,7 +150,7 @@ def evaluate(
         doubts=doubts,
         expected=usual,
         prevalence=None if shares is None else {label: 100 * float(shares[i]) for label, i in measured.items()},
-        expected_there=there,
+        expected_there=at_prevalence,
         model=tagger.info["name"],
         precision=tagger.info["precision"],
     )

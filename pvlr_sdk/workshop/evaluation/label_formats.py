@@ -119,11 +119,11 @@ def _of_tags(
     tags: Mapping[str, Iterable[str]], splits: list[str] | None = None, labels: Iterable[str] = ()
 ) -> Annotations:
     """Annotations of images with their present labels; all other labels are absent."""
-    names = list(dict.fromkeys([*labels, *(tag for found in tags.values() for tag in found)]))
+    names = list(dict.fromkeys([*labels, *(tag for image_tags in tags.values() for tag in image_tags)]))
     position = {name: index for index, name in enumerate(names)}
     targets = np.full((len(tags), len(names)), -1, np.int8)
-    for target, found in zip(targets, tags.values(), strict=True):
-        target[[position[tag] for tag in found]] = 1
+    for target, image_tags in zip(targets, tags.values(), strict=True):
+        target[[position[tag] for tag in image_tags]] = 1
     return Annotations(names, list(tags), targets, splits)
 
 
@@ -142,8 +142,8 @@ def _read_csv(path: Path, text: str) -> Annotations:
     absent = {form for value in _ABSENT for form in (value, value.upper(), value.title())}
     is_value = {"", "0", "0.0", "?", *present, *absent}.__contains__
     for column in columns:
-        given = [row[column] for _, row in rows if len(row) > column and row[column]]
-        if lowered[column] in _TAGS and sum(map(is_value, given)) < len(given) / 2:
+        filled = [row[column] for _, row in rows if len(row) > column and row[column]]
+        if lowered[column] in _TAGS and sum(map(is_value, filled)) < len(filled) / 2:
             return _read_list(path, header, rows, file, split, column)
     kept, broken = [], []
     for line, row in rows:
@@ -186,8 +186,8 @@ def _read_list(
             got = f"{len(row)} cells in line {line}"
             broken.append(wrong(path, f"{len(header)} cells in each row", got, "Correct it."))
             continue
-        found = (tag.strip() for tag in re.split(pattern, row[column]))
-        tags.setdefault(row[file], {}).update(dict.fromkeys(tag for tag in found if tag))
+        names = (tag.strip() for tag in re.split(pattern, row[column]))
+        tags.setdefault(row[file], {}).update(dict.fromkeys(tag for tag in names if tag))
         splits[row[file]] = row[split] if split is not None else ""
         spaced = spaced or (row[column] if pattern == r"\s+" and " " in row[column] else "")
     read = _of_tags(tags, None if split is None else list(splits.values()))
@@ -227,9 +227,9 @@ def _read_coco(path: Path, content: dict[str, Any]) -> Annotations:
 def _read_fiftyone(_: Path, content: dict[str, Any]) -> Annotations:
     """FiftyOneImageClassificationDataset: an image's class or a list of them, each a name, a number or an object."""
     classes, tags = content["classes"] or [], dict[str, list[str]]()
-    for file, found in content["labels"].items():
-        listed = found if isinstance(found, list) else [found]
-        names = [one["label"] if isinstance(one, dict) else one for one in listed if one is not None]
+    for file, value in content["labels"].items():
+        listed = value if isinstance(value, list) else [value]
+        names = [item["label"] if isinstance(item, dict) else item for item in listed if item is not None]
         tags[file] = [classes[name] if isinstance(name, int) else name for name in names]
     return _of_tags(tags, labels=classes)
 
@@ -240,12 +240,16 @@ def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
     for task in content:
         values = list(_strings(task.get("data", task) if isinstance(task, dict) else task))
         image = next((text for _, text in values if _is_image(urlparse(text).path) or "?d=" in text), None)
-        results = [one for one in task.get("annotations", []) if not one.get("was_cancelled")] if image else []
+        results = (
+            [annotation for annotation in task.get("annotations", []) if not annotation.get("was_cancelled")]
+            if image
+            else []
+        )
         if image is None or ("annotations" in task and not results):
             continue  # not labelled yet
         url = urlparse(image)
         file = parse_qs(url.query).get("d", [unquote(url.path)])[0]
-        chosen = _strings([one["result"] for one in results] if "annotations" in task else task)
+        chosen = _strings([annotation["result"] for annotation in results] if "annotations" in task else task)
         tags.setdefault(file, set()).update(text for key, text in chosen if re.search("choice|label", key or ""))
     if not tags:
         raise wrong(path, "labelled images", f"none in {len(content)} tasks", "Export from Label Studio as JSON.")
@@ -268,7 +272,7 @@ def _strings(node: Any, key: str = "") -> Iterable[tuple[str, str]]:
 def _read_cvat(path: Path, root: ElementTree.Element) -> Annotations:
     """CVAT for images: tags, and the labels of shapes."""
     labels = [name.text or "" for name in root.iterfind("meta//labels/label/name")]
-    tags = {image.get("name", ""): {one.get("label", "") for one in image} for image in root.iterfind("image")}
+    tags = {image.get("name", ""): {tag.get("label", "") for tag in image} for image in root.iterfind("image")}
     splits = [image.get("subset", "") for image in root.iterfind("image")]
     return _of_tags(tags, splits if any(splits) else None, labels)
 

@@ -79,10 +79,10 @@ def read_labels(
             if (row, column) in read.invalid:
                 got = f"{read.invalid[row, column]!r} in line {read.lines[row]}, column {read.labels[column]!r}"
                 raise wrong(path, "1, 0, -1, ? or an empty cell", got, "Correct that cell.")
-    found = {names[label] for label in positions.values()}
+    labels_found = {names[label] for label in positions.values()}
     files = [read.files[row] for row in chosen]
     no_duplicates(path, files, "each image once", "Remove the second row, or give the rows different splits.")
-    return LabelTable(files, targets, [name for name in names if name not in found], extra)
+    return LabelTable(files, targets, [name for name in names if name not in labels_found], extra)
 
 
 def read_columns(path: str | Path) -> list[str]:

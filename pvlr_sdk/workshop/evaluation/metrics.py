@@ -58,14 +58,14 @@ FEW_IMAGES, FEW_POSITIVES = 50, 10
 def doubts(labels: Sequence[str], targets: ArrayLike) -> list[str]:
     """Sentences about measures that mean little, because too few of the images (N, C) show a label, or at all."""
     targets = np.asarray(targets)
-    found = []
+    texts = []
     if len(targets) < FEW_IMAGES:
-        found.append(f"{len(targets)} images are too few for reliable metrics; measure on at least {FEW_IMAGES}.")
+        texts.append(f"{len(targets)} images are too few for reliable metrics; measure on at least {FEW_IMAGES}.")
     positives = dict(zip(labels, (targets == 1).sum(0).tolist(), strict=True))
     if rare := [f"{label} ({count})" for label, count in positives.items() if 0 < count < FEW_POSITIVES]:
         more = f" and {len(rare) - 8} more" if len(rare) > 8 else ""
-        found.append(f"fewer than {FEW_POSITIVES} images with {', '.join(rare[:8])}{more}: their metrics are chance.")
-    return found
+        texts.append(f"fewer than {FEW_POSITIVES} images with {', '.join(rare[:8])}{more}: their metrics are chance.")
+    return texts
 
 
 def f1_scores(predicted: ArrayLike, targets: ArrayLike) -> dict[str, float]:
@@ -123,8 +123,8 @@ def top_k(scores: ArrayLike, k: int, tagged: ArrayLike | None = None) -> NDArray
 
 def nan_mean(values: Floats) -> float:
     """Mean of the values that are not NaN; NaN, without a warning, if there are none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if numbers.size else float("nan")
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -47,11 +47,11 @@ def find_prevalence(given: str, tagger: Tagger, logits: Floats, targets: NDArray
         if not others:
             raise _wrong(f"{given}, a folder without readable images")
         return estimate(logits, targets, np.array(others, np.float64))
-    own = (targets == 1).sum(0) / np.maximum((targets != 0).sum(0), 1)
+    measured = (targets == 1).sum(0) / np.maximum((targets != 0).sum(0), 1)
     if path.is_file():
-        return _stated(_read(path), tagger.labels, own)
+        return _stated(_read(path), tagger.labels, measured)
     try:
-        return np.full(len(own), _share(float(given)))
+        return np.full(len(measured), _share(float(given)))
     except ValueError:
         raise _wrong(repr(given)) from None
 

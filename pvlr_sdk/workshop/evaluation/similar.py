@@ -35,20 +35,20 @@ def similar(paths: Sequence[Path], folders: bool = False) -> NDArray[np.int64]:
     order = sorted(range(len(paths)), key=lambda i: paths[i])
     with ThreadPoolExecutor() as pool:
         hashes = list(pool.map(_hash, paths))
-    known = [i for i in order if hashes[i] is not None]
+    hashed = [i for i in order if hashes[i] is not None]
     group = np.arange(len(paths))
 
     def join(a: int, b: int) -> None:
         group[group == group[a]] = group[b]
 
-    if known:
-        bits = np.array([hashes[i] for i in known], np.uint8)
+    if hashed:
+        bits = np.array([hashes[i] for i in hashed], np.uint8)
         for pairs in cv2.BFMatcher(cv2.NORM_HAMMING).radiusMatch(bits, bits, _COPY):
             for pair in pairs:
                 if pair.queryIdx < pair.trainIdx:
-                    join(known[pair.queryIdx], known[pair.trainIdx])
+                    join(hashed[pair.queryIdx], hashed[pair.trainIdx])
         for at in np.flatnonzero(np.unpackbits(bits[1:] ^ bits[:-1], axis=1).sum(1) <= _NEIGHBOUR):
-            join(known[at], known[at + 1])
+            join(hashed[at], hashed[at + 1])
     if len(group) and np.bincount(group).max() > len(group) / 2:
         group[order] = np.arange(len(group)) * _BLOCKS // len(group)
     if folders:

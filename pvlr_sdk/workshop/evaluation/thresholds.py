@@ -127,8 +127,10 @@ def set_thresholds(
     positives = (targets == 1).sum(0)
     whole = results.whole[results.done]
     if tiles:
-        known, count = (whole, logits, targets), tiles[0] * tiles[1]
-        chosen, higher = (tile_thresholds(*known, one.astype(float), count) for one in (old, old_precise))
+        arrays, count = (whole, logits, targets), tiles[0] * tiles[1]
+        chosen, higher = (
+            tile_thresholds(*arrays, thresholds_before.astype(float), count) for thresholds_before in (old, old_precise)
+        )
         higher = np.maximum(higher, chosen)
     else:
         chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)

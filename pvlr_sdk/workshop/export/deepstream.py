@@ -139,4 +139,4 @@ def _network(payload: bytes, spec: InputSpec, source: str) -> bytes:
 
 def _escaped(name: str) -> str:
     """A label in a literal of C++, which is read in any encoding; a ? would begin a trigraph."""
-    return "".join(chr(one) if 32 <= one < 127 and one not in b'"\\?' else f"\\{one:03o}" for one in name.encode())
+    return "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}" for byte in name.encode())

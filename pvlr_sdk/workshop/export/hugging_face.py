@@ -71,7 +71,7 @@ def export_hub(plan: str | os.PathLike[str] | None, out: Path, *, licence: str =
 
 def _metadata(model: Model | None, licence: str) -> dict[str, Any]:
     """The front matter of the card, with the measurements of a released model (huggingface.co/docs/hub/model-cards)."""
-    found: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "license": licence,
         "library_name": "pvlr-sdk",
         "pipeline_tag": "image-classification",
@@ -83,10 +83,10 @@ def _metadata(model: Model | None, licence: str) -> dict[str, Any]:
         results = [
             {
                 "task": task,
-                "dataset": {"type": one.data.lower().replace(" ", "-"), "name": one.data},
-                "metrics": [{"type": "mAP", "value": one.mAP}],
+                "dataset": {"type": accuracy.data.lower().replace(" ", "-"), "name": accuracy.data},
+                "metrics": [{"type": "mAP", "value": accuracy.mAP}],
             }
-            for one in model.accuracy
+            for accuracy in model.accuracy
         ]
-        found["model-index"] = [{"name": model.name, "results": results}]
-    return found
+        metadata["model-index"] = [{"name": model.name, "results": results}]
+    return metadata

@@ -64,9 +64,11 @@ def _coco(results: Scores, labels: Sequence[str]) -> str:
 def _cvat(results: Scores, labels: Sequence[str]) -> str:
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
-    known = ElementTree.SubElement(ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task"), "labels")
+    labels_element = ElementTree.SubElement(
+        ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task"), "labels"
+    )
     for label in labels:
-        ElementTree.SubElement(ElementTree.SubElement(known, "label"), "name").text = label
+        ElementTree.SubElement(ElementTree.SubElement(labels_element, "label"), "name").text = label
     for number, (file, scores) in enumerate(results.items()):
         width, height = _size(file)
         size = {"width": str(width), "height": str(height)}
@@ -77,11 +79,11 @@ def _cvat(results: Scores, labels: Sequence[str]) -> str:
 
 
 def _fiftyone(results: Scores, labels: Sequence[str]) -> str:
-    found = {
+    by_file = {
         os.path.abspath(file): [{"label": label, "confidence": score} for label, score in scores.items()]
         for file, scores in results.items()
     }
-    return json.dumps({"classes": None, "labels": found}, ensure_ascii=False)
+    return json.dumps({"classes": None, "labels": by_file}, ensure_ascii=False)
 
 
 def _label_studio(results: Scores, labels: Sequence[str]) -> str:

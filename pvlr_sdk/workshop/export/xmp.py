@@ -37,8 +37,8 @@ _EMPTY = (
 
 def sidecar(photo: Path) -> Path:
     """``photo.jpg.xmp``; ``photo.xmp``, as Lightroom names it, if only that exists."""
-    own, lightroom = photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")
-    return lightroom if lightroom.is_file() and not own.exists() else own
+    full_name, lightroom = photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")
+    return lightroom if lightroom.is_file() and not full_name.exists() else full_name
 
 
 def tag_photo(photo: Path, scores: Mapping[str, float], *, prefix: str = "", embed: bool = False) -> bool:

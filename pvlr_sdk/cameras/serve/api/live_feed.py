@@ -119,12 +119,12 @@ class LiveFeed:
         for all browsers.
         """
         name = seen.camera
-        known = self._encoded.get(name)
-        if known is None or known[0] is not seen:
+        encoding = self._encoded.get(name)
+        if encoding is None or encoding[0] is not seen:
             loop = asyncio.get_running_loop()
-            known = seen, loop.run_in_executor(self._workers, encode, seen.frame)
-            self._encoded[name] = known
-        jpeg = await asyncio.shield(known[1])
+            encoding = seen, loop.run_in_executor(self._workers, encode, seen.frame)
+            self._encoded[name] = encoding
+        jpeg = await asyncio.shield(encoding[1])
         header = json.dumps(self._header(seen, label, pinned)).encode()
         return len(header).to_bytes(4, "big") + header + jpeg
 
@@ -148,8 +148,8 @@ class LiveFeed:
         """The shapes of all cameras, which any browser may change: another one must not undo that with its own."""
         if self._site and self._shapes[0] is not self._site.config:
             cameras = self._site.config.cameras.items()
-            of = {name: camera.model_dump(include=_SHAPES)["regions"] for name, camera in cameras}
-            self._shapes = self._site.config, of
+            shapes = {name: camera.model_dump(include=_SHAPES)["regions"] for name, camera in cameras}
+            self._shapes = self._site.config, shapes
         return self._shapes[1]
 
     def _poll(self) -> None:

@@ -146,7 +146,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
                                   (*only[1], limit))  # fmt: skip
                 return MomentsModel(grade=None, moments=[_moment(row) for row in reversed(rows)])
             if words in {name for context in store.contexts().values() for name in context.names}:
-                found = find.by_label(store, words, only, limit)
+                ranked = find.by_label(store, words, only, limit)
             else:
                 bank = control.label_bank()
                 function = taught_function(bank, words)
@@ -156,8 +156,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
                     )
                     function, grade = taught_function(bank, bank.names[0]), bank.taught[bank.names[0]]["grade"]
                 assert function is not None, "a word has one"
-                found = find.by_features(store, bank.text["features"], function, only, limit)
-            moments = [_moment(row, float(sigmoid(np.array(score)))) for row, score in found]
+                ranked = find.by_features(store, bank.text["features"], function, only, limit)
+            moments = [_moment(row, float(sigmoid(np.array(score)))) for row, score in ranked]
             return MomentsModel(grade=grade, moments=moments)
 
     @router.get("/pictures/{id}", responses=JPEG | responses(404, 422, 503), response_class=Response)
@@ -179,11 +179,11 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         """Why an event was reported, and what came close in the hour before."""
         with opened() as store:
             row = find_event(store, id)
-            found, attention = explain(store, row, near=_HOUR), store.has_attention(row.id)
+            explanation, attention = explain(store, row, near=_HOUR), store.has_attention(row.id)
         event = row.ended or row.began
         assert event is not None, "a row of an event"
-        step = 1 + len(found.curve) // _POINTS
-        values: dict[str, Any] = {**asdict(found), "curve": found.curve[::step]}
+        step = 1 + len(explanation.curve) // _POINTS
+        values: dict[str, Any] = {**asdict(explanation), "curve": explanation.curve[::step]}
         values |= {"picture": row.id, "attention": attention}
         return ExplanationModel(event=EventModel.model_validate(event.to_dict()), **values)
 
@@ -201,13 +201,25 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
                 [event for event in events_of(store, settings, since) if event.label == label]
                 for settings in (recorded, wanted)
             )
-            found = [(one, store.nearest(one.event.camera, one.event.peak_time)) for one in changes(before, after)]
+            differences = [
+                (change, store.nearest(change.event.camera, change.event.peak_time))
+                for change in changes(before, after)
+            ]
             notes = inexact(store.recorded(), wanted)
         moments = [
-            MomentModel(id=picture, event=None, kind=one.kind, camera=one.event.camera, region=one.event.region,
-                        label=label, time=rfc3339(one.event.start), score=one.event.peak)
-            for one, picture in found if picture is not None
-        ]  # fmt: skip
+            MomentModel(
+                id=picture,
+                event=None,
+                kind=change.kind,
+                camera=change.event.camera,
+                region=change.event.region,
+                label=label,
+                time=rfc3339(change.event.start),
+                score=change.event.peak,
+            )
+            for change, picture in differences
+            if picture is not None
+        ]
         first, second = (len({event.id for event in events}) for events in (before, after))
         return ReplayModel(before=first, after=second, changes=moments, notes=notes)
 
@@ -217,7 +229,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         with opened() as store:
             labels = store.query("SELECT DISTINCT label FROM answers WHERE event IS NOT NULL")
             proven = [statement(store, name, _TARGET) for (name,) in labels]
-            notes = [f"{one.label}: {one.drift}." for one in proven if one.drift]
+            notes = [f"{proof.label}: {proof.drift}." for proof in proven if proof.drift]
             return MomentsModel(grade=None, moments=[_moment(row) for row in to_review(store, label)], notes=notes)
 
     @router.get("/frames", responses=responses(404, 422, 503))
@@ -242,8 +254,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     def alike(id: EventId) -> MomentsModel:
         """Up to 100 events without an answer that look like an event of their label, the most similar first."""
         with opened() as store:
-            found = find.alike(store, find_event(store, id))
-            return MomentsModel(grade=None, moments=[_moment(row) for row in found])
+            rows = find.alike(store, find_event(store, id))
+            return MomentsModel(grade=None, moments=[_moment(row) for row in rows])
 
     @router.put("/events/{id}/answer", responses=responses(404, 408, 413, 422, 503))
     def answer(request: Request, id: EventId, change: Annotated[AnswerChange, json_of(AnswerChange)]) -> StatementModel:
@@ -252,7 +264,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         with opened() as store, audit.recorded("answer", request.scope, **about):
             row = find_event(store, id)
             others = store.rows(f"event IN ({', '.join('?' * len(change.alike))})", tuple(change.alike))
-            store.answer(row.id, change.answer, alike=[one.id for one in others])
+            store.answer(row.id, change.answer, alike=[other.id for other in others])
             if control.site and control.site.memory:
                 control.site.memory.answered()
             return StatementModel(statement=str(statement(store, row.label or "", _TARGET)))

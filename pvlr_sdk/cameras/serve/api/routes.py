@@ -119,8 +119,8 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         """The latest events, oldest first; the server keeps the last thousand."""
         if camera is not None:
             camera_of(site, camera)
-        found = site.events(since.timestamp() if since else None, 1000) if site else []
-        chosen = [event for event in found if camera in (None, event.camera) and label in (None, event.label)]
+        latest = site.events(since.timestamp() if since else None, 1000) if site else []
+        chosen = [event for event in latest if camera in (None, event.camera) and label in (None, event.label)]
         return EventsModel(events=[EventModel.model_validate(event.to_dict()) for event in chosen[-limit:]])
 
     @router.get("/events/{id}/snapshot", tags=["cameras"], responses=JPEG | responses(404), response_class=Response)
@@ -156,7 +156,7 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         """Change the regions of a camera, from its next frame on; kept in the state folder, if there is one."""
         camera_of(site, name)
         with audit.recorded("regions", request.scope, camera=name, regions=list(change.regions)):
-            control.set_regions(name, {key: one.model_dump() for key, one in change.regions.items()})
+            control.set_regions(name, {key: region.model_dump() for key, region in change.regions.items()})
         return settings_of(control)
 
     @router.get("/cameras/{name}/attention", tags=["cameras"], responses=responses(404, 422, 503))

@@ -115,7 +115,7 @@ class UploadTagger:
                 upload.waiting = True
                 fewest, largest = _WAITING
                 fitting = int(self._settings.timeout / 3 * self._count / self._seconds)
-                self._limit(lambda one: one.waiting, min(max(fewest, fitting), largest))
+                self._limit(lambda other: other.waiting, min(max(fewest, fitting), largest))
                 with anyio.fail_after(self._settings.timeout):
                     return await self._in_turn(upload, lambda: self._work(find(data) if find else data, *how))
             except TimeoutError:
@@ -125,23 +125,23 @@ class UploadTagger:
         if self._stopping:
             raise ProblemError(503, "The server is stopping.", Retry_After="5", Connection="close")
         await anyio.sleep(_PENALTY)
-        seconds = 1 + int(sum(one.waiting for one in self._uploads) * self._seconds / self._count)
+        seconds = 1 + int(sum(other.waiting for other in self._uploads) * self._seconds / self._count)
         raise ProblemError(503, "More images arrive than can be tagged.", Retry_After=str(seconds))
 
     def _arrived(self, upload: Upload, count: int) -> None:
         upload.held += count
-        self._limit(lambda one: one.held, _BUFFERED * self._settings.max_bytes)
+        self._limit(lambda other: other.held, _BUFFERED * self._settings.max_bytes)
 
     def _limit(self, size: Callable[[Upload], int], most: int) -> None:
         """While uploads together exceed a limit, turn away the largest of the client with the most, the newest first:
         neither many images of one client nor slow ones keep out the images of another."""
-        going = [one for one in self._uploads if not one.scope.cancel_called]
+        going = [upload for upload in self._uploads if not upload.scope.cancel_called]
         while sum(map(size, going)) > most:
             totals = Counter[Hashable]()
-            for one in going:
-                totals[one.client] += size(one)
+            for upload in going:
+                totals[upload.client] += size(upload)
             client = max(totals, key=totals.__getitem__)
-            victim = max((one for one in reversed(going) if one.client == client), key=size)
+            victim = max((upload for upload in reversed(going) if upload.client == client), key=size)
             victim.scope.cancel()
             going.remove(victim)
 

@@ -72,9 +72,9 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
     def word(request: Request, wanted: Annotated[WordRequest, json_of(WordRequest)]) -> WordModel:
         """Use a word as a label, without examples, from the next frame on. DELETE /v1/teach undoes it."""
         with audit.recorded("word", request.scope, **wanted.model_dump()):
-            found = control.add_word(wanted.label)
+            provenance = control.add_word(wanted.label)
         names, file = control.label_bank().names, _bank_file(control)
-        return WordModel(label=wanted.label, **found, labels=names, bank_file=file)
+        return WordModel(label=wanted.label, **provenance, labels=names, bank_file=file)
 
     @router.get("/bank", responses={**_BANK, **responses(422)}, response_class=Response)
     def bank() -> Response:
@@ -87,7 +87,7 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
 
 def _examples(control: Control, label: str) -> ExamplesModel:
     examples = control.examples(label)
-    positives = sum(one.shows for one in examples)
+    positives = sum(example.shows for example in examples)
     return ExamplesModel(
         label=label,
         positives=positives,
@@ -96,8 +96,8 @@ def _examples(control: Control, label: str) -> ExamplesModel:
         teachable=0 < positives < len(examples) and control.can_teach(label),
         bank_file=_bank_file(control),
         examples=[
-            ExampleModel(camera=one.camera, time=rfc3339(one.time), shows=one.shows, score=one.score)
-            for one in examples
+            ExampleModel(camera=example.camera, time=rfc3339(example.time), shows=example.shows, score=example.score)
+            for example in examples
         ],
     )
 

@@ -93,11 +93,11 @@ class AccessControl:
         session, network = _session_in(headers), network_of(address_of(scope) or "")
         name = self.tokens.name_of_session(session) if session else None
         # A token that was accepted from this address is never refused, whatever else this address guesses.
-        known = name is not None and (network, name) in self._accepted
-        seconds = self._attempts.add(network, session) if session and not known else 0
+        was_accepted = name is not None and (network, name) in self._accepted
+        seconds = self._attempts.add(network, session) if session and not was_accepted else 0
         if name is not None and not seconds:
             scope.setdefault("state", {})["who"] = name
-            if not known:
+            if not was_accepted:
                 self._accept(network, name)
             return None
         self.audit.refused(scope)

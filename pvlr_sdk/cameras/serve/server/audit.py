@@ -109,8 +109,8 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.exc_info, tuple):
             # The server stops, or uvicorn has answered already: with a 400, since the body is not HTTP.
-            known = isinstance(record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError))
-            return not known and "Invalid UTF-8" not in str(record.msg)  # of a WebSocket, closed with 1007
+            is_ordinary = isinstance(record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError))
+            return not is_ordinary and "Invalid UTF-8" not in str(record.msg)  # of a WebSocket, closed with 1007
         if record.levelno < logging.WARNING:
             return True
         count = self.count(str(record.msg))

@@ -101,7 +101,7 @@ def json_of(model: type[BaseModel], max_bytes: int = 10_000, *, empty: bool = Fa
             return model.model_validate(read_json(body, printable=False))
         except ValidationError as error:
             raise RequestValidationError(
-                [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+                [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors(include_url=False)]
             ) from None
         except ValueError as error:
             hint = "/docs describes all parameters."
@@ -117,8 +117,8 @@ class BodyRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        for one in self.dependant.dependencies:
-            self.openapi_extra = getattr(one.call, "openapi", self.openapi_extra)
+        for dependency in self.dependant.dependencies:
+            self.openapi_extra = getattr(dependency.call, "openapi", self.openapi_extra)
 
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None) -> Frame:

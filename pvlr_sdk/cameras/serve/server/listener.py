@@ -119,8 +119,8 @@ class Listener:
         self._socket.close()
         await serving
         # What is left would be cancelled by asyncio and answered with a 500.
-        for known in self._current():
-            known.end()
+        for connection in self._current():
+            connection.end()
         await asyncio.sleep(0)
 
     def stop(self, *, wait: bool = True) -> None:
@@ -172,57 +172,59 @@ class Listener:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application for uvicorn, which also notes the stage of the connection."""
         await asyncio.sleep(0)  # if the body that came with the head is not HTTP, the connection has ended by now
-        known = self._open.get(scope["client"])
-        if known is None:
+        opened = self._open.get(scope["client"])
+        if opened is None:
             await self._app(scope, receive, send)
             return
         fields = {name for name, value in scope["headers"] if value != b"0"}
         has_body = not fields.isdisjoint((b"content-length", b"transfer-encoding"))
         if scope["type"] == "websocket":
-            stages = [one.stage for one in self._current() if one.network == known.network]
+            stages = [connection.stage for connection in self._current() if connection.network == opened.network]
             if stages.count("websocket") >= self._most_per_address // 2:  # which are never closed to make room
                 await receive()
                 await problem(503, "Too many WebSockets from this address.")(scope, receive, send)
                 return
-        known.enter("websocket" if scope["type"] == "websocket" else "body" if has_body else "response")
+        opened.enter("websocket" if scope["type"] == "websocket" else "body" if has_body else "response")
 
         async def noted() -> Message:
             message = await receive()
-            if known.stage == "body" and not message.get("more_body"):
-                known.enter("response")
+            if opened.stage == "body" and not message.get("more_body"):
+                opened.enter("response")
             return message
 
         try:
             await self._app(scope, noted, send)
         finally:
-            known.enter("head")
+            opened.enter("head")
 
     def _expire(self) -> None:
         now = time.monotonic()
-        for known in self._current():
-            if now - known.since > _SECONDS[known.stage]:
-                known.end()
+        for connection in self._current():
+            if now - connection.since > _SECONDS[connection.stage]:
+                connection.end()
 
     def _current(self) -> list[_Open]:
-        self._open = {key: known for key, known in self._open.items() if known.socket.fileno() >= 0}
+        self._open = {key: connection for key, connection in self._open.items() if connection.socket.fileno() >= 0}
         return list(self._open.values())
 
     def _make_room(self, network: str) -> bool:
         current = self._current()
-        counts = Counter(known.network for known in current)
+        counts = Counter(connection.network for connection in current)
         if counts[network] >= self._most_per_address:
-            return self._evict([known for known in current if known.network == network])
+            return self._evict([connection for connection in current if connection.network == network])
         if len(current) >= self._most:
             largest = max(counts.values())
-            return self._evict([known for known in current if counts[known.network] == largest]) or self._evict(current)
+            return self._evict(
+                [connection for connection in current if counts[connection.network] == largest]
+            ) or self._evict(current)
         return True
 
     def _evict(self, among: list[_Open]) -> bool:
         for stage in ("head", "body"):
-            waiting = [known for known in among if known.stage == stage]
+            waiting = [connection for connection in among if connection.stage == stage]
             if waiting:
-                oldest = min(waiting, key=lambda known: known.since)
-                self._open = {key: known for key, known in self._open.items() if known is not oldest}
+                oldest = min(waiting, key=lambda connection: connection.since)
+                self._open = {key: connection for key, connection in self._open.items() if connection is not oldest}
                 oldest.end()
                 return True
         return False

@@ -57,12 +57,12 @@ class Tokens:
 
     def name_of_session(self, session: str) -> str | None:
         """The name of the token that a session belongs to; None: to none. Compared in constant time."""
-        given = _sha256(session)
-        found = None
-        for name, known in self._hashes.items():
-            if hmac.compare_digest(given, known):
-                found = name
-        return found
+        digest = _sha256(session)
+        match = None
+        for name, expected in self._hashes.items():
+            if hmac.compare_digest(digest, expected):
+                match = name
+        return match
 
     def refresh(self) -> str | None:
         """Read the file again if it has changed; returns then what happened, else None. An invalid file changes
@@ -110,14 +110,14 @@ def read_tokens(path: Path) -> dict[str, str]:
         got = f"{path}: {getattr(error, 'strerror', None) or 'other characters than ASCII'}"
         hint = "Check its path and permissions."
         raise errors.OptionError("token_file", expected="a file with tokens", got=got, hint=hint) from None
-    found: dict[str, str] = {}
+    tokens: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         words = [] if line.lstrip().startswith("#") else line.split()  # a token may contain a #
         if not words:
             continue
         where = f"line {number} of token_file"
         name, token = words if len(words) == 2 else (_ONLY, words[0])
-        if len(words) > 2 or name in found or not _NAME.fullmatch(name):
+        if len(words) > 2 or name in tokens or not _NAME.fullmatch(name):
             hint = "A name has letters, digits and _ . @ - only."
             got = f"{len(words)} words"  # never the token itself
             raise errors.OptionError(where, expected="NAME TOKEN, with a new name", got=got, hint=hint)
@@ -126,14 +126,14 @@ def read_tokens(path: Path) -> dict[str, str]:
             if not _HEX.fullmatch(digits):  # taken for a token, it would be one that the file reveals
                 expected, got = f"64 hexadecimal digits after {_HASH}", f"{len(digits)} characters"
                 raise errors.OptionError(where, expected=expected, got=got, hint="Create the hash again.")
-            found[name] = digits.lower()
+            tokens[name] = digits.lower()
         else:
             check_token(token, where)
-            found[name] = token_hash(token)
-    if not found:
+            tokens[name] = token_hash(token)
+    if not tokens:
         hint = "Write for example the output of `openssl rand -hex 16` into it."
         raise errors.OptionError("token_file", expected="at least one token", got=f"none in {path}", hint=hint)
-    return found
+    return tokens
 
 
 def _sha256(text: str) -> str:

@@ -90,21 +90,21 @@ def _end(graph: onnx.GraphProto) -> set[str]:
     """
     made = edit.producers(graph)
     constants = edit.initializers(graph)
-    found: set[tuple[str, bool]] = set()
+    ends: set[tuple[str, bool]] = set()
     waiting = [(output.name, False) for output in graph.output]
     while waiting:
         name, behind = waiting.pop()
         node = made.get(name)
-        if node is None or (node.output[0], behind) in found:
+        if node is None or (node.output[0], behind) in ends:
             continue
         residual = node.op_type == "Add" and not any(name in constants for name in node.input)
         if behind and (node.op_type in _PRODUCTS or residual):
             continue
-        found.add((node.output[0], behind))
+        ends.add((node.output[0], behind))
         # A norm's result is float32 anyway; what precedes it may have any type.
         if node.op_type not in _LOW_INPUTS and (not behind or node.op_type not in _NORMS):
             waiting += [(name, behind or node.op_type in _PRODUCTS) for name in node.input]
-    return {node for node, _ in found}
+    return {node for node, _ in ends}
 
 
 def _needs_fp32(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], kind: int) -> bool:

@@ -116,24 +116,24 @@ def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
 
 def consumers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     """The nodes that read each tensor."""
-    found: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    by_tensor: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:
-            found[name].append(node)
-    return found
+            by_tensor[name].append(node)
+    return by_tensor
 
 
 def upstream(nodes: Iterable[onnx.NodeProto], *tensors: str | None) -> set[str]:
     """The nodes that tensors depend on, by the name of their first output."""
     made = {name: node for node in nodes for name in node.output}
-    found: set[str] = set()
+    ancestors: set[str] = set()
     waiting = [tensor for tensor in tensors if tensor is not None]
     while waiting:
         node = made.get(waiting.pop())
-        if node is not None and node.output[0] not in found:
-            found.add(node.output[0])
+        if node is not None and node.output[0] not in ancestors:
+            ancestors.add(node.output[0])
             waiting += node.input
-    return found
+    return ancestors
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
@@ -156,8 +156,8 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
 
     graph = onnx.shape_inference.infer_shapes(model).graph
     infos = [*graph.input, *graph.value_info, *graph.output]
-    known = {info.name: info.type.tensor_type.elem_type for info in infos}
-    return known | {tensor.name: tensor.data_type for tensor in graph.initializer}
+    types = {info.name: info.type.tensor_type.elem_type for info in infos}
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:

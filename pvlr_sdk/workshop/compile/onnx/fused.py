@@ -178,7 +178,9 @@ class _Named:
             for node in ("Add", "Mul_4", "Mul_5")
         )
         inputs = [x.input[0], t.input[0], bias, *x.input[1:], *t.input[1:]]
-        numbers = {name: float(edit.numpy(self._constants[of])) for name, of in (("scale", scale), ("alpha", alpha))}
+        numbers = {
+            name: float(edit.numpy(self._constants[tensor])) for name, tensor in (("scale", scale), ("alpha", alpha))
+        }
         numbers["epsilon"] = edit.attribute(x, "epsilon")
         outputs = [output.name for output in self._graph.output]  # the similarity is left out with the maps
         if SIMILARITY not in outputs:
@@ -203,7 +205,7 @@ def with_definition(model: onnx.ModelProto) -> onnx.ModelProto:
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    opset = next(one.version for one in copy.opset_import if not one.domain)
+    opset = next(entry.version for entry in copy.opset_import if not entry.domain)
     for operator in sorted({node.op_type for node in copy.graph.node if node.domain == DOMAIN}):
         text = f'<domain: "{DOMAIN}", opset_import: ["": {opset}]> {operator} {_DEFINITIONS[operator]}'
         copy.functions.append(onnx.parser.parse_function(text))

@@ -186,21 +186,21 @@ def join_residuals(graph: onnx.GraphProto) -> None:
         summands = [made[name].op_type if name in made else "" for name in node.input]
         if node.op_type != "Add" or summands != ["DequantizeLinear"] * 2:
             continue
-        found = [(position[conv.output[0]], place) for place, name in enumerate(node.input) if (conv := behind(name))]
-        if found:
-            latest, place = max(found)  # of two, the other one is computed first and waits
+        pairs = [(position[conv.output[0]], place) for place, name in enumerate(node.input) if (conv := behind(name))]
+        if pairs:
+            latest, place = max(pairs)  # of two, the other one is computed first and waits
             node.input[place] = graph.node[latest].output[0]
     replace_nodes(graph, graph.node)
 
 
 def _no_gain_in_tensorrt(network: onnx.ModelProto, kept: set[str]) -> set[str]:
     """In a transformer, all but products with weights: attention and residuals lose much by int8 and gain little."""
-    rest = [node for node in network.graph.node if node.name not in kept]
-    if not any(node.op_type == "LayerNormalization" for node in rest):
+    others = [node for node in network.graph.node if node.name not in kept]
+    if not any(node.op_type == "LayerNormalization" for node in others):
         return set()
     weights = set(initializers(network.graph))
     return {
-        node.name for node in rest if node.op_type not in ("Conv", "MatMul", "Gemm") or not weights & set(node.input)
+        node.name for node in others if node.op_type not in ("Conv", "MatMul", "Gemm") or not weights & set(node.input)
     }
 
 

@@ -193,9 +193,9 @@ def fit(rows: NDArray[np.float64], moments: NDArray[np.float64]) -> tuple[NDArra
         for i in range(block.start, block.stop):
             place = order[:, i, None, None]
             neighbour = np.take_along_axis(integers, place ^ 1, 2)[:, :, 0] * paired  # 0 before its turn
-            least = np.maximum(-_LARGEST, -_LARGEST_SUM - np.minimum(neighbour, 0))
+            lowest = np.maximum(-_LARGEST, -_LARGEST_SUM - np.minimum(neighbour, 0))
             most = np.minimum(_LARGEST, _LARGEST_SUM - np.maximum(neighbour, 0))
-            rounded = np.clip(np.rint(left[:, :, i] / scales), least, most)
+            rounded = np.clip(np.rint(left[:, :, i] / scales), lowest, most)
             np.put_along_axis(integers, place, rounded[:, :, None], 2)
             error = (left[:, :, i] - rounded * scales) / upper[:, i, i, None]
             left[:, :, i : block.stop] -= error[:, :, None] * upper[:, None, i, i : block.stop]

@@ -216,8 +216,8 @@ class _Work:
         agreement = gate.compare(self._logits(backend), self._exact, thresholds, self._targets)
         # The host's clock would include copies, which are the same for all, and what else the host does.
         milliseconds = float(np.median(backend.compute_times(_WARM_UP + _TIMES)[_WARM_UP:]))
-        least = gate.least_agreement(precision) if self._least is None else self._least
-        return _Built(precision, attention, compiled.plan, least, agreement, difference, milliseconds)
+        limit = gate.least_agreement(precision) if self._least is None else self._least
+        return _Built(precision, attention, compiled.plan, limit, agreement, difference, milliseconds)
 
     def _golden_difference(self, backend: Backend, name: str) -> float:
         """Largest difference of the golden logits from fp32. One as large as another network's is an error."""

@@ -141,16 +141,16 @@ def set_batch(
 
     batch = options.batch
     image = network.get_input(0)
-    fixed, *rest = (image.shape[axis] for axis in range(len(image.shape)))
+    fixed, *others = (image.shape[axis] for axis in range(len(image.shape)))
     if fixed not in (-1, batch.min) or fixed == batch.min != batch.max:
         expected = f"{fixed}, which the network fixes"
         raise errors.OptionError("batch", expected=expected, got=str(batch), hint="Omit --batch.")
     if batch.min == batch.max:
-        image.shape = trt.Dims([batch.min, *rest])
+        image.shape = trt.Dims([batch.min, *others])
         return
     for size in (batch.min, batch.max):  # TensorRT selects kernels for one size of each profile
         profile = builder.create_optimization_profile()
-        profile.set_shape(image.name, *[trt.Dims([size, *rest])] * 3)
+        profile.set_shape(image.name, *[trt.Dims([size, *others])] * 3)
         config.add_optimization_profile(profile)
 
 
@@ -159,12 +159,12 @@ def _set_compatibility(config: trt.IBuilderConfig, options: BuildOptions) -> Non
 
     level = {"capability": "SAME_COMPUTE_CAPABILITY", "ampere+": "AMPERE_PLUS"}.get(options.hardware)
     if level is not None:
-        found = getattr(trt.HardwareCompatibilityLevel, level, None)
-        if found is None:
+        value = getattr(trt.HardwareCompatibilityLevel, level, None)
+        if value is None:
             expected = "a TensorRT that supports this compatibility"
             hint = "Update TensorRT, or build with --hardware this."
             raise errors.BuildError("hardware", expected=expected, got=f"version {version()}", hint=hint)
-        config.hardware_compatibility_level = found
+        config.hardware_compatibility_level = value
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
         # A runtime inside the plan would be native code that runs when the plan is loaded.

@@ -45,9 +45,9 @@ def parse(trt: Any, network: Any, logger: Any, payload: bytes, source: str, *, d
         parser.set_flag(adjust)
     if parser.parse(payload):
         return
-    found = [_rejection(parser.get_error(index)) for index in range(parser.num_errors)]
-    node, operator, reason = found[0] if found else ("", "", "the parser gave no reason")
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    rejections = [_rejection(parser.get_error(index)) for index in range(parser.num_errors)]
+    node, operator, reason = rejections[0] if rejections else ("", "", "the parser gave no reason")
+    more = f" (and {len(rejections) - 1} more)" if len(rejections) > 1 else ""
     where = f"{source}: {operator} {node!r}" if operator else source
     expected = f"operators that TensorRT {trt.__version__} supports"
     hint = next((remedy for sign, remedy in _REMEDIES if sign in reason.lower()), _OTHERWISE)

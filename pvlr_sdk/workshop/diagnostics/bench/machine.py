@@ -59,8 +59,8 @@ def peak_memory_mb() -> float | None:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) * 1024 / 1e6 if found else None
+    match = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) * 1024 / 1e6 if match else None
 
 
 class EnergyMeter:

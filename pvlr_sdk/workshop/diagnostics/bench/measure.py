@@ -109,19 +109,19 @@ def warnings(
 ) -> list[str]:
     """Reasons why the results may be unreliable; empty if there are none."""
     total = times["total"]
-    found = []
+    texts = []
     if before["load"] is not None and before["load"] > 0.3 * threads:
-        found.append(f"the machine was busy before the start (load {before['load']:.1f})")
+        texts.append(f"the machine was busy before the start (load {before['load']:.1f})")
     if sampling.drift(total) > 0.05:
-        found.append(f"the median drifted by {100 * sampling.drift(total):.0f} % from the first half to the second")
+        texts.append(f"the median drifted by {100 * sampling.drift(total):.0f} % from the first half to the second")
     tail = float(np.percentile(total, 99) / np.median(total))
     if tail > _TAIL:
-        found.append(f"p99 is {tail:.1f} times p50: other work used the cores at times")
+        texts.append(f"p99 is {tail:.1f} times p50: other work used the cores at times")
     if before["throttled"] is not None and after["throttled"] > before["throttled"]:
-        found.append("the CPU was throttled for heat")
+        texts.append("the CPU was throttled for heat")
     if before["clock_mhz"] and abs(after["clock_mhz"] / before["clock_mhz"] - 1) > 0.1:
-        found.append(f"the clock went from {before['clock_mhz']:.0f} to {after['clock_mhz']:.0f} MHz")
-    return found
+        texts.append(f"the clock went from {before['clock_mhz']:.0f} to {after['clock_mhz']:.0f} MHz")
+    return texts
 
 
 def _latency(
@@ -132,11 +132,11 @@ def _latency(
         _ = result.tags  # every user reads them, so their cost belongs to the frame
         return {**result.timing, "frame": result.timing["total"] - result.timing["decode"]}
 
-    least = 200 if seconds >= 1 else 20
+    fewest = 200 if seconds >= 1 else 20
     sampling.repeat_for(seconds / 5, call)  # caches fill, clocks rise and pages are mapped
     meter.start()
     began = time.perf_counter()
-    times = sampling.sample(call, seconds=seconds, least=least)
+    times = sampling.sample(call, seconds=seconds, least=fewest)
     joules = meter.joules(time.perf_counter() - began)
     per_frame = None if joules is None else round(joules / len(times["total"]), 5)
     return times, {"source": meter.source, "joules_per_frame": per_frame}

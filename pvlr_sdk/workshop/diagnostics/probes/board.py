@@ -27,27 +27,27 @@ def jetson() -> dict[str, Any] | None:
 
 def l4t_version(release: str) -> str | None:
     """``# R36 (release), REVISION: 4.3, ...`` -> ``36.4.3``."""
-    found = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", release)
-    return f"{found[1]}.{found[2]}" if found else None
+    match = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", release)
+    return f"{match[1]}.{match[2]}" if match else None
 
 
 def power_mode(text: str | None) -> str | None:
     """``NV Power Mode: MAXN`` and the number on the line after it -> ``MAXN (0)``."""
-    found = re.search(r"Power Mode: *(\S+)\s+(\d+)?", text or "")
-    return f"{found[1]} ({found[2]})" if found else None
+    match = re.search(r"Power Mode: *(\S+)\s+(\d+)?", text or "")
+    return f"{match[1]} ({match[2]})" if match else None
 
 
 def clocks() -> dict[str, Any]:
     """Current and maximum MHz of the first CPU core and an integrated GPU, and the CPU governor, where known."""
     cpu = _SYS / "devices/system/cpu/cpu0/cpufreq"
-    found: dict[str, Any] = {
+    rates: dict[str, Any] = {
         "cpu_mhz": _share(cpu / "scaling_cur_freq", cpu / "cpuinfo_max_freq", 1000),
         "governor": text_of(cpu / "scaling_governor"),
     }
     for device in sorted((_SYS / "class/devfreq").glob("*")):
         if any(name in device.name for name in _GPU_DRIVERS):
-            found[f"{device.name}_mhz"] = _share(device / "cur_freq", device / "max_freq", 1_000_000)
-    return {key: value for key, value in found.items() if value is not None}
+            rates[f"{device.name}_mhz"] = _share(device / "cur_freq", device / "max_freq", 1_000_000)
+    return {key: value for key, value in rates.items() if value is not None}
 
 
 def heat() -> dict[str, Any]:

@@ -80,8 +80,8 @@ def now() -> list[dict[str, str]] | None:
 def toolkit() -> str | None:
     """Version of the CUDA compiler; None if it is not installed."""
     text = output_of("nvcc", "--version")
-    found = re.search(r"release (\S+),", text or "")
-    return found[1] if found else None
+    match = re.search(r"release (\S+),", text or "")
+    return match[1] if match else None
 
 
 def tensorrt() -> str | None:

@@ -32,16 +32,16 @@ def gstreamer() -> dict[str, Any] | None:
         version = output_of("gst-inspect-1.0", "--version", GST_REGISTRY=registry) or ""
     if text is None:
         return None
-    there = set(re.findall(r"^\S+: +(\S+):", text, re.MULTILINE))
-    found = re.search(r"GStreamer (\S+)", version)
+    elements = set(re.findall(r"^\S+: +(\S+):", text, re.MULTILINE))
+    match = re.search(r"GStreamer (\S+)", version)
     return {
-        "version": found[1] if found else None,
-        "decoders": [name for name in _DECODERS if name in there],
+        "version": match[1] if match else None,
+        "decoders": [name for name in _DECODERS if name in elements],
         "python": importlib.util.find_spec("gi") is not None,
     }
 
 
 def _yes(build: str, name: str) -> bool | None:
     """``    FFMPEG:                      YES`` -> True; a path or a version also counts; None if not mentioned."""
-    found = re.search(rf"^ +(?:NVIDIA )?{re.escape(name)}:[ \t]*(.*)$", build, re.MULTILINE)
-    return None if found is None else not found[1].strip().upper().startswith("NO")
+    match = re.search(rf"^ +(?:NVIDIA )?{re.escape(name)}:[ \t]*(.*)$", build, re.MULTILINE)
+    return None if match is None else not match[1].strip().upper().startswith("NO")

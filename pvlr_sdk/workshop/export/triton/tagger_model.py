@@ -27,9 +27,9 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Tag the images of several requests; an invalid image is an error of its own request."""
-        found = [_frames(request) for request in requests]
-        outcomes = self._tagger.predict_stream(frame for frames in found for frame in frames)
-        return [_response([next(outcomes) for _ in frames]) for frames in found]
+        images = [_frames(request) for request in requests]
+        outcomes = self._tagger.predict_stream(frame for frames in images for frame in frames)
+        return [_response([next(outcomes) for _ in frames]) for frames in images]
 
     def finalize(self) -> None:
         """Free the model."""
@@ -43,7 +43,7 @@ def _frames(request: Any) -> list[Any]:
         return []  # which _response reports
     if image is not None:
         return image.as_numpy().ravel().tolist()
-    return [np.ascontiguousarray(one[:, :, ::-1]) for one in frame.as_numpy()]
+    return [np.ascontiguousarray(image[:, :, ::-1]) for image in frame.as_numpy()]
 
 
 def _response(outcomes: list[Any]) -> Any:
