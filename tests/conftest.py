@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests import ONNX Runtime by themselves; see pvlr_sdk.backends.runtimes.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+with suppress(ImportError):  # the kernels' tests on a GPU need no hypothesis
+    from hypothesis import settings
+
+    # Machines are shared: an example that waited for a core has not failed.
+    settings.register_profile("shared", deadline=None)
+    settings.load_profile("shared")
 
 # Workers share the cores: threads of PyTorch and OpenMP that wait for others must not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

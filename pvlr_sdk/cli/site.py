@@ -170,12 +170,12 @@ def read_changes(config: SiteConfig, path: Path | None, folder: Path | None, pla
         return SiteSettings(config, Changes(), None, None)
     state = State.of_site(path, folder) if path else State(folder or Path())
     state.remove_leftovers()
-    changes, dropped = state.read_or_set_aside().fitting(config)
+    stored = state.read_or_set_aside()
     if not plan_of_file:
-        changes = changes.model_copy(update={"deployed": None})
-    else:
-        for name in dropped:
-            _log.warning("%s: a change is ignored, since it no longer applies: %s", state.path, name)
+        stored = stored.model_copy(update={"deployed": None})
+    changes, dropped = stored.fitting(config)
+    for name in dropped:
+        _log.warning("%s: a change is ignored, since it no longer applies: %s", state.path, name)
     plans = Plans(state, lambda: load_config(path)) if path and plan_of_file else None
     if plans:
         plans.remove_leftovers()

@@ -122,4 +122,4 @@ def test_the_page_shows_the_threshold_in_use_and_returns_to_it(two_points: Path)
         shown = {one.label: one.plan_threshold for one in settings_of(control).labels}
         assert shown["cat"] == 0.99997  # to four digits it would be 1, which no score reaches
         control.configure({"cat": shown["cat"]})
-        assert control.thresholds.in_use() == {"cat": 0.99997}
+        assert control.thresholds.at("cat").value == 0.99997

@@ -248,11 +248,10 @@ class Control:
             return dict(words.taught[words.names[0]])
 
     def forget(self, label: str) -> None:
-        """Undo the teaching of a label; its examples stay. Settings that name a label that is removed are removed too.
+        """Undo the teaching of a label; its examples stay. Changes that name a label that is removed are removed too.
 
         Raises:
-            UnknownLabelError, OptionError: there is no such label, it was not taught, or a camera's own settings name
-                it.
+            UnknownLabelError, OptionError: there is no such label, or it was not taught.
             DeployError, OutputError, ConfigError: as for :meth:`set_labels`. In each case nothing is changed.
         """
         with self._lock:
@@ -291,7 +290,8 @@ class Control:
         Wherever the process ends, the file of the bank has the labels that the state names: a bank with new labels is
         written before the state, one with fewer labels after it.
         """
-        before, before_bank = self.changes, self.tagger.label_bank
+        before = self.changes
+        before_bank = self.tagger.label_bank
         contents: dict[Path, bytes] = {}
         with ExitStack() as locks:
             if self.state:

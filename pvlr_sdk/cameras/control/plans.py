@@ -16,7 +16,7 @@ from ...models.find import default_plan, find_plan
 from ...trust.verify import MAX_FILE_BYTES, signature_path
 from ..site.changes import DeployedPlan, plan_name
 from ..site.config import SiteConfig
-from .state import State, locked, make_folder
+from .state import State, give_to_owner, locked, make_folder
 
 _FOLDER = "plans"
 _COPY = re.compile(r".+-[0-9a-f]{12}")
@@ -81,6 +81,9 @@ class Plans:
                 return target / plan.name  # the previous plan, deployed again
         _remove(target)
         write_folder(target, contents)
+        with suppress(OSError):
+            for path in (target, *target.iterdir()):
+                give_to_owner(path)
         return target / plan.name
 
     def discard(self, plan: Path | None) -> None:

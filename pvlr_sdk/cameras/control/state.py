@@ -137,13 +137,13 @@ def make_folder(folder: Path) -> None:
         return
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _give_to_owner(folder)
+        give_to_owner(folder)
     except OSError as error:
         raise _not_writable(folder, error) from None
 
 
-def _give_to_owner(path: Path) -> None:
-    """What root writes into the state folder of a service belongs to the user of the service, who must read it."""
+def give_to_owner(path: Path) -> None:
+    """Let what root writes into the state folder of a service belong to the user of the service, who must read it."""
     owner = path.parent.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.chown(path, owner.st_uid, owner.st_gid)
@@ -185,7 +185,7 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
     modes = {path: path.stat().st_mode & 0o777 for path in targets if path.is_file()}
     write_files(targets, private=True)
     for path in targets:
-        _give_to_owner(path)
+        give_to_owner(path)
     for path, mode in modes.items():
         path.chmod(mode)
     for folder in {path.parent for path in targets}:

@@ -96,15 +96,11 @@ class Thresholds:
         labels = {**(self.plan if self.every is not None else {}), **self.labels, **self.changes, **(region or {})}
         return {label: self.at(label, region).value for label in labels}
 
-    def in_use(self) -> dict[str, float]:
-        """The thresholds of all labels that are not the plan's, of an upload or a camera without regions."""
-        thresholds = {label: self.at(label) for label in self.plan}
-        return {label: threshold.value for label, threshold in thresholds.items() if threshold.source != "plan"}
-
-    def origins(self, region: Mapping[str, float] | None = None) -> dict[str, str]:
-        """Where thresholds of a place come from, in words, of labels whose threshold is not the plan's."""
-        thresholds = {label: self.at(label, region) for label in self.plan}
-        return {label: threshold.origin for label, threshold in thresholds.items() if threshold.source != "plan"}
+    def in_use(self, region: Mapping[str, float] | None = None) -> dict[str, Threshold]:
+        """The thresholds of a place that are not the plan's, by label."""
+        labels = {**self.configured(region), **self.proven}
+        thresholds = {label: self.at(label, region) for label in labels if label in self.plan}
+        return {label: threshold for label, threshold in thresholds.items() if threshold.source != "plan"}
 
     def deployed(self, labels: Sequence[str]) -> Floats:
         """(C,): the thresholds of labels that are not set, which tiles may raise; of the plan, but no unproven ones."""

@@ -80,8 +80,9 @@ def thresholds_of(
         labels, plan = tagger.labels, tagger.thresholds.tolist()
         if labels == tagger.labels:  # they did not change between the two
             break
-    known = {label: value for label, value in (changes or {}).items() if label in labels}
-    return Thresholds(dict(zip(labels, plan, strict=True)), events.threshold, events.thresholds, known, proven or {})
+    of_plan = dict(zip(labels, plan, strict=True))
+    changed = {label: value for label, value in (changes or {}).items() if label in of_plan}
+    return Thresholds(of_plan, events.threshold, events.thresholds, changed, proven or {})
 
 
 def make_detectors(
@@ -162,7 +163,7 @@ def event_settings(
         off={label: value for label, value in events.off_thresholds.items() if label not in place.thresholds},
         labels=next((labels for labels in (place.labels, camera.labels) if labels is not None), events.labels),
         deny=events.deny if camera.deny is None else camera.deny,
-        origins=thresholds.origins(place.thresholds),
+        origins={label: threshold.origin for label, threshold in thresholds.in_use(place.thresholds).items()},
     )
 
 

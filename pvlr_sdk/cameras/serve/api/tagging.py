@@ -172,11 +172,11 @@ class UploadTagger:
             began = perf_counter()
             frame = decode_upload(data, self._settings.max_pixels, self._decoders)
             decoded = 1e3 * (perf_counter() - began)
-            thresholds = control.thresholds.in_use() if threshold is None else threshold
+            color = color_of(frame.order)
+            in_use = {label: decided.value for label, decided in control.thresholds.in_use().items()}
+            limits = in_use if threshold is None else threshold
             try:
-                result = control.tagger.predict(
-                    frame.pixels, color=color_of(frame.order), threshold=thresholds, top_k=top_k
-                )
+                result = control.tagger.predict(frame.pixels, color=color, threshold=limits, top_k=top_k)
             except BundleError as error:
                 control.deployment.failed(error)
                 raise

@@ -101,7 +101,7 @@ def test_what_the_next_start_could_not_read(control: Control, state: State, monk
     with pytest.raises(errors.ConfigError, match="bytes"):
         control.configure(dict.fromkeys(tiny_open.NAMES, 0.5))
     assert state.path.read_bytes() == kept
-    assert control.thresholds.in_use() == {"cat": 0.25}
+    assert control.thresholds.at("cat").value == 0.25
 
 
 def test_changes_are_kept_and_read_after_the_site_file(
@@ -178,10 +178,10 @@ def test_a_state_folder_that_cannot_be_written_changes_nothing(tagger: Tagger, f
     with pytest.raises(errors.OutputError, match="a state folder that can be written") as error:
         blocked.configure({"cat": 0.25})
     assert "--state DIR" in error.value.hint
-    assert blocked.thresholds.in_use() == {"cat": 0.5}
+    assert blocked.thresholds.at("cat").value == 0.5
     kept_nowhere = Control(tagger, control.site)
     kept_nowhere.configure({"cat": 0.25})
-    assert kept_nowhere.thresholds.in_use() == {"cat": 0.25}
+    assert kept_nowhere.thresholds.at("cat").value == 0.25
 
 
 def test_a_full_disk_changes_nothing(control: Control, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_a_full_disk_changes_nothing(control: Control, state: State, monkeypatch
         with pytest.raises(errors.OutputError, match="No space left"):
             change()
     assert state.path.read_bytes() == kept
-    assert control.thresholds.in_use() == {"cat": 0.25}
+    assert control.thresholds.at("cat").value == 0.25
     assert control.site.config.cameras["door"].enabled
     assert not control.site.config.cameras["door"].regions
 

@@ -49,6 +49,19 @@ def test_it_is_copied_named_and_in_use(deployment: Deployment, tagger: Tagger, f
         assert (again.info["sha256"], dropped) == (sha(plans / "second"), [])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_deploys_belongs_to_the_user_of_the_service(
+    deployment: Deployment, folder: Path, plans: Path
+) -> None:
+    state = folder / "state"
+    state.mkdir()
+    os.chown(state, 12345, 12345)
+    deployment.deploy(plans / "second")
+    owners = {path.relative_to(state): path.stat().st_uid for path in state.rglob("*")}
+    assert len(owners) > 4
+    assert set(owners.values()) == {12345}
+
+
 def test_a_deployed_plan_that_is_gone_does_not_end_the_start(deployment: Deployment, folder: Path, plans: Path) -> None:
     deployment.deploy(plans / "second")
     (copy,) = copies(folder)

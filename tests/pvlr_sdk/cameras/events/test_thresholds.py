@@ -50,11 +50,12 @@ def test_a_detector_uses_what_is_stated(site, region, tiles):
     assert {label: threshold for label, (_, threshold) in detector.levels.items()} == stated
 
 
-@given(SITES)
-def test_what_is_in_use_is_all_that_differs_from_the_plan(site):
-    stated = {label: site.at(label) for label in LABELS}
-    assert {**site.plan, **site.in_use()} == {label: threshold.value for label, threshold in stated.items()}
-    assert site.origins().keys() == {label for label in LABELS if stated[label].source != "plan"}
+@given(SITES, SOME)
+def test_what_is_in_use_is_all_that_differs_from_the_plan(site, region):
+    stated = {label: site.at(label, region) for label in LABELS}
+    assert site.in_use(region) == {
+        label: threshold for label, threshold in stated.items() if threshold.source != "plan"
+    }
 
 
 def test_a_threshold_says_where_it_comes_from():

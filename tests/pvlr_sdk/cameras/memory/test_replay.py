@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from pvlr_sdk.cameras.events import Event, EventDetector, EventSettings, When
+from pvlr_sdk.cameras.events.thresholds import REGION, Minimum, Thresholds
 from pvlr_sdk.cameras.memory.recorder import COARSE, TAIL
-from pvlr_sdk.cameras.memory.recording import Context, decode, encode
-from pvlr_sdk.cameras.memory.replay import changes, inexact, replay
+from pvlr_sdk.cameras.memory.recording import Context, Place, decode, encode
+from pvlr_sdk.cameras.memory.replay import changes, inexact, replay, with_threshold
 
 from .conftest import play, random_scene, values
 
@@ -234,3 +235,15 @@ def test_changes_are_those_of_a_comparison_of_every_pair():
         found = changes(before, after)
         assert {one.event.id for one in found if one.kind == "new"} == new
         assert {one.event.id for one in found if one.kind == "gone"} == gone | {one.id for one in left}
+
+
+def test_a_preview_uses_what_the_site_would_use():
+    """A proven threshold is the least, and a region keeps its own one; what says so survives the store."""
+    site = Thresholds({"car": 0.5}, proven={"car": Minimum(0.7, 36)})
+    place = Place("door", None)
+    plain = Context(("car",), EventSettings(), (0.5,), None, "plan", "bank", 0.4)
+    own = replace(plain, settings=EventSettings(on={"car": 0.6}, origins={"car": REGION}))
+    for threshold, used in ((0.3, 0.7), (0.9, 0.9)):
+        preview = with_threshold("car", site.with_change("car", threshold))
+        assert preview(place, plain).on == {"car": used}
+        assert preview(place, Context.unpack(own.pack())).on == {"car": 0.6}

@@ -222,7 +222,7 @@ def test_a_command_switches_a_camera_and_survives_a_restart(broker, tmp_path, pl
         watcher.until(lambda text=text: newest(watcher)["pvlr/door/enabled"] == text)
         watcher.until(lambda: newest(watcher)["pvlr/threshold/cat"] == "0.25")
         until(lambda text=text, site=site: site.cameras["door"] == {"OFF": "paused", "ON": "live"}[text])
-        assert control.thresholds.in_use() == {"cat": 0.25}
+        assert control.thresholds.at("cat").value == 0.25
         site.stop()
         running.join()
     assert file.read_bytes() == written

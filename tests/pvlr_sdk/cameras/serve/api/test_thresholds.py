@@ -44,3 +44,22 @@ def test_a_proven_threshold_is_stated_by_every_surface(serve: Any, image: bytes,
     assert settings["cat"]["source"] == labels["cat"]["source"] == f"proven by {proven.reviewed} answers"
     assert settings["person"]["source"] == labels["person"]["source"] == "set for the site"
     assert settings["rocket"]["source"] == "of the plan"
+
+
+def test_an_answer_on_the_page_changes_the_threshold_at_once(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look for answers of other processes does not help here."""
+    monkeypatch.setattr("pvlr_sdk.cameras.memory.proofs._POLL", 600.0)
+    reviewed = Reviewed(tmp_path / "memory")
+    answered(reviewed, 35, wrong_below=0, label="cat")
+    event = reviewed.event(0.9, label="cat")
+    reviewed.store.close()
+    memory = {"folder": str(tmp_path / "memory"), "precision": {"cat": 0.9}}
+    served = serve(PATTERN, memory=memory, events={"thresholds": {"cat": 0.3}})
+    assert served.site.thresholds.at("cat") == (0.3, "site", 0)
+    headers = {"Content-Type": "application/json"}
+    answer = served.ask("PUT", f"/v1/memory/events/{event}/answer", '{"answer": "yes"}', headers)
+    assert answer.status == 200, answer.body
+    served.until(lambda: served.site.thresholds.at("cat") == (0.5, "proven", 36), 2)
+    assert served.site.levels("door")["cat"][1] == 0.5
