@@ -151,7 +151,7 @@ def test_no_camera_writes_outside_its_folder(tmp_path: Path) -> None:
     pytest.importorskip("av")
     base = tmp_path / "base"
     config = SiteConfig.parse({"cameras": {"a": 0}, "events": {"snapshots": str(base / "snapshots")}}, source="x")
-    sinks = SinkSet(config, {}, None)
+    sinks = SinkSet(config, {})
     for name in HOSTILE:
         worker = VideoSettings(folder=base / "video").open(name)
         worker.close(1)
