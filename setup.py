@@ -21,7 +21,9 @@ _WHEEL = ["-DPVLR_RUNTIME=ON", "-DPVLR_WHEEL=ON", "-DCMAKE_INSTALL_LIBDIR=lib"]
 def _openvino() -> list[str]:
     """Where the OpenVINO of this Python is; CMAKE_ARGS may name another."""
     found = find_spec("openvino")
-    return [f"-DOpenVINO_DIR={Path(found.origin).parent / 'cmake'}"] if found and found.origin else []
+    return (
+        [f"-DOpenVINO_DIR={Path(found.origin).parent / 'cmake'}"] if found and found.origin else []
+    )
 
 
 class CMakeBuild(build_ext):
@@ -54,7 +56,9 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DPYBIND11_FINDPYTHON=ON",
             *([*_WHEEL, *_openvino()] if wheel else []),
-            *shlex.split(os.environ.get("CMAKE_ARGS", "")),  # for example -DPVLR_CUDA_ARCHITECTURES=87
+            *shlex.split(
+                os.environ.get("CMAKE_ARGS", "")
+            ),  # for example -DPVLR_CUDA_ARCHITECTURES=87
         ]
         if shutil.which("ninja"):
             options.append("-GNinja")

@@ -29,7 +29,9 @@ Data = dict[str, Any]
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(PAGES)}. Default: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(PAGES)}. Default: all.")
+    ] = None,
     results: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
     docs: Annotated[Path, typer.Option(help="Folder of the pages.")] = DOCS,
 ) -> None:
@@ -88,7 +90,10 @@ def _one(name: str, text: Callable[[Data], str], results: Path) -> str:
 
 
 def _models(name: str, table: Callable[[Any], Table], results: Path) -> str:
-    reports = [json.loads(path.read_text()) for path in sorted(results.glob(f"{name}-*.json"), reverse=True)]
+    reports = [
+        json.loads(path.read_text())
+        for path in sorted(results.glob(f"{name}-*.json"), reverse=True)
+    ]
     return table(reports).markdown() if reports else "Not measured."
 
 
@@ -97,8 +102,12 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "cameras": partial(_one, "cameras", cameras),
     "shipped": shipped,
     "clips": partial(_models, "clips", clips_table),
-    "open_grades": partial(_one, "open-grades", lambda data: grades_table(data["grades"]).markdown()),
-    "open_taught": partial(_one, "open-taught", lambda data: taught_table(data["taught"]).markdown()),
+    "open_grades": partial(
+        _one, "open-grades", lambda data: grades_table(data["grades"]).markdown()
+    ),
+    "open_taught": partial(
+        _one, "open-taught", lambda data: taught_table(data["taught"]).markdown()
+    ),
 }
 """By name: the text of a part of a page for the folder of the results."""
 

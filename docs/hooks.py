@@ -19,7 +19,9 @@ def on_page_markdown(markdown: str, *, page: Any, files: Any, **_: Any) -> str:
 
     def local(link: re.Match[str]) -> str:
         text, target = link.groups()
-        path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri), target.split("#")[0]))
+        path = posixpath.normpath(
+            posixpath.join("docs", posixpath.dirname(page.file.src_uri), target.split("#")[0])
+        )
         if path.startswith("docs/"):
             return link.group()
         return f"`{path}`" if path.endswith(text.strip("`")) else f"{text} (`{path}`)"

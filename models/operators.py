@@ -51,7 +51,12 @@ def configured(backbone: str, head: str = "pvlr") -> Config:
     return Config.model_validate(
         {
             "name": backbone,
-            "model": {"backbone": backbone, "pretrained": False, "head": head, "text": {"encoder": "random"}},
+            "model": {
+                "backbone": backbone,
+                "pretrained": False,
+                "head": head,
+                "text": {"encoder": "random"},
+            },
             "data": {
                 "input": {"width": side, "height": side, "mean": [127] * 3, "std": [64] * 3},
                 "labels": LABELS,

@@ -23,12 +23,17 @@ COUNTS = ROOT / "models/testdev.json"
 ENDS = (".sig", ".labels.safetensors", ".plan", ".json")  # the manifest is written last
 KNOWLEDGE = ".knowledge.safetensors"
 """The end of a further file of open models."""
-BLOCK = re.compile(r"(<!-- python models/update\.py writes this part -->\n).*(<!-- end -->\n)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- python models/update\.py writes this part -->\n).*(<!-- end -->\n)", re.DOTALL
+)
 
 
 def bundles() -> list[Path]:
     """The folders of all released models, the one in the wheel first."""
-    plans = [*sorted(ROOT.glob("pvlr_sdk/models/*/engine.plan")), *sorted(ROOT.glob("models/*/engine.plan"))]
+    plans = [
+        *sorted(ROOT.glob("pvlr_sdk/models/*/engine.plan")),
+        *sorted(ROOT.glob("models/*/engine.plan")),
+    ]
     return [plan.parent for plan in plans]
 
 
@@ -63,7 +68,9 @@ def results(name: str) -> list[tuple[str, dict[str, Any]]]:
     for path in sorted(ROOT.glob("benchmarks/results/**/eval-*.json")):
         result = json.loads(path.read_text())
         if result["model"] == name:
-            found.append(("COCO testdev" if "COCO_testdev" in path.name else "VOC 2007 testdev", result))
+            found.append(
+                ("COCO testdev" if "COCO_testdev" in path.name else "VOC 2007 testdev", result)
+            )
     return sorted(found, key=lambda pair: pair[0])
 
 
@@ -71,7 +78,10 @@ def measured(folder: Path) -> str:
     """The measured part of a card."""
     model, manifest = entry(folder), json.loads((folder / "engine.json").read_text())
     (data, own), *others = results(model["name"])
-    size, pixels = sum(file["bytes"] for file in model["files"].values()), " x ".join(map(str, model["input"]))
+    size, pixels = (
+        sum(file["bytes"] for file in model["files"].values()),
+        " x ".join(map(str, model["input"])),
+    )
     lines = [
         f"{model['labels']} labels, {pixels} pixels, {size / 1e6:.1f} MB. All figures are in percent; precision (P),",
         "recall (R) and F1 of all tags (O) and as the mean of the labels (C) are at the thresholds of the plan.",
@@ -107,7 +117,9 @@ def outputs(url: str | None) -> dict[Path, str]:
     written = {CATALOGUE: json.dumps(table, indent=1) + "\n"}
     for folder in bundles():
         card = folder / "README.md"
-        written[card] = BLOCK.sub(lambda block, folder=folder: block[1] + measured(folder) + block[2], card.read_text())
+        written[card] = BLOCK.sub(
+            lambda block, folder=folder: block[1] + measured(folder) + block[2], card.read_text()
+        )
     return written
 
 
@@ -126,8 +138,18 @@ def main() -> None:
     """Write the files."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--url", help="the address below which a release has the files")
-    options.add_argument("--assets", type=Path, metavar="DIR", help="also copy the files there, named for that address")
-    options.add_argument("--count", type=Path, metavar="DIR", help="also count the labels of the images in $PVLR_DATA")
+    options.add_argument(
+        "--assets",
+        type=Path,
+        metavar="DIR",
+        help="also copy the files there, named for that address",
+    )
+    options.add_argument(
+        "--count",
+        type=Path,
+        metavar="DIR",
+        help="also count the labels of the images in $PVLR_DATA",
+    )
     given = options.parse_args()
     if given.count:
         COUNTS.write_text(json.dumps(count(given.count), indent=1) + "\n")
@@ -138,7 +160,9 @@ def main() -> None:
         given.assets.mkdir(parents=True, exist_ok=True)
         for folder in bundles():
             for end in entry(folder)["files"]:
-                shutil.copyfile(folder / f"engine{end}", given.assets / f"{entry(folder)['name']}{end}")
+                shutil.copyfile(
+                    folder / f"engine{end}", given.assets / f"{entry(folder)['name']}{end}"
+                )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from .result import TagResult as TagResult
     from .tagger import Tagger as Tagger
 
-__all__ = ["Camera", "LabelBank", "PvlrError", "Stream", "Tag", "TagResult", "Tagger", "__version__", "open_source"]
+__all__ = [
+    "Camera",
+    "LabelBank",
+    "PvlrError",
+    "Stream",
+    "Tag",
+    "TagResult",
+    "Tagger",
+    "__version__",
+    "open_source",
+]
 
 # Resolved on first use (PEP 562): a script that only needs the version should not pay for NumPy, OpenCV and OpenVINO.
 _LAZY = {
@@ -49,5 +59,12 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    names = globals()  # the submodules that are imported, and the names of every module, such as __file__
-    return sorted({*__all__, *(name for name in names if name[:2] == "__" or f"{__name__}.{name}" in sys.modules)})
+    names = (
+        globals()
+    )  # the submodules that are imported, and the names of every module, such as __file__
+    return sorted(
+        {
+            *__all__,
+            *(name for name in names if name[:2] == "__" or f"{__name__}.{name}" in sys.modules),
+        }
+    )

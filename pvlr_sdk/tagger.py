@@ -96,7 +96,9 @@ class Tagger(Predictor):
         if words is None and bank is None:
             self._plan = LoadedPlan.open(plan, self._defaults)
             return
-        self._plan = LoadedPlan.open(plan, replace(self._defaults, threshold=None))  # which names other labels
+        self._plan = LoadedPlan.open(
+            plan, replace(self._defaults, threshold=None)
+        )  # which names other labels
         try:
             self.set_labels(self._bank(words, bank))
         except BaseException:
@@ -118,7 +120,9 @@ class Tagger(Predictor):
 
         return cls(find_pretrained(repository), **options)
 
-    def _bank(self, words: Iterable[str] | None, bank: str | os.PathLike[str] | LabelBank | None) -> LabelBank:
+    def _bank(
+        self, words: Iterable[str] | None, bank: str | os.PathLike[str] | LabelBank | None
+    ) -> LabelBank:
         from .bundle.label_bank import LabelBank
         from .labels import Knowledge
 
@@ -191,7 +195,9 @@ class Tagger(Predictor):
         """
         from .labels import Photos, teach
 
-        options = {name: getattr(self._defaults, name) for name in ("device", "num_threads", "precision")}
+        options = {
+            name: getattr(self._defaults, name) for name in ("device", "num_threads", "precision")
+        }
         photos = Photos.from_folders(label, positives, negatives)
         taught = teach(
             self._plan.info["plan"],
@@ -206,7 +212,11 @@ class Tagger(Predictor):
         return taught.labels[0]
 
     def load(
-        self, plan: str | os.PathLike[str], *, allow_rollback: bool = False, record_version: bool = True
+        self,
+        plan: str | os.PathLike[str],
+        *,
+        allow_rollback: bool = False,
+        record_version: bool = True,
     ) -> Tagger:
         """Load another plan with the options of this tagger. Raises what the class raises.
 
@@ -216,7 +226,9 @@ class Tagger(Predictor):
         loaded = Tagger.__new__(Tagger)
         loaded._plan = LoadedPlan.open(plan, options, record_version=record_version)
         loaded._lock = RLock()
-        loaded._defaults = self._defaults  # the permission is for this plan, not for those that it loads in turn
+        loaded._defaults = (
+            self._defaults
+        )  # the permission is for this plan, not for those that it loads in turn
         return loaded
 
     def exchange(self, other: Tagger) -> None:

@@ -47,11 +47,19 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--all", action="store_true", help="also run the tests marked slow or docs, and the soak beside them"
+        "--all",
+        action="store_true",
+        help="also run the tests marked slow or docs, and the soak beside them",
     )
     parser.addoption("--slow", action="store_true", help="run only what --all adds")
-    parser.addoption("--docs", action="store_true", help="run the tests marked docs only: the commands of the pages")
-    parser.addoption("--fuzz", type=float, metavar="MINUTES", help="run the fuzz targets only, each for so long")
+    parser.addoption(
+        "--docs",
+        action="store_true",
+        help="run the tests marked docs only: the commands of the pages",
+    )
+    parser.addoption(
+        "--fuzz", type=float, metavar="MINUTES", help="run the fuzz targets only, each for so long"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -78,7 +86,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     if not session.config.option.collectonly and any(item.name == SOAK for item in session.items):
         minutes = os.environ.get("PVLR_SOAK_MINUTES", "20")
-        command = ["nice", sys.executable, "-m", "tests.pvlr_sdk.cameras.stream.leaks", "--minutes", minutes]
+        command = [
+            "nice",
+            sys.executable,
+            "-m",
+            "tests.pvlr_sdk.cameras.stream.leaks",
+            "--minutes",
+            minutes,
+        ]
         root = Path(__file__).parents[1]
         session.config.stash[_soak] = subprocess.Popen(
             command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -206,10 +221,18 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
 
 def _build(sources: Path, kind: str, out: Path, **variables: str) -> str:
     """Call the build backend as pip does; return the name of the file that it wrote into ``out``."""
-    environment = {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **variables}
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        **variables,
+    }
     code = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=sources, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=sources,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout.splitlines()[-1]

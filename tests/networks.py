@@ -56,7 +56,9 @@ def fed(*nodes: Any, **constants: np.ndarray) -> Change:
 
     def change(model: Any) -> None:
         graph = model.graph
-        graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+        graph.initializer.extend(
+            numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+        )
         graph.node[-1].output[0] = "logits_before"
         graph.node.extend([*nodes, helper.make_node("Add", ["logits_before", "more"], ["logits"])])
 
@@ -74,13 +76,20 @@ def shaped(operator: str, *inputs: str) -> Change:
 
 
 def constant(dims: list[int], kind: int = TensorProto.FLOAT, **fields: Any) -> Change:
-    return lambda model: model.graph.initializer.append(TensorProto(name="added", dims=dims, data_type=kind, **fields))
+    return lambda model: model.graph.initializer.append(
+        TensorProto(name="added", dims=dims, data_type=kind, **fields)
+    )
 
 
 def broadcast() -> Change:
     """A table of any size from two short constants."""
     column, row = np.zeros((50_000, 1), np.float32), np.zeros((1, 50_000), np.float32)
-    return fed(helper.make_node("Add", ["column", "row"], ["table"]), summed("table"), column=column, row=row)
+    return fed(
+        helper.make_node("Add", ["column", "row"], ["table"]),
+        summed("table"),
+        column=column,
+        row=row,
+    )
 
 
 def computed_shape() -> Change:
@@ -102,8 +111,13 @@ def doubled() -> Change:
 def alive() -> Change:
     """Tables within the limit, 40 of them at the same time."""
     tables = [f"t{i}" for i in range(40)]
-    nodes = [helper.make_node("Add", ["column", f"row{i}"], [name]) for i, name in enumerate(tables)]
-    nodes += [helper.make_node("Max", tables, ["most"]), helper.make_node("Min", [*tables, "most"], ["least"])]
+    nodes = [
+        helper.make_node("Add", ["column", f"row{i}"], [name]) for i, name in enumerate(tables)
+    ]
+    nodes += [
+        helper.make_node("Max", tables, ["most"]),
+        helper.make_node("Min", [*tables, "most"], ["least"]),
+    ]
     rows = {f"row{i}": np.full((1, 8192), i, np.float32) for i in range(40)}
     return fed(*nodes, summed("least"), column=np.zeros((8192, 1), np.float32), **rows)
 
@@ -118,7 +132,9 @@ def attribute_of_subgraph(model: Any) -> None:
     set_outside(tensor, "secret.bin")
     graph = helper.make_graph([], "inner", [], [], [tensor])
     for name in ("middle", "outer"):
-        graph = helper.make_graph([helper.make_node("If", ["yes"], ["x"], then_branch=graph)], name, [], [])
+        graph = helper.make_graph(
+            [helper.make_node("If", ["yes"], ["x"], then_branch=graph)], name, [], []
+        )
     attribute("body", graph)(model)
 
 
@@ -133,10 +149,16 @@ def endless() -> Any:
     numbers, booleans, floats = TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT
     ports = [("number", numbers, []), ("again", booleans, []), ("value", floats, [1])]
     body = helper.make_graph(
-        [helper.make_node("Identity", ["again"], ["on"]), helper.make_node("Identity", ["value"], ["next"])],
+        [
+            helper.make_node("Identity", ["again"], ["on"]),
+            helper.make_node("Identity", ["value"], ["next"]),
+        ],
         "body",
         [helper.make_tensor_value_info(*port) for port in ports],
-        [helper.make_tensor_value_info(*port) for port in (("on", booleans, []), ("next", floats, [1]))],
+        [
+            helper.make_tensor_value_info(*port)
+            for port in (("on", booleans, []), ("next", floats, [1]))
+        ],
     )
     return helper.make_node("Loop", ["", "yes", "start"], ["more"], body=body)
 
@@ -144,7 +166,12 @@ def endless() -> Any:
 def function(model: Any) -> None:
     model.functions.append(
         helper.make_function(
-            "pvlr", "TagHead", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], [helper.make_opsetid("", 17)]
+            "pvlr",
+            "TagHead",
+            ["x"],
+            ["y"],
+            [helper.make_node("Relu", ["x"], ["y"])],
+            [helper.make_opsetid("", 17)],
         )
     )
 
@@ -193,7 +220,9 @@ def in_graph(data: bytes) -> Callable[[bytes], bytes]:
 
 
 ADDS = [
-    helper.make_node("Add", [f"a{i}" if i else "logits_before", "step"], [f"a{i + 1}" if i < 19_999 else "more"])
+    helper.make_node(
+        "Add", [f"a{i}" if i else "logits_before", "step"], [f"a{i + 1}" if i < 19_999 else "more"]
+    )
     for i in range(20_000)
 ]
 TENSOR = "more than 8 dimensions or 67108864 elements"
@@ -201,7 +230,10 @@ NEW = "which no exported network has"
 MORE = field(16, b"")
 # Name -> how to change a plan's network, and words of the error.
 CHANGES: dict[str, tuple[Change, str]] = {
-    "memory address": (outside("*/_ORT_MEM_ADDR_/*", offset="4096", length="6144"), f"field 13 of Tensor, {NEW}"),
+    "memory address": (
+        outside("*/_ORT_MEM_ADDR_/*", offset="4096", length="6144"),
+        f"field 13 of Tensor, {NEW}",
+    ),
     "relative file": (outside("secret.bin"), f"field 13 of Tensor, {NEW}"),
     "symbolic link": (outside("link/secret.bin"), f"field 13 of Tensor, {NEW}"),
     "a file in a constant node": (attribute_tensor, f"field 13 of Tensor, {NEW}"),
@@ -211,15 +243,27 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "a constant whose values are outside of the network",
     ),
     "function": (function, f"field 25 of Model, {NEW}"),
-    "loop": (fed(endless(), yes=np.bool_(True), start=np.float32([0])), f"field 6 of Attribute, {NEW}"),
-    "unknown operator": (lambda model: setattr(model.graph.node[1], "op_type", "Unknown"), "the operator 'Unknown'"),
+    "loop": (
+        fed(endless(), yes=np.bool_(True), start=np.float32([0])),
+        f"field 6 of Attribute, {NEW}",
+    ),
+    "unknown operator": (
+        lambda model: setattr(model.graph.node[1], "op_type", "Unknown"),
+        "the operator 'Unknown'",
+    ),
     "operators in one name": (
         lambda model: setattr(model.graph.node[1], "op_type", "Add Mul"),
         "the operator 'Add Mul'",
     ),
     "other domain": (another_domain, "version 1 of the operators of domain 'com.microsoft'"),
-    "operator of a later version": (lambda model: setattr(model.opset_import[0], "version", 25), "version 25 of"),
-    "constant of shape": (shaped("ConstantOfShape"), f"ConstantOfShape to shape [1250000000], {TENSOR}"),
+    "operator of a later version": (
+        lambda model: setattr(model.opset_import[0], "version", 25),
+        "version 25 of",
+    ),
+    "constant of shape": (
+        shaped("ConstantOfShape"),
+        f"ConstantOfShape to shape [1250000000], {TENSOR}",
+    ),
     "expand": (shaped("Expand", "point"), f"Expand to shape [1250000000], {TENSOR}"),
     "tile": (shaped("Tile", "point"), f"Tile to shape [1250000000], {TENSOR}"),
     "shape of a constant node": (
@@ -231,8 +275,14 @@ CHANGES: dict[str, tuple[Change, str]] = {
         f"ConstantOfShape to shape [1048576, 1024], {TENSOR}",
     ),
     "20,000 nodes": (fed(*ADDS, step=np.float32([1])), "20011 nodes, more than 4096"),
-    "oversized constant": (constant([2**14, 2**13]), f"a constant of shape [16384, 8192], {TENSOR}"),
-    "oversized by overflow": (constant([2**32, 2**32]), f"a constant of shape [4294967296, 4294967296], {TENSOR}"),
+    "oversized constant": (
+        constant([2**14, 2**13]),
+        f"a constant of shape [16384, 8192], {TENSOR}",
+    ),
+    "oversized by overflow": (
+        constant([2**32, 2**32]),
+        f"a constant of shape [4294967296, 4294967296], {TENSOR}",
+    ),
     "oversized declaration": (
         lambda model: model.graph.value_info.append(helper.make_tensor_value_info("x", 1, [2**40])),
         f"a tensor of shape [1099511627776], {TENSOR}",
@@ -240,10 +290,16 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "nine dimensions": (constant([1] * 9, float_data=[0]), TENSOR),
     "too few values": (lies, "a constant of shape"),
     "values twice": (constant([1], raw_data=b"1234", float_data=[0]), "without exactly 1 values"),
-    "negative sides": (constant([-2, -2], float_data=[0] * 4), "a constant of shape [-2, -2] without"),
+    "negative sides": (
+        constant([-2, -2], float_data=[0] * 4),
+        "a constant of shape [-2, -2] without",
+    ),
     "sparse tensor": (sparse, f"field 15 of Graph, {NEW}"),
     "strings": (constant([1], TensorProto.STRING, string_data=[b"x"]), f"field 6 of Tensor, {NEW}"),
-    "type of constants": (constant([1], TensorProto.COMPLEX64, raw_data=bytes(8)), "a constant of data type 14"),
+    "type of constants": (
+        constant([1], TensorProto.COMPLEX64, raw_data=bytes(8)),
+        "a constant of data type 14",
+    ),
     "padding": (attribute("pads", [2**30] * 4), "an attribute of 1073741824"),
 }
 BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
@@ -256,19 +312,36 @@ BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a group": (appended(b"\x73\x74"), f"field 14 of Model, {NEW}"),
     "a field number of three bytes": (appended(b"\xf2\x80\x01\x00"), f"field 2062 of Model, {NEW}"),
     "a length of 2^64 - 1": (appended(b"\x72" + b"\xff" * 9 + b"\x01"), "a Model that ends early"),
-    "a varint of eleven bytes": (appended(b"\x72" + b"\x80" * 11), "an integer of more than ten bytes"),
+    "a varint of eleven bytes": (
+        appended(b"\x72" + b"\x80" * 11),
+        "an integer of more than ten bytes",
+    ),
     "a varint that the end cuts": (appended(b"\x72\x80"), "other or incomplete data"),
     "a varint that its list cuts": (
         in_graph(field(5, field(1, b"\x01\x80")) + MORE),
         "a list of integers that ends early",
     ),
-    "a varint that its message cuts": (in_graph(field(5, b"\x10\x80") + MORE), "a Tensor that ends early"),
-    "a list of three bytes of floats": (in_graph(field(5, field(4, b"abc"))), "a list of floats that ends early"),
+    "a varint that its message cuts": (
+        in_graph(field(5, b"\x10\x80") + MORE),
+        "a Tensor that ends early",
+    ),
+    "a list of three bytes of floats": (
+        in_graph(field(5, field(4, b"abc"))),
+        "a list of floats that ends early",
+    ),
     "no operator set": (lambda payload: b"\x08\x08" + field(7, b""), "other or incomplete data"),
     "no graph": (lambda payload: b"\x08\x08" + field(8, b"\x10\x11"), "other or incomplete data"),
-    "another format": (lambda payload: b'<?xml version="1.0"?><net name="pvlr"/>', "other or incomplete data"),
+    "another format": (
+        lambda payload: b'<?xml version="1.0"?><net name="pvlr"/>',
+        "other or incomplete data",
+    ),
 }
-RUNTIME = {"column by row": broadcast, "computed shape": computed_shape, "doubled": doubled, "alive": alive}
+RUNTIME = {
+    "column by row": broadcast,
+    "computed shape": computed_shape,
+    "doubled": doubled,
+    "alive": alive,
+}
 """Networks whose shapes only a runtime knows: they are refused before it allocates."""
 
 

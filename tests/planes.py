@@ -13,8 +13,13 @@ def planes_of(frame: NDArray[np.uint8], order: str, padding: int = 3) -> Planes:
     """A packed frame (H * 3 / 2, W) as planes with ``padding`` bytes after each row."""
     height, width = frame.shape[0] // 3 * 2, frame.shape[1]
     chroma = frame[height:]
-    parts = [chroma] if order.startswith("nv12") else list(chroma.reshape(2, height // 2, width // 2))
-    return tuple(np.pad(part, ((0, 0), (0, padding)))[:, : part.shape[1]] for part in (frame[:height], *parts))
+    parts = (
+        [chroma] if order.startswith("nv12") else list(chroma.reshape(2, height // 2, width // 2))
+    )
+    return tuple(
+        np.pad(part, ((0, 0), (0, padding)))[:, : part.shape[1]]
+        for part in (frame[:height], *parts)
+    )
 
 
 def random_planes(height: int, width: int, order: str) -> Planes:

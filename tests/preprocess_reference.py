@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pvlr_sdk.bundle.manifest import InputSpec
 
 
-def preprocess_reference(pixels: NDArray[np.uint8], order: str, spec: InputSpec) -> NDArray[np.float64]:
+def preprocess_reference(
+    pixels: NDArray[np.uint8], order: str, spec: InputSpec
+) -> NDArray[np.float64]:
     """Compute the network's input for one frame: float64 (3, height, width), RGB, normalised.
 
     Args:
@@ -74,7 +76,9 @@ def _yuv_to_rgb(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
     u, v = planes.astype(np.int64).repeat(2, axis=1).repeat(2, axis=2) - 128
     black, luma, red_v, green_u, green_v, blue_u = _coefficients("bt709" in order, "full" in order)
     light = luma * np.maximum(pixels[:height].astype(np.int64) - black, 0)
-    rgb = np.stack([light + red_v * v, light + green_u * u + green_v * v, light + blue_u * u], axis=-1)
+    rgb = np.stack(
+        [light + red_v * v, light + green_u * u + green_v * v, light + blue_u * u], axis=-1
+    )
     return np.clip(np.floor(rgb / 2**20 + 0.5), 0, 255).astype(np.uint8)
 
 

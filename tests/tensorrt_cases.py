@@ -26,7 +26,9 @@ CASES = (
     Case("profile_of_its_own", "test_one_context_is_enough_if_another_is_refused_the_profile"),
     Case("out_of_memory_at_open", "test_a_load_that_fails_leaves_nothing_on_the_gpu"),
     Case("out_of_memory_at_launch", "test_a_launch_that_fails_half_way_leaves_nothing_in_flight"),
-    Case("out_of_memory_at_enqueue", "test_a_plan_that_fails_for_days_remembers_the_newest_messages"),
+    Case(
+        "out_of_memory_at_enqueue", "test_a_plan_that_fails_for_days_remembers_the_newest_messages"
+    ),
     Case("lost_context", "test_after_a_lost_context_no_plan_runs_in_the_process"),
     Case("lost_context_at_open", "test_a_context_that_tensorrt_loses_is_noticed"),
     Case("lost_context_in_capture", "test_a_context_that_tensorrt_loses_is_noticed"),

@@ -22,14 +22,22 @@ def tensorrt_includes() -> list[Path]:
     if root := os.environ.get("TENSORRT_ROOT"):
         folders.append(Path(root, "include"))
     if not folders:
-        folders = [Path("/usr/include/x86_64-linux-gnu"), Path("/usr/include/aarch64-linux-gnu"), Path("/usr/include")]
+        folders = [
+            Path("/usr/include/x86_64-linux-gnu"),
+            Path("/usr/include/aarch64-linux-gnu"),
+            Path("/usr/include"),
+        ]
     return [folder for folder in folders if (folder / "NvInferRuntime.h").is_file()]
 
 
 def tensorrt_version(include: Path) -> str:
     """Major, minor and patch of the headers in a folder."""
     text = (include / "NvInferVersion.h").read_text()
-    numbers = dict(re.findall(r"^#define (?:NV_TENSORRT|TRT)_([A-Z]+)(?:_ENTERPRISE)? +(\d+)", text, re.MULTILINE))
+    numbers = dict(
+        re.findall(
+            r"^#define (?:NV_TENSORRT|TRT)_([A-Z]+)(?:_ENTERPRISE)? +(\d+)", text, re.MULTILINE
+        )
+    )
     return ".".join(numbers[part] for part in ("MAJOR", "MINOR", "PATCH"))
 
 
@@ -46,7 +54,9 @@ def cuda_folders() -> list[Path]:
 
 def find_cuda_include() -> Path | None:
     """The folder with cuda_runtime_api.h."""
-    return next((folder for folder in cuda_folders() if (folder / "cuda_runtime_api.h").is_file()), None)
+    return next(
+        (folder for folder in cuda_folders() if (folder / "cuda_runtime_api.h").is_file()), None
+    )
 
 
 def cuda_include() -> Path:
@@ -61,10 +71,16 @@ def lean_runtime() -> Path | None:
     """NVIDIA's lean runtime from PyPI, the part of TensorRT that runs plans."""
     spec = importlib.util.find_spec("tensorrt_lean_libs")
     places = (spec.submodule_search_locations or []) if spec else []
-    return next((path for place in places for path in Path(place).glob("libnvinfer_lean.so.*")), None)
+    return next(
+        (path for place in places for path in Path(place).glob("libnvinfer_lean.so.*")), None
+    )
 
 
 def cuda_runtime() -> Path | None:
     """CUDA's runtime library, of the toolkit or of the wheels from PyPI."""
     include = find_cuda_include()
-    return next((path for path in include.parent.glob("lib*/libcudart.so.*")), None) if include else None
+    return (
+        next((path for path in include.parent.glob("lib*/libcudart.so.*")), None)
+        if include
+        else None
+    )

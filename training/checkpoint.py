@@ -44,7 +44,9 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
     return model.eval(), config, extra
 
 
-def write_checkpoint(path: Path, tensors: dict[str, Tensor], data: dict[str, Any], *, readable: bool = False) -> None:
+def write_checkpoint(
+    path: Path, tensors: dict[str, Tensor], data: dict[str, Any], *, readable: bool = False
+) -> None:
     """Write tensors and, in the header of the same file, JSON data, so that both always belong together.
 
     Args:
@@ -61,7 +63,9 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], data: dict[str, Any
         write_files(contents)
     except OutputError as error:
         hint = "Free some space and add --resume to continue from the last saved state."
-        raise OutputError(error.argument, expected=error.expected, got=error.got, hint=hint) from None
+        raise OutputError(
+            error.argument, expected=error.expected, got=error.got, hint=hint
+        ) from None
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -72,4 +76,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return load_file(path), data
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         hint = "Name the folder of a run."
-        raise CheckpointError(str(path), expected="a checkpoint of pvlr_training", got=str(error), hint=hint) from None
+        raise CheckpointError(
+            str(path), expected="a checkpoint of pvlr_training", got=str(error), hint=hint
+        ) from None

@@ -29,12 +29,16 @@ class Findings:
     errors: list[PvlrError] = field(default_factory=list)
 
 
-def examine(config: Config, training: ImageDataset, holdout: ImageDataset, processes: int = 1) -> Findings:
+def examine(
+    config: Config, training: ImageDataset, holdout: ImageDataset, processes: int = 1
+) -> Findings:
     """Check the images, their labels and the batch sizes."""
     found = Findings()
     if training.failed:
         why = [f"{path} ({reason})" for path, reason in training.failed.items()]
-        found.warnings.append(f"images that are missing or cannot be decoded are left out: {few(why)}")
+        found.warnings.append(
+            f"images that are missing or cannot be decoded are left out: {few(why)}"
+        )
     if len(training.failed) > len(training) + len(holdout):
         got = f"{len(training.failed)} that are missing or cannot be decoded, such as {next(iter(training.failed))}"
         hint = "Check the image folder and the files."
@@ -49,9 +53,13 @@ def examine(config: Config, training: ImageDataset, holdout: ImageDataset, proce
         found.errors.append(ConfigError("data.holdout", expected=expected, got=got, hint=hint))
     if unknown := [label for label in config.model.text.names if label not in config.data.labels]:
         expected, hint = "labels of data.labels", "Remove it, or correct its spelling."
-        found.errors.append(ConfigError("model.text.names", expected=expected, got=few(unknown), hint=hint))
+        found.errors.append(
+            ConfigError("model.text.names", expected=expected, got=few(unknown), hint=hint)
+        )
     for stage in STAGES:
-        _examine_batch(f"train.{stage}.batch", config.train.stage(stage), len(training), processes, found)
+        _examine_batch(
+            f"train.{stage}.batch", config.train.stage(stage), len(training), processes, found
+        )
     return found
 
 
@@ -63,7 +71,9 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
     """
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
-    millions = sum(p.numel() for part in (model.backbone, model.head) for p in part.parameters()) / 1e6  # as deployed
+    millions = (
+        sum(p.numel() for part in (model.backbone, model.head) for p in part.parameters()) / 1e6
+    )  # as deployed
     if config.train.init:
         yield f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
     for run in config.train.teacher.runs:
@@ -83,7 +93,9 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
     yield f"device: {machine.device}, {'bf16' if machine.bf16 else 'fp32'}{several}"
 
 
-def _examine_labels(config: Config, training: ImageDataset, holdout: ImageDataset, found: Findings) -> None:
+def _examine_labels(
+    config: Config, training: ImageDataset, holdout: ImageDataset, found: Findings
+) -> None:
     labels = config.data.labels
     if bad := [label for label in labels if not is_label(label)]:
         got, hint = ascii(bad[0])[:200], "Rename the label."
@@ -91,19 +103,30 @@ def _examine_labels(config: Config, training: ImageDataset, holdout: ImageDatase
         return
     if doubles := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
         got, hint = f"{few(doubles)} twice", "Remove the duplicate."
-        found.errors.append(ConfigError("data.labels", expected="unique labels", got=got, hint=hint))
+        found.errors.append(
+            ConfigError("data.labels", expected="unique labels", got=got, hint=hint)
+        )
         return
     known = (training.targets != 0).any(0) | (holdout.targets != 0).any(0)
-    columns = {c for s in config.data.sources if isinstance(s, CsvSource) for c in read_columns(s.labels)}
+    columns = {
+        c for s in config.data.sources if isinstance(s, CsvSource) for c in read_columns(s.labels)
+    }
     for label, is_known in zip(labels, known.tolist(), strict=True):
         if not is_known:
-            hint = did_you_mean(label, columns - set(labels), 1) or "Label some images, rename a column, or remove it."
+            hint = (
+                did_you_mean(label, columns - set(labels), 1)
+                or "Label some images, rename a column, or remove it."
+            )
             found.errors.append(
-                LabelsFileError("data.labels", expected="labels of the data", got=repr(label), hint=hint)
+                LabelsFileError(
+                    "data.labels", expected="labels of the data", got=repr(label), hint=hint
+                )
             )
     learned = (training.targets == 1).any(0)
     if empty := _named(labels, known & ~learned):
-        found.warnings.append(f"labels without a positive training image: {few(empty)}. They cannot be learned.")
+        found.warnings.append(
+            f"labels without a positive training image: {few(empty)}. They cannot be learned."
+        )
     if everywhere := _named(labels, learned & ~(training.targets == -1).any(0)):
         found.warnings.append(
             f"labels without a negative training image (-1): {few(everywhere)}. The model will predict them everywhere."
@@ -113,7 +136,12 @@ def _examine_labels(config: Config, training: ImageDataset, holdout: ImageDatase
             f"labels without a positive held-out image: {few(unseen)}. Their thresholds are guesses; "
             "increase data.holdout."
         )
-    renamed = {column for source in config.data.sources if source.rename for column in read_rename(source.rename)}
+    renamed = {
+        column
+        for source in config.data.sources
+        if source.rename
+        for column in read_rename(source.rename)
+    }
     if unused := sorted(columns - set(labels) - renamed):
         found.warnings.append(f"unused columns of the labels CSV: {few(unused)}")
 
@@ -122,12 +150,17 @@ def _named(labels: tuple[str, ...], chosen: Tensor) -> list[str]:
     return [label for label, is_chosen in zip(labels, chosen.tolist(), strict=True) if is_chosen]
 
 
-def _examine_batch(key: str, settings: StageConfig, images: int, processes: int, found: Findings) -> None:
+def _examine_batch(
+    key: str, settings: StageConfig, images: int, processes: int, found: Findings
+) -> None:
     if not settings.epochs:
         return
     if images < settings.batch:
         expected, hint = f"at most {images} images", "Lower it; held-out images do not count."
         found.errors.append(ConfigError(key, expected=expected, got=str(settings.batch), hint=hint))
     if settings.batch % processes:
-        expected, hint = f"a multiple of the {processes} processes", "Change the batch size or the number of processes."
+        expected, hint = (
+            f"a multiple of the {processes} processes",
+            "Change the batch size or the number of processes.",
+        )
         found.errors.append(ConfigError(key, expected=expected, got=str(settings.batch), hint=hint))

@@ -70,8 +70,13 @@ def imagenet_classifier(backbone: Backbone) -> tuple[torch.Tensor, torch.Tensor]
     if isinstance(layer, torch.nn.Linear):
         got = f"{layer.out_features} classes from {layer.in_features} channels"
         if (layer.out_features, layer.in_features) == (_CLASSES, backbone.channels):
-            features = backbone.net.forward_features(torch.rand(1, *backbone.net.pretrained_cfg["input_size"]))
-            expected, pooled = backbone.net.forward_head(features), backbone.tokens(features).mean(1)
+            features = backbone.net.forward_features(
+                torch.rand(1, *backbone.net.pretrained_cfg["input_size"])
+            )
+            expected, pooled = (
+                backbone.net.forward_head(features),
+                backbone.tokens(features).mean(1),
+            )
             if torch.allclose(layer(pooled), expected, rtol=1e-3, atol=1e-3):
                 return layer.weight.detach(), layer.bias.detach()
             got = "one that reads something else than average-pooled features"
@@ -82,7 +87,11 @@ def imagenet_classifier(backbone: Backbone) -> tuple[torch.Tensor, torch.Tensor]
 
 @torch.inference_mode()
 def look(
-    backbone: Backbone, pretrained: Backbone, dataset: ImageDataset, views: Views, advance: Callable[[int], None]
+    backbone: Backbone,
+    pretrained: Backbone,
+    dataset: ImageDataset,
+    views: Views,
+    advance: Callable[[int], None],
 ) -> Seen:
     """Features of ``backbone``, and what ``pretrained``, which has its classifier, says of the same photos.
 
@@ -100,7 +109,9 @@ def look(
         peaks = every.softmax(-1).amax(1)
         rows.append(tuple(part.numpy() for part in (mean, every.mean(1), peaks)))
         advance(len(images))
-    means, logits, peaks = (np.concatenate(part).astype(np.float64) for part in zip(*rows, strict=True))
+    means, logits, peaks = (
+        np.concatenate(part).astype(np.float64) for part in zip(*rows, strict=True)
+    )
     return Seen(means / np.linalg.norm(means, axis=1, keepdims=True), logits, peaks)
 
 
@@ -133,11 +144,18 @@ def learn(
     dataset = ImageDataset.unlabelled(files)
     total = len(files)
     backbone = DeployedPVLR(model).backbone
-    seen = look(backbone, pretrained, dataset, Views(config.data, 0), lambda count: advance(count, total))
+    seen = look(
+        backbone, pretrained, dataset, Views(config.data, 0), lambda count: advance(count, total)
+    )
     kept = [row for row, file in enumerate(files) if str(file) not in dataset.failed]
     if len(kept) < _LEAST:
         hint = "Any photos of the kind that the plan will see; they need no labels."
-        raise OptionError("--knowledge", expected=f"at least {_LEAST} readable photos", got=str(len(kept)), hint=hint)
+        raise OptionError(
+            "--knowledge",
+            expected=f"at least {_LEAST} readable photos",
+            got=str(len(kept)),
+            hint=hint,
+        )
     seen = Seen(seen.features[kept], seen.logits[kept], seen.peaks[kept])
     path = network.with_suffix(".knowledge.safetensors")
     knowledge_of(seen, class_vectors(), spec).save(path)
@@ -156,15 +174,24 @@ def class_vectors() -> NDArray[np.float32]:
         MissingPartError: as :func:`encode_prompts`.
     """
     names = class_names()
-    definitions = [_INFO.index_to_description(k, detailed=True).partition(": ")[2] for k in range(len(names))]
-    named = encode_prompts([[template.replace("{}", name) for template in TEMPLATES] for name in names])
+    definitions = [
+        _INFO.index_to_description(k, detailed=True).partition(": ")[2] for k in range(len(names))
+    ]
+    named = encode_prompts(
+        [[template.replace("{}", name) for template in TEMPLATES] for name in names]
+    )
     return named + encode_prompts([[definition] for definition in definitions])
 
 
 def knowledge_of(seen: Seen, vectors: NDArray[np.float32], spec: OpenSpec) -> Knowledge:
     """The knowledge of ImageNet's classes, whose encoded names are ``vectors``, for the plans of ``spec``."""
     weights = regress(seen.features, evidence(seen), _RIDGE)
-    text = {"space": spec.space, "features": spec.features, "width": spec.width, "sharpness": SHARPNESS}
+    text = {
+        "space": spec.space,
+        "features": spec.features,
+        "width": spec.width,
+        "sharpness": SHARPNESS,
+    }
     return Knowledge(
         class_names(),
         vectors.astype(np.float16),

@@ -125,13 +125,17 @@ def load_config(path: Path, overrides: list[str] | tuple[str, ...] = ()) -> Conf
     for item in overrides:
         _override(raw, item)
     try:
-        config = Config.model_validate({"name": path.stem, **_resolve_paths(raw, path.parent, complete=True)})
+        config = Config.model_validate(
+            {"name": path.stem, **_resolve_paths(raw, path.parent, complete=True)}
+        )
     except ValidationError as error:
         raise config_error(Config, path, raw, error) from None
     if config.data.labels:
         return config
     labels = dict.fromkeys(label for source in config.data.sources for label in _labels_of(source))
-    return config.model_copy(update={"data": config.data.model_copy(update={"labels": tuple(labels)})})
+    return config.model_copy(
+        update={"data": config.data.model_copy(update={"labels": tuple(labels)})}
+    )
 
 
 def stored_config(raw: dict[str, Any]) -> Config:
@@ -147,7 +151,11 @@ def stored_config(raw: dict[str, Any]) -> Config:
         "train": {"features": ...},
     }  # fmt: skip
     kept = {
-        section: {key: value for key, value in raw[section].items() if key not in keys or keys[key] not in (..., value)}
+        section: {
+            key: value
+            for key, value in raw[section].items()
+            if key not in keys or keys[key] not in (..., value)
+        }
         for section, keys in removed.items()
         if isinstance(raw, dict) and isinstance(raw.get(section), dict)
     }
@@ -163,7 +171,9 @@ def read_config(path: Path) -> dict[str, Any]:
         got = str(error).replace("\n", " ")
         raise ConfigError(str(path), expected="a YAML file", got=got, hint=hint) from None
     if not isinstance(raw, dict):
-        raise ConfigError(str(path), expected="a mapping of keys", got=type(raw).__name__, hint=hint)
+        raise ConfigError(
+            str(path), expected="a mapping of keys", got=type(raw).__name__, hint=hint
+        )
     resolved: dict[str, Any] = _resolve_paths(raw, path.parent)
     return resolved
 
@@ -182,7 +192,9 @@ def _labels_of(source: SourceConfig) -> list[str]:
     """The labels that a file of annotations has, with the model's names."""
     if isinstance(source, VocSource | NusWideSource):
         hint = "List the labels to train."
-        raise ConfigError("data.labels", expected="names of labels", got=f"none, for {source.kind}", hint=hint)
+        raise ConfigError(
+            "data.labels", expected="names of labels", got=f"none, for {source.kind}", hint=hint
+        )
     renames = read_rename(source.rename) if source.rename else {}
     columns = read_columns(source.labels)
     return [renames.get(column, column) for column in columns]
@@ -201,7 +213,10 @@ def _resolve_paths(node: Any, base: Path, key: str = "", *, complete: bool = Fal
         return {k: _resolve_paths(v, base, k, complete=complete) for k, v in node.items()}
     if isinstance(node, list):
         # The items of "labels" are names, which may contain a dot.
-        return [_resolve_paths(v, base, key if key in _PATH_KEYS else "", complete=complete) for v in node]
+        return [
+            _resolve_paths(v, base, key if key in _PATH_KEYS else "", complete=complete)
+            for v in node
+        ]
     if isinstance(node, str) and (key in _PATH_KEYS or (key == "labels" and Path(node).suffix)):
         expanded = os.path.expandvars(os.path.expanduser(node))
         if key == "init" and is_model(expanded) and not (base / expanded).exists():
@@ -209,14 +224,18 @@ def _resolve_paths(node: Any, base: Path, key: str = "", *, complete: bool = Fal
         if "$" not in expanded:
             return str((base / expanded).resolve())
         if complete:
-            raise ConfigError(key, expected="a path", got=node, hint="Set the environment variable first.")
+            raise ConfigError(
+                key, expected="a path", got=node, hint="Set the environment variable first."
+            )
     return node
 
 
 def _override(raw: dict[str, Any], item: str) -> None:
     dotted, separator, value = item.partition("=")
     if not separator:
-        raise ConfigError(item, expected="key=value", got=repr(item), hint="For example train.finetune.epochs=8.")
+        raise ConfigError(
+            item, expected="key=value", got=repr(item), hint="For example train.finetune.epochs=8."
+        )
     *parents, last = dotted.split(".")
     node: Any = raw
     for parent in parents:
@@ -228,5 +247,7 @@ def _override(raw: dict[str, Any], item: str) -> None:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
         got = f"{value!r} ({str(error).splitlines()[0]})"
-        raise ConfigError(dotted, expected="a value in YAML", got=got, hint="For example '[dog, cat]'.") from None
+        raise ConfigError(
+            dotted, expected="a value in YAML", got=got, hint="For example '[dog, cat]'."
+        ) from None
     node[last] = _resolve_paths(parsed, Path.cwd(), last)  # not relative to the file

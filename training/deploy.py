@@ -62,18 +62,28 @@ class OpenPVLR(nn.Module):
         super().__init__()
         self.reads_words = isinstance(text, TextBranch) and text.fusion.mode == "ka"
         self.text = text.fusion if self.reads_words else None
-        self.register_buffer("bank", text.knowledge.half().float() if self.reads_words else model.bank)
+        self.register_buffer(
+            "bank", text.knowledge.half().float() if self.reads_words else model.bank
+        )
         self.backbone, self.head = model.backbone, copy.deepcopy(model.head)
         if not isinstance(self.head, VisualHead):
             got, hint = "a head with weights for single labels", "Train with model.head pvlr."
-            raise OptionError("--open", expected="a model that reads its label bank", got=got, hint=hint)
+            raise OptionError(
+                "--open", expected="a model that reads its label bank", got=got, hint=hint
+            )
         bias = self.head.predict.bias.detach()
         self.register_buffer("biases", bias - bias.mean())
         self.head.predict.bias = nn.Parameter(bias.mean()[None])
         self.eval()
 
     def forward(
-        self, images: Tensor, labels: Tensor, biases: Tensor, mask: Tensor, gains: Tensor, weights: Tensor
+        self,
+        images: Tensor,
+        labels: Tensor,
+        biases: Tensor,
+        mask: Tensor,
+        gains: Tensor,
+        weights: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns logits, similarity and the features x."""
         rows = labels if self.text is None else self.text(labels, labels)
@@ -81,7 +91,11 @@ class OpenPVLR(nn.Module):
         logits, similarity = self.head(tokens, rows, mask)
         features = unit(tokens.mean(1))
         # Without words there is no similarity: the map is uniform.
-        return logits * gains + biases + features @ weights.transpose(0, 1), similarity * mask, features
+        return (
+            logits * gains + biases + features @ weights.transpose(0, 1),
+            similarity * mask,
+            features,
+        )
 
 
 @torch.no_grad()

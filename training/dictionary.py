@@ -79,9 +79,13 @@ class WordNet:
         for offset in self.synsets:
             for one in self.above(offset):
                 kinds[one] += 1
-        return {offset: 1 - math.log(count) / math.log(len(kinds)) for offset, count in kinds.items()}
+        return {
+            offset: 1 - math.log(count) / math.log(len(kinds)) for offset, count in kinds.items()
+        }
 
-    def similarity(self, offset: int, others: Sequence[int], below: Mapping[int, Sequence[int]]) -> Floats:
+    def similarity(
+        self, offset: int, others: Sequence[int], below: Mapping[int, Sequence[int]]
+    ) -> Floats:
         """Lin's similarity (ICML 1998) of a synset and n others: twice the information that they share, by its sum.
 
         Args:
@@ -104,10 +108,18 @@ class WordNet:
 
         def shows(offset: int) -> bool:
             synset = self.synsets[offset]
-            return synset.file in _CONCRETE and not synset.is_name and taxon not in self.above(offset)
+            return (
+                synset.file in _CONCRETE and not synset.is_name and taxon not in self.above(offset)
+            )
 
-        found = ((word, [one for one in offsets if shows(one)]) for word, offsets in self.senses.items())
-        return {word: offsets[:SENSES] for word, offsets in found if offsets and not _BINOMIAL.fullmatch(spelled[word])}
+        found = (
+            (word, [one for one in offsets if shows(one)]) for word, offsets in self.senses.items()
+        )
+        return {
+            word: offsets[:SENSES]
+            for word, offsets in found
+            if offsets and not _BINOMIAL.fullmatch(spelled[word])
+        }
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -120,14 +132,20 @@ def _synset(line: str) -> tuple[int, Synset]:
     offset, file, _, count, *rest = line.partition(" | ")[0].split()
     end = 2 * int(count, 16)
     words = [re.sub(r"\(\w+\)$", "", word).replace("_", " ") for word in rest[:end:2]]
-    pointers = [rest[start : start + 4] for start in range(end + 1, end + 1 + 4 * int(rest[end]), 4)]
+    pointers = [
+        rest[start : start + 4] for start in range(end + 1, end + 1 + 4 * int(rest[end]), 4)
+    ]
     above = [int(target) for symbol, target, *_ in pointers if symbol in ("@", "@i")]
-    return int(offset), Synset(int(file), words, above, any(symbol == "@i" for symbol, *_ in pointers))
+    return int(offset), Synset(
+        int(file), words, above, any(symbol == "@i" for symbol, *_ in pointers)
+    )
 
 
 def mixtures(words: Sequence[str], classes: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """The shares (n, K) of ImageNet's classes in each word, and the best cosine (n,), by the language model."""
-    vectors = encode_prompts([[template.replace("{}", word) for template in TEMPLATES] for word in words])
+    vectors = encode_prompts(
+        [[template.replace("{}", word) for template in TEMPLATES] for word in words]
+    )
     return shares_of(vectors.astype(np.float64), classes.astype(np.float64), SHARPNESS)
 
 
@@ -141,17 +159,23 @@ def encoded(names: Sequence[str]) -> dict[str, NDArray[Any]]:
         largest = np.sort(np.argsort(-shares, kind="stable")[:, :PAIRS], 1)
         kept = np.take_along_axis(shares, largest, 1)
         classes.append(np.diff(largest, axis=1, prepend=0))
-        parts.append(np.round(LEVELS * np.cbrt(kept / np.maximum(kept.max(1, keepdims=True), 1e-12))))
+        parts.append(
+            np.round(LEVELS * np.cbrt(kept / np.maximum(kept.max(1, keepdims=True), 1e-12)))
+        )
         cosines.append(np.round(255 * np.clip(best, 0, 1)))
     steps = np.concatenate(classes)
     return {
-        "classes": np.stack([steps % 256, steps // 256]).astype(np.uint8),  # apart, they become smaller
+        "classes": np.stack([steps % 256, steps // 256]).astype(
+            np.uint8
+        ),  # apart, they become smaller
         "shares": np.concatenate(parts).astype(np.uint8),
         "cosines": np.concatenate(cosines).astype(np.uint8),
     }
 
 
-def senses_of(wordnet: WordNet, words: Mapping[str, Sequence[int]], of: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def senses_of(
+    wordnet: WordNet, words: Mapping[str, Sequence[int]], of: Mapping[str, NDArray[Any]]
+) -> dict[str, Any]:
     """The senses of each word, the one that agrees best with ``of``, the result of :func:`encoded`, first."""
     info = ImageNetInfo("imagenet-1k")
     offsets = [int(info.index_to_label_name(index)[1:]) for index in range(info.num_classes())]
@@ -162,20 +186,31 @@ def senses_of(wordnet: WordNet, words: Mapping[str, Sequence[int]], of: Mapping[
     nodes = {offset: number for number, offset in enumerate(sorted(below))}
     synsets = sorted({offset for senses in words.values() for offset in senses})
     numbers = {offset: number for number, offset in enumerate(synsets)}
-    similarities = {offset: wordnet.similarity(offset, offsets, below).astype(np.float32) for offset in synsets}
+    similarities = {
+        offset: wordnet.similarity(offset, offsets, below).astype(np.float32) for offset in synsets
+    }
     every: list[tuple[float, int, bool]] = []
     low, high = of["classes"].astype(int)
-    for name, classes, parts in zip(sorted(words), np.cumsum(low + 256 * high, 1), of["shares"], strict=True):
+    for name, classes, parts in zip(
+        sorted(words), np.cumsum(low + 256 * high, 1), of["shares"], strict=True
+    ):
         shares = parts.astype(np.float64) ** 3
-        agreements = [float(shares @ similarities[offset][classes] / shares.sum()) for offset in words[name]]
+        agreements = [
+            float(shares @ similarities[offset][classes] / shares.sum()) for offset in words[name]
+        ]
         files = [wordnet.synsets[offset].file for offset in words[name]]
-        before = [file in _OBJECTS and bool(set(files[:n]) & _OBJECTS - {file}) for n, file in enumerate(files)]
+        before = [
+            file in _OBJECTS and bool(set(files[:n]) & _OBJECTS - {file})
+            for n, file in enumerate(files)
+        ]
         every += sorted(zip(agreements, words[name], before, strict=True), key=lambda row: -row[0])
     kinds = [wordnet.synsets[offset].above[:1] for offset in synsets]
     return {
         "counts": np.array([len(words[name]) for name in sorted(words)], np.uint8),
         "synsets": np.array([numbers[offset] for _, offset, _ in every], np.uint16),
-        "agreements": np.round(255 * np.array([agreement for agreement, _, _ in every])).astype(np.uint8),
+        "agreements": np.round(255 * np.array([agreement for agreement, _, _ in every])).astype(
+            np.uint8
+        ),
         "ambiguous": np.array([before for _, _, before in every], np.uint8),
         "nodes": np.array([nodes.get(offset, 65535) for offset in synsets], np.uint16),
         "kinds": _text(wordnet.synsets[up[0]].words[0] if up else "" for up in kinds),
@@ -189,7 +224,9 @@ def _text(lines: Iterable[str]) -> NDArray[np.uint8]:
 
 
 def main(
-    wordnet: Annotated[Path, typer.Option(help="The folder of WordNet 3.0.")] = Path("/usr/share/wordnet"),
+    wordnet: Annotated[Path, typer.Option(help="The folder of WordNet 3.0.")] = Path(
+        "/usr/share/wordnet"
+    ),
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = FILE,
 ) -> None:
     """Build the dictionary of words."""

@@ -32,12 +32,16 @@ def predict_logits(
     """
     rows = []
     for images in views.batches(dataset):
-        rows.append(model(images.to(device, memory_format=torch.channels_last)).logits.double().cpu())
+        rows.append(
+            model(images.to(device, memory_format=torch.channels_last)).logits.double().cpu()
+        )
         advance(len(images))
     return torch.cat(rows).numpy()
 
 
-def measure(logits: Floats, targets: NDArray[np.int8], thresholds: Floats | None = None) -> dict[str, float]:
+def measure(
+    logits: Floats, targets: NDArray[np.int8], thresholds: Floats | None = None
+) -> dict[str, float]:
     """mAP and, with thresholds (C,), CP to OF1 of all tags and of the top 3 (CP_top3, ...); in percent."""
     metrics = {"mAP": mean_average_precision(logits, targets)}
     if thresholds is not None:

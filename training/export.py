@@ -41,7 +41,13 @@ _TOLERANCE = 2e-3
 _FIRST_BLOCK = "/backbone/blocks/blocks.0/"  # the exporter's name for timm's first block
 
 
-def export(checkpoint: Path, out: Path, size: tuple[int, int] | None = None, *, max_labels: int | None = None) -> Path:
+def export(
+    checkpoint: Path,
+    out: Path,
+    size: tuple[int, int] | None = None,
+    *,
+    max_labels: int | None = None,
+) -> Path:
     """Write ``model.onnx`` and ``model.labels.safetensors`` into the folder ``out``; returns the path of the network.
 
     ``size`` is another input size than that of training, (width, height) in pixels; the files are then called
@@ -77,13 +83,20 @@ def export(checkpoint: Path, out: Path, size: tuple[int, int] | None = None, *, 
     difference = check(payload, traced, config, labels)
     if not difference < _TOLERANCE:
         got = f"{difference:.2g}"
-        raise ModelError("export", expected=f"logits within {_TOLERANCE} of PyTorch", got=got, hint="Report this.")
+        raise ModelError(
+            "export",
+            expected=f"logits within {_TOLERANCE} of PyTorch",
+            got=got,
+            hint="Report this.",
+        )
     path = out / (f"{name}.onnx" if spec is None else f"{name}-open.onnx")
     write_files({path: payload, path.with_suffix(".labels.safetensors"): bank.to_bytes()})
     return path
 
 
-def resize(model: PVLR, config: Config, extra: dict[str, Any], size: tuple[int, int]) -> tuple[Config, dict[str, Any]]:
+def resize(
+    model: PVLR, config: Config, extra: dict[str, Any], size: tuple[int, int]
+) -> tuple[Config, dict[str, Any]]:
     """Let a trained model take another input size; returns configuration and checkpoint data for it."""
     width, height = size
     trained = config.data.input
@@ -97,7 +110,9 @@ def resize(model: PVLR, config: Config, extra: dict[str, Any], size: tuple[int, 
     return config.model_copy(update={"data": data}), extra
 
 
-def open_bank(bank: LabelBank, model: OpenPVLR, config: Config, max_labels: int) -> tuple[LabelBank, OpenSpec]:
+def open_bank(
+    bank: LabelBank, model: OpenPVLR, config: Config, max_labels: int
+) -> tuple[LabelBank, OpenSpec]:
     """The label bank of an open network, and what its description says of the banks that it can use.
 
     Raises:
@@ -105,13 +120,30 @@ def open_bank(bank: LabelBank, model: OpenPVLR, config: Config, max_labels: int)
     """
     if len(bank) > max_labels:
         hint = "There must be room for the labels that it was trained with."
-        raise OptionError("--max-labels", expected=f"at least {len(bank)}", got=str(max_labels), hint=hint)
-    space = config.model.text.encoder if model.reads_words else f"{config.name} {bank.text['sha256'][:16]}"
+        raise OptionError(
+            "--max-labels", expected=f"at least {len(bank)}", got=str(max_labels), hint=hint
+        )
+    space = (
+        config.model.text.encoder
+        if model.reads_words
+        else f"{config.name} {bank.text['sha256'][:16]}"
+    )
     rows, biases = model.bank.half().numpy(), model.biases.numpy().astype(np.float32)
-    width, features = model.backbone.channels, f"{config.model.backbone} {digest(model.backbone)[:16]}"
-    spec = OpenSpec(max_labels=max_labels, width=rows.shape[1], space=space, feature_width=width, features=features)
+    width, features = (
+        model.backbone.channels,
+        f"{config.model.backbone} {digest(model.backbone)[:16]}",
+    )
+    spec = OpenSpec(
+        max_labels=max_labels,
+        width=rows.shape[1],
+        space=space,
+        feature_width=width,
+        features=features,
+    )
     text = {**bank.text, "space": space}
-    return LabelBank(bank.names, rows, bank.thresholds, text, bank.precise_thresholds, biases=biases), spec
+    return LabelBank(
+        bank.names, rows, bank.thresholds, text, bank.precise_thresholds, biases=biases
+    ), spec
 
 
 def digest(module: nn.Module) -> str:
@@ -147,7 +179,9 @@ def to_onnx(
     network, ok = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))
     if not ok:
         hint = "Report this."
-        raise ModelError("export", expected="the same outputs after simplifying", got="other outputs", hint=hint)
+        raise ModelError(
+            "export", expected="the same outputs after simplifying", got="other outputs", hint=hint
+        )
     return network
 
 
@@ -187,12 +221,16 @@ def check(
         images = torch.randn(batch, 3, spec.height, spec.width, generator=generator)
         with torch.inference_mode():
             expected = model(images, *map(torch.from_numpy, labels.values()))
-        for mine, theirs in zip(session.run(None, {IMAGE: images.numpy(), **labels}), expected, strict=True):
+        for mine, theirs in zip(
+            session.run(None, {IMAGE: images.numpy(), **labels}), expected, strict=True
+        ):
             worst = max(worst, float(np.abs(mine - theirs.numpy()).max()))
     return worst
 
 
-def label_bank(model: DeployedPVLR, config: Config, thresholds: list[float], precise: list[float] | None) -> LabelBank:
+def label_bank(
+    model: DeployedPVLR, config: Config, thresholds: list[float], precise: list[float] | None
+) -> LabelBank:
     """The folded text branch with label names, thresholds (``precise``: None in a run of an older version) and
     provenance."""
     text: dict[str, Any] = {
@@ -220,7 +258,9 @@ def fp32_until(network: onnx.ModelProto) -> str | None:
     return outputs[-1] if outputs else None
 
 
-def _spec(model: DeployedPVLR, config: Config, extra: dict[str, Any], fp32_until: str | None) -> ModelSpec:
+def _spec(
+    model: DeployedPVLR, config: Config, extra: dict[str, Any], fp32_until: str | None
+) -> ModelSpec:
     rows, columns = model.grid
     return ModelSpec(
         name=config.name,

@@ -22,5 +22,9 @@ def check_folder(folder: Path, resume: bool) -> None:
     unfinished = has_state(folder)
     if not resume and (unfinished or (folder / "model.safetensors").exists()):
         got = "an unfinished run" if unfinished else "a finished run"
-        hint = "Add --resume, or delete the folder." if unfinished else "Choose another one with --out, or delete it."
+        hint = (
+            "Add --resume, or delete the folder."
+            if unfinished
+            else "Choose another one with --out, or delete it."
+        )
         raise CheckpointError(str(folder), expected="a new folder", got=got, hint=hint)

@@ -50,7 +50,9 @@ class Frozen:
             # Autocast would become part of the graph: OpenVINO chooses the precision itself.
             with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of tracing: the number of labels is a constant
-                graph = openvino.convert_model(network, example_input=images[:1], input=list(images.shape))
+                graph = openvino.convert_model(
+                    network, example_input=images[:1], input=list(images.shape)
+                )
             return openvino.Core().compile_model(
                 graph,
                 "CPU",
@@ -60,7 +62,11 @@ class Frozen:
                     "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 },
             )
-        except (RuntimeError, openvino.frontend.GeneralFailure, openvino.frontend.OpConversionFailure):
+        except (
+            RuntimeError,
+            openvino.frontend.GeneralFailure,
+            openvino.frontend.OpConversionFailure,
+        ):
             # OpenVINO restores the process's log after a success only.
             log.setLevel(level)
             log.filters[:], log.handlers[:] = filters, handlers

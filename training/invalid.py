@@ -13,7 +13,9 @@ from pvlr_sdk._util.validation import did_you_mean, expected, joined, written
 from pvlr_sdk.errors import ConfigError
 
 
-def config_error(model: type[BaseModel], path: Path, raw: dict[str, Any], error: ValidationError) -> ConfigError:
+def config_error(
+    model: type[BaseModel], path: Path, raw: dict[str, Any], error: ValidationError
+) -> ConfigError:
     """One error for all invalid keys of the configuration ``raw`` for ``model``, the misspelt ones first.
 
     The others follow in its hint, one line each.
@@ -25,7 +27,9 @@ def config_error(model: type[BaseModel], path: Path, raw: dict[str, Any], error:
         if any(place[: len(one["loc"])] == one["loc"] != place for place in places):
             continue  # a list is invalid because one of its items is
         key = ".".join(written(raw, one["loc"], keep_last=unknown or missing)[0])
-        if missing and any(f"{other.hint[:-1]}.".endswith(f".{one['loc'][-1]}.") for other in found.values()):
+        if missing and any(
+            f"{other.hint[:-1]}.".endswith(f".{one['loc'][-1]}.") for other in found.values()
+        ):
             continue  # a misspelt key also causes a missing one
         found[key] = found.get(key) or ConfigError(
             f"{path}: {key}",
@@ -44,7 +48,11 @@ def _closest_key(model: type[BaseModel], key: str) -> str:
     if close := did_you_mean(last, beside, 1, quoted=False):
         return close.replace("mean ", f"mean {parent}." if parent else "mean ")
     names = [name for name in known if name.rpartition(".")[2] == last]
-    return f"Did you mean {' or '.join(names[:3])}?" if names else f"There are {', '.join(sorted(beside))}."
+    return (
+        f"Did you mean {' or '.join(names[:3])}?"
+        if names
+        else f"There are {', '.join(sorted(beside))}."
+    )
 
 
 def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -51,17 +51,30 @@ class RunLog:
         """Log a finished epoch of ``epochs``: stage, epoch, loss, seconds, lr, images_per_second and holdout_mAP."""
         if self.quiet:
             return
-        row = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        row = {
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in row.items()
+        }
         path = self.folder / "log.jsonl"
         try:
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             hint = "Free some space and add --resume."
-            raise OutputError(str(path), expected="a writable file", got=str(error.strerror), hint=hint) from None
-        shown = [f"{row['stage']} {row['epoch']}/{epochs}", f"loss {row['loss']}", duration(row["seconds"])]
-        shown += [f"{row[key]} {unit}" for key, unit in (("images_per_second", "images/s"),) if key in row]
-        shown += [f"held-out mAP {row['holdout_mAP']}"] if row.get("holdout_mAP") is not None else []
+            raise OutputError(
+                str(path), expected="a writable file", got=str(error.strerror), hint=hint
+            ) from None
+        shown = [
+            f"{row['stage']} {row['epoch']}/{epochs}",
+            f"loss {row['loss']}",
+            duration(row["seconds"]),
+        ]
+        shown += [
+            f"{row[key]} {unit}" for key, unit in (("images_per_second", "images/s"),) if key in row
+        ]
+        shown += (
+            [f"held-out mAP {row['holdout_mAP']}"] if row.get("holdout_mAP") is not None else []
+        )
         self.say("  ".join(shown))
         self._points({"loss/epoch": row["loss"], "holdout_mAP": row.get("holdout_mAP")}, step)
 
@@ -90,8 +103,12 @@ class RunLog:
         with open_progress(self.console, self.quiet) as progress:
             task = progress.add_task("", details="", total=total, completed=done)
 
-            def advance(images: int, what: str, details: str = "", total: int | None = None) -> None:
-                progress.update(task, advance=images, description=what, details=details, total=total)
+            def advance(
+                images: int, what: str, details: str = "", total: int | None = None
+            ) -> None:
+                progress.update(
+                    task, advance=images, description=what, details=details, total=total
+                )
 
             yield advance
 
@@ -106,7 +123,9 @@ class RunLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            self.warn(f"No TensorBoard curves: tensorboard is not installed. {install_hint('train')}")
+            self.warn(
+                f"No TensorBoard curves: tensorboard is not installed. {install_hint('train')}"
+            )
             return None
         try:
             return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)

@@ -90,13 +90,17 @@ class StageLoop:
         total = self.settings.epochs * self.steps
         done = progress.epoch * self.steps + progress.step
         self.schedule = open_schedule(self.optimizer, self.peaks, total, done)
-        self.network = run.machine.parallel(StageLoss(self.stage, run.model, run.config, run.machine))
+        self.network = run.machine.parallel(
+            StageLoss(self.stage, run.model, run.config, run.machine)
+        )
 
     def _check_images(self) -> None:
         """Restart an unfinished epoch if the number of images, and so the order, has changed."""
         run, progress = self.shared, self.progress
         if progress.step and progress.images != len(run.dataset):
-            run.log.warn(f"{progress.images} training images before, {len(run.dataset)} now: restarting this epoch")
+            run.log.warn(
+                f"{progress.images} training images before, {len(run.dataset)} now: restarting this epoch"
+            )
             progress.step, progress.loss = 0, 0.0
 
     def run(self) -> None:
@@ -107,7 +111,9 @@ class StageLoop:
             done = self.progress.epoch * self.steps + self.progress.step
             self._saved = time.monotonic()
             total = self.settings.epochs * self.steps
-            with self.shared.log.bar(total * self.settings.batch, done * self.settings.batch) as self.bar:
+            with self.shared.log.bar(
+                total * self.settings.batch, done * self.settings.batch
+            ) as self.bar:
                 while self.progress.epoch < self.settings.epochs:
                     self._epoch(features)
         self.shared.model.load_state_dict(self.shared.average.module.state_dict())
@@ -122,7 +128,10 @@ class StageLoop:
                 self._step(step, batches)
                 if self._fit(step):
                     break
-                if step + 1 < self.steps and time.monotonic() - self._saved >= 60 * run.config.train.save_every:
+                if (
+                    step + 1 < self.steps
+                    and time.monotonic() - self._saved >= 60 * run.config.train.save_every
+                ):
                     self._save()
         speed = self._speed(progress.step - self._first)
         last = progress.epoch + 1 == self.settings.epochs
@@ -152,12 +161,16 @@ class StageLoop:
         if self._taken == 1:
             self._after_first = now
         if self._taken == 4 and run.deadline < math.inf:
-            epoch = (now - self._after_first) / 3 * self.steps + (run.evaluation if self.stage == "finetune" else 0)
+            epoch = (now - self._after_first) / 3 * self.steps + (
+                run.evaluation if self.stage == "finetune" else 0
+            )
             share = 1 if self.stage == "finetune" else _HEAD_SHARE
             done = self.progress.epoch + (step + 1) / self.steps
             fitting = max(self.progress.epoch + 1, int(done + share * (run.deadline - now) / epoch))
             if fitting < self.settings.epochs:
-                run.log.say(f"{self.stage}: {fitting} of at most {self.settings.epochs} epochs fit into the budget")
+                run.log.say(
+                    f"{self.stage}: {fitting} of at most {self.settings.epochs} epochs fit into the budget"
+                )
                 self._end_after(fitting, step + 1)
         if now > run.deadline and self.progress.epoch + 1 < self.settings.epochs:
             self._end_after(self.progress.epoch + 1, step + 1)
@@ -195,9 +208,13 @@ class StageLoop:
         """This process's part of each batch of the epoch, from ``progress.step`` on."""
         run, progress, seed = self.shared, self.progress, self.shared.config.train.seed
         views = 1 if features is None else len(features)
-        order, picks = epoch_order(len(run.dataset), views, self.settings, seed, progress.epoch, run.weights)
+        order, picks = epoch_order(
+            len(run.dataset), views, self.settings, seed, progress.epoch, run.weights
+        )
         size = self.settings.batch // run.machine.processes
-        order, picks = (t[progress.step :, run.machine.rank * size :][:, :size] for t in (order, picks))
+        order, picks = (
+            t[progress.step :, run.machine.rank * size :][:, :size] for t in (order, picks)
+        )
         if features is not None:
             for rows, pick in zip(order.tolist(), picks.tolist(), strict=True):
                 yield features[pick, rows], run.dataset.targets[rows], rows
@@ -223,14 +240,25 @@ class StageLoop:
         self._saved = time.monotonic()
         if self.shared.machine.leads:
             self.progress.seconds = time.perf_counter() - self.shared.started
-            save_state(self.shared.folder, self.parts, self.optimizer, self.progress, self.shared.config)
+            save_state(
+                self.shared.folder, self.parts, self.optimizer, self.progress, self.shared.config
+            )
 
     def _report(self, loss: float, rates: list[float]) -> None:
         run, progress = self.shared, self.progress
         speed = self._speed(progress.step - self._first)
         details = f"loss {loss:.3f}  {speed:.0f} images/s"
-        self.bar(self.settings.batch, f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}", details)
-        curves = {"loss/batch": loss, "rate/head": rates[0], "rate/backbone": rates[-1], "images_per_second": speed}
+        self.bar(
+            self.settings.batch,
+            f"{self.stage} {progress.epoch + 1}/{self.settings.epochs}",
+            details,
+        )
+        curves = {
+            "loss/batch": loss,
+            "rate/head": rates[0],
+            "rate/backbone": rates[-1],
+            "images_per_second": speed,
+        }
         if self.stage == "head":
             del curves["rate/backbone"]
         run.log.step(curves, run.steps_before(progress))
@@ -238,14 +266,28 @@ class StageLoop:
     def _speed(self, steps: int) -> float:
         return steps * self.settings.batch / max(time.perf_counter() - self._began, 1e-9)
 
-    def _must_be_finite(self, what: str, value: float, inputs: Tensor, targets: Tensor, indices: list[int]) -> None:
+    def _must_be_finite(
+        self, what: str, value: float, inputs: Tensor, targets: Tensor, indices: list[int]
+    ) -> None:
         """Unless ``value`` is finite, keep the batch as safetensors, its details as JSON, and raise LossError."""
         if math.isfinite(value):
             return
-        run, stage, epoch, step = self.shared, self.stage, self.progress.epoch + 1, self.progress.step + 1
+        run, stage, epoch, step = (
+            self.shared,
+            self.stage,
+            self.progress.epoch + 1,
+            self.progress.step + 1,
+        )
         files = [str(run.dataset.names[index]) for index in indices]
         rates = [group["lr"] for group in self.optimizer.param_groups]
-        details = {"files": files, "stage": stage, "epoch": epoch, "step": step, "rates": rates, what: str(value)}
+        details = {
+            "files": files,
+            "stage": stage,
+            "epoch": epoch,
+            "step": step,
+            "rates": rates,
+            what: str(value),
+        }
         # With several processes, each keeps its part of the batch.
         name = "nonfinite" if run.machine.processes == 1 else f"nonfinite-{run.machine.rank}"
         path = run.folder / f"{name}.safetensors"
@@ -261,12 +303,19 @@ class StageLoop:
 
 def seed_step(seed: int, stage: Stage, epoch: int, step: int, rank: int) -> None:
     """Seed the random draws of a step (dropout) by its indices, so that a resumed run draws the same."""
-    words = np.random.SeedSequence((seed, STAGES.index(stage), epoch, step, rank)).generate_state(1, np.uint64)
+    words = np.random.SeedSequence((seed, STAGES.index(stage), epoch, step, rank)).generate_state(
+        1, np.uint64
+    )
     torch.manual_seed(int(words[0]))
 
 
 def epoch_order(
-    images: int, views: int, settings: StageConfig, seed: int, epoch: int, weights: Tensor | None = None
+    images: int,
+    views: int,
+    settings: StageConfig,
+    seed: int,
+    epoch: int,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The batches of an epoch as image indices (batches, batch), and the cached view of each image.
 
@@ -278,7 +327,9 @@ def epoch_order(
     order = torch.randperm(images, generator=generator)
     if weights is not None:
         ends = weights[order].double().cumsum(0)
-        marks = (torch.arange(images) + torch.rand(1, generator=generator).double()) / images * ends[-1]
+        marks = (
+            (torch.arange(images) + torch.rand(1, generator=generator).double()) / images * ends[-1]
+        )
         drawn = order[torch.searchsorted(ends, marks, right=True).clamp(max=images - 1)]
         order = drawn[torch.randperm(images, generator=generator)]
     order = order[:count]

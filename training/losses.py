@@ -55,7 +55,10 @@ def asymmetric_loss(logits: Tensor, targets: Tensor, gamma_neg: float) -> Tensor
     known, soft = (targets != 0).to(logits.dtype), targets.to(logits.dtype)
     positive = known * (1 + soft) / 2
     negative = known * (1 - soft) / 2 * logits.detach().sigmoid().pow(gamma_neg)
-    return -(positive * F.logsigmoid(logits) + negative * F.logsigmoid(-logits)).sum() / logits.shape[0]
+    return (
+        -(positive * F.logsigmoid(logits) + negative * F.logsigmoid(-logits)).sum()
+        / logits.shape[0]
+    )
 
 
 def asl_probability(scores: Tensor, gamma_neg: float) -> Tensor:

@@ -30,7 +30,9 @@ class Machine:
         # A single process does not import accelerate.
         self._accelerator: Any = _open_accelerator() if self.processes > 1 else None
         alone = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device: torch.device = self._accelerator.device if self._accelerator else torch.device(alone)
+        self.device: torch.device = (
+            self._accelerator.device if self._accelerator else torch.device(alone)
+        )
         self.bf16 = precision == "bf16" or (precision == "auto" and has_bf16(self.device))
 
     @property
@@ -87,7 +89,9 @@ def _open_accelerator() -> Any:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError:
         got, hint = "it is not installed", install_hint("train")
-        raise MissingPartError("torchrun", expected="the package accelerate", got=got, hint=hint) from None
+        raise MissingPartError(
+            "torchrun", expected="the package accelerate", got=got, hint=hint
+        ) from None
     # With some settings, parameters of the head get no gradient.
     options = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[options])
@@ -104,7 +108,9 @@ def available_memory(
     cgroup count as free, since the kernel drops them first.
     """
     try:
-        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
+        line = next(
+            line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:")
+        )
         free = [int(line.split()[1]) * 1024]
     except (OSError, StopIteration, ValueError, IndexError):
         return 0
@@ -112,7 +118,9 @@ def available_memory(
         try:
             limit = int((folder / "memory.max").read_text())
             used = int((folder / "memory.current").read_text())
-            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            statistics = dict(
+                line.split() for line in (folder / "memory.stat").read_text().splitlines()
+            )
             free.append(limit - used + int(statistics["inactive_file"]))
         except (OSError, ValueError, KeyError):
             continue  # no memory controller here, or "max"
@@ -131,5 +139,7 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    kept = mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(_M_MMAP_MAX, 0)  # glibc before 2.35 rejects that threshold
+    kept = mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(
+        _M_MMAP_MAX, 0
+    )  # glibc before 2.35 rejects that threshold
     return bool(kept and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))

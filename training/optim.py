@@ -26,7 +26,9 @@ def open_optimizer(stage: Stage, model: PVLR, config: Config) -> torch.optim.Ada
     groups = _groups(head, settings.lr, settings.weight_decay)
     if stage == "finetune":
         # Depthwise filters halve the speed on a CPU, and only a backbone of random weights gains from their training.
-        backbone = model.backbone.unfreeze(config.train.unfreeze_from, depthwise=not config.model.pretrained)
+        backbone = model.backbone.unfreeze(
+            config.train.unfreeze_from, depthwise=not config.model.pretrained
+        )
         groups += _groups(backbone, settings.backbone_lr, settings.weight_decay)
     return torch.optim.AdamW(groups)
 
@@ -39,7 +41,9 @@ def _groups(parameters: list[nn.Parameter], lr: float, decay: float) -> list[dic
     ]
 
 
-def open_schedule(optimizer: torch.optim.Optimizer, peaks: list[float], steps: int, done: int) -> LRScheduler:
+def open_schedule(
+    optimizer: torch.optim.Optimizer, peaks: list[float], steps: int, done: int
+) -> LRScheduler:
     """The learning rate schedule over ``steps`` optimizer steps, advanced by ``done``.
 
     *onecycle* (Smith and Topin 2018): in a fifth of the steps it rises on a cosine from 1/25 of each peak, moves the
@@ -53,8 +57,12 @@ def open_schedule(optimizer: torch.optim.Optimizer, peaks: list[float], steps: i
     rise = math.nextafter(_RISE, 0) if _RISE * steps == 1 else _RISE
     schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=rise)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # the steps already taken
-        for _ in range(min(done, steps)):  # a resumed run may be set to fewer epochs than it has finished
+        warnings.filterwarnings(
+            "ignore", "Detected call of `lr_scheduler.step"
+        )  # the steps already taken
+        for _ in range(
+            min(done, steps)
+        ):  # a resumed run may be set to fewer epochs than it has finished
             schedule.step()
     return schedule
 

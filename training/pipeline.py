@@ -90,7 +90,9 @@ def train_images(
         limit = 300 if quick else round(_IMAGES_PER_MINUTE * budget) if budget else None
         recipe = _recipe(quick, budget)
         chosen = dict(item.split("=", 1) for item in overrides)
-        backbone, init = start(start_from, chosen.get("model.backbone") or recipe["model"]["backbone"])
+        backbone, init = start(
+            start_from, chosen.get("model.backbone") or recipe["model"]["backbone"]
+        )
         recipe["model"]["backbone"], recipe["train"]["init"] = backbone, init
         path, notes = prepare(images, labels, folder, recipe, limit)
         log.say(notes[0])
@@ -113,7 +115,11 @@ def _recipe(quick: bool, budget: float | None) -> dict[str, Any]:
         return {"model": {"backbone": "tf_efficientnet_lite0"}, "data": _input(192), "train": train}
     model = {"backbone": "tf_efficientnet_lite2"}
     if budget is None:
-        return {"model": model, "data": _input(288), "train": {"head": {}, "finetune": {"epochs": 6}}}
+        return {
+            "model": model,
+            "data": _input(288),
+            "train": {"head": {}, "finetune": {"epochs": 6}},
+        }
     train = {"budget": max(0.1, budget - _AFTER), "head": {"epochs": 16}, "finetune": {"epochs": 8}}
     return {"model": model, "data": _input(224 if budget < 3 else 288), "train": train}
 
@@ -130,7 +136,11 @@ def finish(folder: Path, console: Console, prevalence: str | None = None) -> Out
     from .export import export
 
     config = load_config(folder / "config.yaml")
-    images, plan, page = config.data.sources[0].images, folder / "engine.plan", folder / "report.html"
+    images, plan, page = (
+        config.data.sources[0].images,
+        folder / "engine.plan",
+        folder / "report.html",
+    )
     network = export(folder, folder)
     for precision in ("auto", "fp32"):
         build(network, plan, precision=precision)

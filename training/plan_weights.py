@@ -45,7 +45,11 @@ def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], Manifest]:
         for one in graph.initializer
         if one.data_type == onnx.TensorProto.FLOAT
     }
-    return {**constants, **_products(graph, constants), **_convolutions(model.backbone, constants)}, bundle.manifest
+    return {
+        **constants,
+        **_products(graph, constants),
+        **_convolutions(model.backbone, constants),
+    }, bundle.manifest
 
 
 def _products(graph: onnx.GraphProto, constants: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -56,7 +60,9 @@ def _products(graph: onnx.GraphProto, constants: dict[str, Tensor]) -> dict[str,
         if weight is None or weight.ndim != 2:
             continue
         bias = node.input[2] if node.op_type == "Gemm" else ""
-        layer = bias.removesuffix(".bias") or node.output[0].strip("/").rpartition("/")[0].replace("/", ".")
+        layer = bias.removesuffix(".bias") or node.output[0].strip("/").rpartition("/")[0].replace(
+            "/", "."
+        )
         transposed = any(one.name == "transB" and one.i for one in node.attribute)
         found[f"{layer}.weight"] = weight if transposed else weight.T
     return found

@@ -31,7 +31,11 @@ _VAL, _TEST = ("val", "valid", "validation", "dev"), ("test", "testing")
 
 
 def prepare(
-    images: Path, labels: Path | None, folder: Path, recipe: dict[str, Any], limit: int | None = None
+    images: Path,
+    labels: Path | None,
+    folder: Path,
+    recipe: dict[str, Any],
+    limit: int | None = None,
 ) -> tuple[Path, list[str]]:
     """Write ``labels.csv`` and ``config.yaml`` into ``folder``; returns the latter's path and sentences for the user.
 
@@ -60,7 +64,11 @@ def prepare(
     if limit and len(rows) > limit:
         chosen = sorted(_pick(targets, files, limit / len(rows)))
         notes.append(f"{limit} of {len(rows)} images are used")
-        files, splits, targets = [files[i] for i in chosen], [splits[i] for i in chosen], targets[chosen]
+        files, splits, targets = (
+            [files[i] for i in chosen],
+            [splits[i] for i in chosen],
+            targets[chosen],
+        )
     content = _groups([images / file for file in files], targets, notes)
     splits = _with_holdout(content, files, splits, targets, notes)
     learned = targets[[split == "train" for split in splits]]
@@ -69,11 +77,19 @@ def prepare(
     if unseen := [read.labels[column] for column in columns if not present[column]]:
         notes.append(f"labels without a training image are left out: {few(unseen)}")
     if len(set(content)) < _FEWEST or not names or not absent[columns][present[columns]].any():
-        everywhere = f", all with {few(names)}" if names and not absent[columns][present[columns]].any() else ""
+        everywhere = (
+            f", all with {few(names)}"
+            if names and not absent[columns][present[columns]].any()
+            else ""
+        )
         used = len(set(content)), splits.count("train"), len(names)
-        got = "; ".join(["images: {}, in training: {}, labels on these: {}".format(*used) + everywhere, *notes])
+        got = "; ".join(
+            ["images: {}, in training: {}, labels on these: {}".format(*used) + everywhere, *notes]
+        )
         hint = "Label more images, among them some without each label."
-        raise wrong(source, f"at least {_FEWEST} different images, with and without the labels", got, hint)
+        raise wrong(
+            source, f"at least {_FEWEST} different images, with and without the labels", got, hint
+        )
     if bad := [name for name in names if not is_label(name)]:
         raise wrong(source, LABEL_NAMES, ascii(bad[0])[:200], "Rename the label.")
     table = io.StringIO()
@@ -81,19 +97,29 @@ def prepare(
     writer.writerow(["file", "split", *names])
     kept = [column for column in columns if present[column]]
     writer.writerows(
-        [file, split, *row] for file, split, row in zip(files, splits, targets[:, kept].tolist(), strict=True)
+        [file, split, *row]
+        for file, split, row in zip(files, splits, targets[:, kept].tolist(), strict=True)
     )
     batch = {"batch": max(1, min(32, splits.count("train") // 2))}
-    train = {**recipe["train"], **{stage: {**batch, **recipe["train"][stage]} for stage in ("head", "finetune")}}
+    train = {
+        **recipe["train"],
+        **{stage: {**batch, **recipe["train"][stage]} for stage in ("head", "finetune")},
+    }
     own = {"images": str(images.resolve()), "labels": "labels.csv", "splits": ["train"]}
     data = {**recipe["data"], "holdout": "val", "sources": [own], "labels": names}
     text = yaml.safe_dump(
-        {"name": folder.name, **recipe, "data": data, "train": train}, sort_keys=False, allow_unicode=True
+        {"name": folder.name, **recipe, "data": data, "train": train},
+        sort_keys=False,
+        allow_unicode=True,
     )
     path = folder / "config.yaml"
     write_files({folder / "labels.csv": table.getvalue().encode(), path: text.encode()})
-    counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "val", "test") if split in splits)
-    notes.insert(0, f"{source}: {len(names)} label{'s' * (len(names) != 1)}, {len(splits)} images ({counts})")
+    counts = ", ".join(
+        f"{splits.count(split)} {split}" for split in ("train", "val", "test") if split in splits
+    )
+    notes.insert(
+        0, f"{source}: {len(names)} label{'s' * (len(names) != 1)}, {len(splits)} images ({counts})"
+    )
     return path, notes
 
 
@@ -101,27 +127,42 @@ def _find_labels(images: Path) -> Path:
     """The only label file in a folder, or the folder itself."""
     found = sorted(path for path in images.iterdir() if path.suffix.lower() in _TEXT_FORMATS)
     if len(found) > 1:
-        got, hint = f"{len(found)}: {few([path.name for path in found])}", "Add one of them as the next argument."
+        got, hint = (
+            f"{len(found)}: {few([path.name for path in found])}",
+            "Add one of them as the next argument.",
+        )
         raise wrong(images, "one label file", got, hint)
     return found[0] if found else images
 
 
-def _usable_rows(source: Path, read: Annotations, images: Path) -> tuple[list[str], list[int], list[str]]:
+def _usable_rows(
+    source: Path, read: Annotations, images: Path
+) -> tuple[list[str], list[int], list[str]]:
     """The files of the usable rows, relative to ``images``, the rows, and sentences about the others."""
     notes = []
-    wordy = (read.targets == INVALID).mean(axis=0) > 0.5 if len(read.files) else np.zeros(len(read.labels), np.bool_)
+    wordy = (
+        (read.targets == INVALID).mean(axis=0) > 0.5
+        if len(read.files)
+        else np.zeros(len(read.labels), np.bool_)
+    )
     if wordy.any() or "" in read.labels:
         wordy |= np.array([not label for label in read.labels])
-        notes.append(f"columns that are not labels: {few([read.labels[i] for i in np.flatnonzero(wordy)])}")
+        notes.append(
+            f"columns that are not labels: {few([read.labels[i] for i in np.flatnonzero(wordy)])}"
+        )
     bad = [error.got for error in read.broken]
     known: dict[str, int] = {}
     locate = _locator(source, images)
     for row, name in enumerate(read.files):
-        invalid = [column for column in np.flatnonzero(read.targets[row] == INVALID) if not wordy[column]]
+        invalid = [
+            column for column in np.flatnonzero(read.targets[row] == INVALID) if not wordy[column]
+        ]
         file = locate(name)
         where = f" in line {read.lines[row]}" if read.lines else ""
         if invalid:
-            bad.append(f"{read.invalid[row, int(invalid[0])]!r}{where}, column {read.labels[invalid[0]]!r}")
+            bad.append(
+                f"{read.invalid[row, int(invalid[0])]!r}{where}, column {read.labels[invalid[0]]!r}"
+            )
         elif file is None:
             bad.append(f"no image {name!r}{where}")
         elif file in known:
@@ -136,9 +177,13 @@ def _usable_rows(source: Path, read: Annotations, images: Path) -> tuple[list[st
         hint = f"{images} contains no images." if empty else f"File names are relative to {images}."
         raise wrong(source, "rows of images", got, hint)
     if read.spaced:
-        notes.append(f"tags are separated by spaces, as in {read.spaced!r}; a column 'tag' has one tag with its spaces")
+        notes.append(
+            f"tags are separated by spaces, as in {read.spaced!r}; a column 'tag' has one tag with its spaces"
+        )
     if bad:
-        notes.append(f"{len(bad)} of {total} rows are skipped: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}")
+        notes.append(
+            f"{len(bad)} of {total} rows are skipped: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}"
+        )
     read.targets[:, wordy] = INVALID
     return list(known), list(known.values()), notes
 
@@ -170,7 +215,11 @@ def _split_of(name: str) -> str:
 
 
 def _with_holdout(
-    content: list[int], files: list[str], splits: list[str], targets: NDArray[np.int8], notes: list[str]
+    content: list[int],
+    files: list[str],
+    splits: list[str],
+    targets: NDArray[np.int8],
+    notes: list[str],
 ) -> list[str]:
     """The splits, with ``val`` if there is none: whole groups of similar images, ``content``.
 
@@ -178,22 +227,33 @@ def _with_holdout(
     """
     for part in ("val", "test"):
         held = {key for key, split in zip(content, splits, strict=True) if split == part}
-        both = {i: files[i] for i, split in enumerate(splits) if split == "train" and content[i] in held}
+        both = {
+            i: files[i] for i, split in enumerate(splits) if split == "train" and content[i] in held
+        }
         if len(both) > splits.count("train") / 2:
-            notes.append(f"most training images resemble images of {part}: other images will have lower metrics")
+            notes.append(
+                f"most training images resemble images of {part}: other images will have lower metrics"
+            )
         elif both:
-            notes.append(f"left out of training, because {part} has a similar image: {few(list(both.values()))}")
+            notes.append(
+                f"left out of training, because {part} has a similar image: {few(list(both.values()))}"
+            )
             splits = ["copy" if i in both else split for i, split in enumerate(splits)]
     if "val" in splits:
         return splits
-    rows = list({content[i]: i for i, split in enumerate(splits) if split == "train"}.values())  # one of each group
+    rows = list(
+        {content[i]: i for i, split in enumerate(splits) if split == "train"}.values()
+    )  # one of each group
     shown = np.array([targets[np.array(content) == content[i]].max(axis=0) for i in rows])
     share, most, least = _HELD_OUT
     wanted = max(min(share * len(rows), most), least * len(rows)) / max(len(rows), 1)
     held = {content[rows[i]] for i in _pick(shown, [files[i] for i in rows], wanted)}
     if copies := len(content) - len(set(content)):
         notes.append(f"{copies} images resemble others; similar images are held out together")
-    return ["val" if split == "train" and key in held else split for key, split in zip(content, splits, strict=True)]
+    return [
+        "val" if split == "train" and key in held else split
+        for key, split in zip(content, splits, strict=True)
+    ]
 
 
 def _pick(targets: NDArray[np.int8], names: list[str], share: float) -> set[int]:
@@ -204,7 +264,9 @@ def _pick(targets: NDArray[np.int8], names: list[str], share: float) -> set[int]
     positives = (targets == 1).sum(axis=0)
     for label in [*np.argsort(positives, kind="stable"), None]:
         having = [i for i in order if label is None or targets[i, label] == 1]
-        wanted = max(round(share * len(having)), int(len(having) > 1)) - sum(i in chosen for i in having)
+        wanted = max(round(share * len(having)), int(len(having) > 1)) - sum(
+            i in chosen for i in having
+        )
         undecided = [i for i in having if i not in decided]
         chosen.update(undecided[: max(0, wanted)])
         decided.update(undecided)

@@ -131,10 +131,16 @@ def train_recipe(
 
         learn(run, network, known / "images")
     held = [row[:2] for row in read_all(load_config(config, tuple(overrides)).data) if row[2]]
-    table = LabelTable([str(path) for path, _ in held], np.stack([target for _, target in held]), [], [])
+    table = LabelTable(
+        [str(path) for path, _ in held], np.stack([target for _, target in held]), [], []
+    )
     plan = folder / "engine.plan"
     log.say(f"rounds the weights to 8 bits, with {min(_CALIBRATION, len(held))} held-out photos")
-    build(network, plan, calibration_images=CalibrationImages.listed(folder, table).evenly(_CALIBRATION))
+    build(
+        network,
+        plan,
+        calibration_images=CalibrationImages.listed(folder, table).evenly(_CALIBRATION),
+    )
     for layout in recipe.tiles:
         log.say(f"thresholds of {layout} tiles, on {len(held)} held-out photos")
         columns, rows = map(int, layout.split("x"))
@@ -142,7 +148,9 @@ def train_recipe(
     return plan, _measure(plan, recipe)
 
 
-def write_stages(path: Path, folder: Path, overrides: Sequence[str] = ()) -> tuple[Recipe, dict[str, Path]]:
+def write_stages(
+    path: Path, folder: Path, overrides: Sequence[str] = ()
+) -> tuple[Recipe, dict[str, Path]]:
     """Write the configuration of each stage below ``folder``; returns the recipe and their paths. Errors as
     :func:`train_recipe`."""
     shared = read_config(path)
@@ -163,12 +171,16 @@ def write_stages(path: Path, folder: Path, overrides: Sequence[str] = ()) -> tup
     if not sources:
         got = f"none in {os.environ.get('PVLR_DATA') or 'PVLR_DATA, which is not set'}"
         hint = "Set PVLR_DATA to the folder that contains them."
-        raise ConfigError("photos", expected=f"a folder of {', '.join(recipe.photos)}", got=got, hint=hint)
+        raise ConfigError(
+            "photos", expected=f"a folder of {', '.join(recipe.photos)}", got=got, hint=hint
+        )
     shared = merged({"name": path.stem, "data": {"sources": sources}}, shared)
     configs: dict[str, Path] = {}
     for name, changes in recipe.stages.items():
         # The names of earlier stages were read as paths relative to the recipe.
-        earlier = {str(path.parent.resolve() / stage): str((folder / stage).resolve()) for stage in configs}
+        earlier = {
+            str(path.parent.resolve() / stage): str((folder / stage).resolve()) for stage in configs
+        }
         config = merged(shared, changes)
         train = config.get("train", {})
         if train.get("init") in earlier:

@@ -47,16 +47,24 @@ def start_from(folder: Path, model: PVLR) -> int:
     """
     source = _weights(folder, model)
     # Plans of version 0.2 with a knowledge branch have a head in the head.
-    tensors, own = {name.replace("head.head.", "head."): of for name, of in source.tensors.items()}, model.state_dict()
+    tensors, own = (
+        {name.replace("head.head.", "head."): of for name, of in source.tensors.items()},
+        model.state_dict(),
+    )
     encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
-    tensors = {name: tensor for name, tensor in tensors.items() if name in own and name not in encodings}
+    tensors = {
+        name: tensor for name, tensor in tensors.items() if name in own and name not in encodings
+    }
     if _POSITION in tensors:
         stride = model.backbone.stride
         grid = -(-source.height // stride), -(-source.width // stride)
         if grid != model.grid and grid[0] * grid[1] == len(tensors[_POSITION]):
             tensors[_POSITION] = resized_positions(tensors[_POSITION], grid, model.grid)
     if source.words != model.text.words:
-        tensors = {name: _of_labels(name, tensor, own[name], source, model) for name, tensor in tensors.items()}
+        tensors = {
+            name: _of_labels(name, tensor, own[name], source, model)
+            for name, tensor in tensors.items()
+        }
     fitting = {name: tensor for name, tensor in tensors.items() if own[name].shape == tensor.shape}
     if any(name.startswith("backbone.") and name not in fitting for name in own):
         expected, got = f"weights for {model.backbone.name}", "weights of another network"
@@ -96,6 +104,8 @@ def _weights(folder: Path, model: PVLR) -> Weights:
     except (KeyError, ValidationError) as error:
         got = first_problem(error) if isinstance(error, ValidationError) else f"no {error}"
         hint = "Use the pvlr_training version that wrote it, or train again."
-        raise CheckpointError(str(path), expected="the configuration of a run", got=got, hint=hint) from None
+        raise CheckpointError(
+            str(path), expected="the configuration of a run", got=got, hint=hint
+        ) from None
     spec = config.data.input
     return Weights(tensors, config.model.text.words(config.data.labels), spec.height, spec.width)

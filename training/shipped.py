@@ -37,11 +37,15 @@ def start(wanted: str | None, backbone: str) -> tuple[str, str | None]:
         return backbone, None
     run = Path(wanted) / "model.json"
     if run.is_file():
-        return json.loads(run.read_bytes())["config"]["model"]["backbone"], str(run.parent.resolve())
+        return json.loads(run.read_bytes())["config"]["model"]["backbone"], str(
+            run.parent.resolve()
+        )
     own = _backbone(find_plan(wanted))
     if own is None:
         hint = "Name a run, or a plan of pvlr_training."
-        raise CheckpointError("--from", expected="a plan that names its backbone", got=wanted, hint=hint)
+        raise CheckpointError(
+            "--from", expected="a plan that names its backbone", got=wanted, hint=hint
+        )
     return own, str(Path(wanted).resolve()) if Path(wanted).exists() else wanted
 
 
@@ -71,7 +75,9 @@ class Comparison:
     def __str__(self) -> str:
         all_of = f"{len(self.known)} of {self.labels} labels are in {self.model}"
         renamed = ", ".join(f"{own} as {its}" for own, its in self.known.items() if own != its)
-        figures = f"there it has {self.bundled:.1f} mAP on the held-out images, this run {self.run:.1f}"
+        figures = (
+            f"there it has {self.bundled:.1f} mAP on the held-out images, this run {self.run:.1f}"
+        )
         return f"{all_of}{f' ({renamed})' if renamed else ''}: {figures}"
 
 
@@ -85,7 +91,9 @@ def compare(measured: EvalReport, images: Path, labels: Path) -> Comparison | No
     if _bundled() is None:
         return None
     with Tagger(optimize="throughput") as tagger:
-        averages = {label: value for label, value in measured.per_class.items() if value is not None}
+        averages = {
+            label: value for label, value in measured.per_class.items() if value is not None
+        }
         pairs = match(tuple(measured.per_class), tagger.labels)
         known = {label: its for label, its in pairs.items() if label in averages}
         if not known:
@@ -94,7 +102,9 @@ def compare(measured: EvalReport, images: Path, labels: Path) -> Comparison | No
         theirs = evaluate(tagger, images, read_labels(labels, "val", tagger.labels, renames))
         bundled = [value for its in known.values() if (value := theirs.per_class[its]) is not None]
     mine = sum(averages[label] for label in known) / len(known)
-    return Comparison(theirs.model, len(measured.per_class), known, sum(bundled) / len(bundled), mine)
+    return Comparison(
+        theirs.model, len(measured.per_class), known, sum(bundled) / len(bundled), mine
+    )
 
 
 def match(labels: tuple[str, ...], known: tuple[str, ...]) -> dict[str, str]:
@@ -104,7 +114,9 @@ def match(labels: tuple[str, ...], known: tuple[str, ...]) -> dict[str, str]:
     """
     by_letters = {_letters(name): name for name in reversed(known)}
     exact_first = sorted(labels, key=lambda label: label not in known)
-    found = {label: by_letters[_letters(label)] for label in exact_first if _letters(label) in by_letters}
+    found = {
+        label: by_letters[_letters(label)] for label in exact_first if _letters(label) in by_letters
+    }
     for label in labels:
         if label not in found:
             found |= same_labels([label], known)

@@ -52,27 +52,43 @@ class Progress:
 
 
 def save_state(
-    folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Progress, config: Config
+    folder: Path,
+    modules: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    config: Config,
 ) -> None:
     """Write the state of an unfinished run atomically.
 
     Raises:
         OutputError: the file cannot be written; the previous state is untouched.
     """
-    tensors = {f"{key}/{name}": t for key, module in modules.items() for name, t in module.state_dict().items()}
+    tensors = {
+        f"{key}/{name}": t
+        for key, module in modules.items()
+        for name, t in module.state_dict().items()
+    }
     state = optimizer.state_dict()
     for index, entries in state["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value for name, value in entries.items()}
-    data = {**asdict(progress), "groups": state["param_groups"], "config": config.model_dump(mode="json")}
+    data = {
+        **asdict(progress),
+        "groups": state["param_groups"],
+        "config": config.model_dump(mode="json"),
+    }
     write_checkpoint(folder / STATE, tensors, data)
 
 
-def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+def load_state(
+    folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> None:
     """Restore modules and optimizer from ``save_state``."""
     tensors, data = read_checkpoint(folder / STATE)
     for key, module in modules.items():
         prefix = f"{key}/"
-        module.load_state_dict({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)})
+        module.load_state_dict(
+            {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+        )
     entries: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer/"):
@@ -118,7 +134,9 @@ def clear_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check_settings(folder: Path, before: dict[str, Any], now: dict[str, Any], progress: Progress) -> None:
+def _check_settings(
+    folder: Path, before: dict[str, Any], now: dict[str, Any], progress: Progress
+) -> None:
     with contextlib.suppress(ValueError):
         before = stored_config(before).model_dump(mode="json")  # adds the defaults of newer keys
     for key in (*_FIXED, *([f"train.{progress.stage}.batch"] if progress.step else [])):

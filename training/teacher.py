@@ -76,7 +76,11 @@ def teach(
 
 
 def _probabilities(
-    run: Path, dataset: ImageDataset, words: tuple[str, ...], machine: Machine, advance: Callable[[int], None]
+    run: Path,
+    dataset: ImageDataset,
+    words: tuple[str, ...],
+    machine: Machine,
+    advance: Callable[[int], None],
 ) -> Tensor:
     """(n, C): what a teacher expects of each image and its mirror image."""
     teacher = Teacher(run, words, machine)
@@ -89,7 +93,9 @@ def _probabilities(
         both = (teacher.probability(images) + teacher.probability(images.flip(-1))) / 2
         answers = torch.cat([answers, both]) if len(answers) else both
         advance(len(images))
-        if machine.leads and (len(answers) == len(dataset) or time.monotonic() - saved > _SECONDS_BETWEEN_SAVES):
+        if machine.leads and (
+            len(answers) == len(dataset) or time.monotonic() - saved > _SECONDS_BETWEEN_SAVES
+        ):
             write_checkpoint(kept, {"probability": answers}, {})
             saved = time.monotonic()
     return answers
@@ -123,7 +129,10 @@ def load_teacher(run: Path, words: tuple[str, ...]) -> tuple[PVLR, Config]:
     model, config, _ = load_model(run)
     known = config.model.text.words(config.data.labels)
     if missing := [label for label in words if label not in known]:
-        expected, got = f"runs with the {len(words)} labels of this one", f"{run} without {few(missing, 4)}"
+        expected, got = (
+            f"runs with the {len(words)} labels of this one",
+            f"{run} without {few(missing, 4)}",
+        )
         hint = "Train a teacher with these labels, or remove them from data.labels."
         raise ConfigError("train.teacher.runs", expected=expected, got=got, hint=hint)
     return model, config

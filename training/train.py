@@ -96,13 +96,19 @@ def default_folder(config_path: Path) -> Path:
     return Path("runs") / load_config(config_path).name
 
 
-def _examine(config: Config, dataset: ImageDataset, machine: Machine, log: RunLog, build: bool) -> None:
+def _examine(
+    config: Config, dataset: ImageDataset, machine: Machine, log: RunLog, build: bool
+) -> None:
     """Print the size of the data and all problems, then raise the first error; ``build``: also check the model."""
     training, holdout = split_holdout(dataset)
     decoded = sum(isinstance(image, np.ndarray) for image in dataset.images)
-    log.say(f"{len(training)} training images, {len(holdout)} held out for thresholds; {decoded} kept in memory")
+    log.say(
+        f"{len(training)} training images, {len(holdout)} held out for thresholds; {decoded} kept in memory"
+    )
     positives = (dataset.targets == 1).sum(0).tolist()
-    counts = ", ".join(f"{label} {count}" for label, count in zip(config.data.labels, positives, strict=True))
+    counts = ", ".join(
+        f"{label} {count}" for label, count in zip(config.data.labels, positives, strict=True)
+    )
     log.say(f"images per label: {counts}")
     found = examine(config, training, holdout, machine.processes)
     if build:
@@ -135,15 +141,23 @@ def _execute(
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
     if config.train.init and (config.train.keep or not restore):
-        log.say(f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match")
-    first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if config.train.keep else {}
+        log.say(
+            f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
+        )
+    first = (
+        {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        if config.train.keep
+        else {}
+    )
     model.to(machine.device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
     views = Views(config.data, config.train.seed)
 
     def measure_holdout() -> dict[str, float]:
         with machine.autocast():
-            logits = evaluate.predict_logits(DeployedPVLR(average.module), holdout, views, device=machine.device)
+            logits = evaluate.predict_logits(
+                DeployedPVLR(average.module), holdout, views, device=machine.device
+            )
         return {"holdout_mAP": evaluate.measure(logits, holdout.targets.numpy())["mAP"]}
 
     weights = draw_weights(training.targets, config.train.balance)  # before a teacher softens them
@@ -157,7 +171,18 @@ def _execute(
     budget = config.train.budget if machine.processes == 1 else None
     deadline = started + 60 * budget if budget else math.inf
     run = Run(
-        config, folder, machine, log, views, training, model, average, measure_holdout, started, weights, deadline
+        config,
+        folder,
+        machine,
+        log,
+        views,
+        training,
+        model,
+        average,
+        measure_holdout,
+        started,
+        weights,
+        deadline,
     )
     if machine.leads:
         clear_leftovers(folder)
@@ -179,18 +204,27 @@ def _execute(
 
 def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
     model = run.average.module
-    logits = evaluate.predict_logits(DeployedPVLR(model), holdout, run.views, device=run.machine.device)
+    logits = evaluate.predict_logits(
+        DeployedPVLR(model), holdout, run.views, device=run.machine.device
+    )
     targets = holdout.targets.numpy()
     thresholds = choose_thresholds(logits, targets)
     stored = [round(float(t), 4) for t in np.asarray(thresholds)]
     measured = evaluate.measure(logits, targets, thresholds)
-    metrics: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in measured.items()}
+    metrics: dict[str, Any] = {
+        name: None if math.isnan(value) else value for name, value in measured.items()
+    }
     average = expected(logits, sigmoid(logits) >= thresholds, targets)["mAP"].percent()
-    metrics |= {"mAP_interval": average and [round(value, 2) for value in average[1:]], "images": len(holdout)}
+    metrics |= {
+        "mAP_interval": average and [round(value, 2) for value in average[1:]],
+        "images": len(holdout),
+    }
     seconds = round(time.perf_counter() - run.started)
     extra: dict[str, Any] = {
         "thresholds": stored,
-        "precise_thresholds": precise_thresholds(logits, targets, np.array(stored)).round(6).tolist(),
+        "precise_thresholds": precise_thresholds(logits, targets, np.array(stored))
+        .round(6)
+        .tolist(),
         "holdout": metrics,
         "seconds": seconds,
         "threads": torch.get_num_threads(),
@@ -203,14 +237,19 @@ def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
     if summary:
         low, high = metrics["mAP_interval"] or (math.nan, math.nan)
         shown = f"mAP {measured['mAP']:.1f} ({low:.1f} to {high:.1f}), CF1 {measured['CF1']:.1f}"
-        run.log.say(f"{run.folder}: {shown} on {len(holdout)} held-out images after {duration(seconds)}")
+        run.log.say(
+            f"{run.folder}: {shown} on {len(holdout)} held-out images after {duration(seconds)}"
+        )
         for doubt in doubts(run.config.data.labels, targets):
             run.log.warn(doubt)
 
 
 def _finished(config: Config, progress: Progress) -> list[tuple[str, int]]:
     earlier = STAGES[: STAGES.index(progress.stage)]
-    epochs = {**{stage: config.train.stage(stage).epochs for stage in earlier}, progress.stage: progress.epoch}
+    epochs = {
+        **{stage: config.train.stage(stage).epochs for stage in earlier},
+        progress.stage: progress.epoch,
+    }
     return [(stage, epoch + 1) for stage, count in epochs.items() for epoch in range(count)]
 
 

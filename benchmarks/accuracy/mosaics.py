@@ -26,7 +26,10 @@ CELL = 640, 360
 
 
 def main(
-    count: Annotated[int, typer.Argument(min=1, help="Photos per mosaic, an even number; 1: the photos as they are.")],
+    count: Annotated[
+        int,
+        typer.Argument(min=1, help="Photos per mosaic, an even number; 1: the photos as they are."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the mosaics and of labels.csv.")],
     data: Data = None,
     dataset: Dataset = "coco",
@@ -42,7 +45,11 @@ def main(
     lines = [",".join(["file", "split", *(labels[column] for column in known)])]
     for number, rows in enumerate(order[: len(order) // count * count].reshape(-1, count)):
         photos = [load_bgr(folder / table.files[row]) for row in rows]
-        mosaic = np.full((2 * CELL[1], count // 2 * CELL[0], 3), 114, np.uint8) if count > 1 else photos[0]
+        mosaic = (
+            np.full((2 * CELL[1], count // 2 * CELL[0], 3), 114, np.uint8)
+            if count > 1
+            else photos[0]
+        )
         for place, photo in enumerate(photos if count > 1 else ()):
             scale = min(CELL[0] / photo.shape[1], CELL[1] / photo.shape[0])
             photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -50,7 +57,9 @@ def main(
             mosaic[top : top + photo.shape[0], left : left + photo.shape[1]] = photo
         cv2.imwrite(str(out / f"{number}.png"), mosaic)
         targets = table.targets[rows].max(0)[known]
-        lines.append(",".join([f"{number}.png", "measure" if number % 2 else "choose", *map(str, targets)]))
+        lines.append(
+            ",".join([f"{number}.png", "measure" if number % 2 else "choose", *map(str, targets)])
+        )
     (out / "labels.csv").write_text("\n".join(lines) + "\n")
 
 

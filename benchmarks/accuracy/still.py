@@ -67,13 +67,22 @@ def read(path: str, name: str) -> Iterator[tuple[float, NDArray[np.uint8]]]:
 def still(path: str, seconds: float) -> Frames:
     """A photo of 1280 x 720 pixels with the noise of a sensor, 10 times a second; a car is there in the second half."""
     rng = np.random.default_rng(0)
-    images = [cv2.resize(image, (1280, 720)) for _, image in islice(read(path, "as it is"), CAR + 1)]
-    noisy = [[images[i] + 4 * rng.standard_normal((720, 1280, 3), np.float32) for _ in range(8)] for i in (EMPTY, CAR)]
+    images = [
+        cv2.resize(image, (1280, 720)) for _, image in islice(read(path, "as it is"), CAR + 1)
+    ]
+    noisy = [
+        [images[i] + 4 * rng.standard_normal((720, 1280, 3), np.float32) for _ in range(8)]
+        for i in (EMPTY, CAR)
+    ]
     frames = np.clip(noisy, 0, 255).astype(np.uint8)
-    return ((n / 10, frames[int(n >= 5 * seconds), rng.integers(8)]) for n in range(int(10 * seconds)))
+    return (
+        (n / 10, frames[int(n >= 5 * seconds), rng.integers(8)]) for n in range(int(10 * seconds))
+    )
 
 
-def appear(tagger: Tagger, folder: Path, refresh: float, count: int = 20) -> list[tuple[str, float, float | None]]:
+def appear(
+    tagger: Tagger, folder: Path, refresh: float, count: int = 20
+) -> list[tuple[str, float, float | None]]:
     """Photos of 300 x 260 pixels come into other photos: their label, and after how many seconds it is a tag first
     where all tiles are computed, and with ``refresh`` (None: not within 15 seconds)."""
     path, table = read_split(folder, "coco", "train", tagger.labels)
@@ -85,11 +94,18 @@ def appear(tagger: Tagger, folder: Path, refresh: float, count: int = 20) -> lis
 
     while len(found) < count:
         scene, other = rng.integers(len(table.files), size=2)
-        new = [label for label, a, b in zip(tagger.labels, *table.targets[[scene, other]], strict=True) if a < b == 1]
+        new = [
+            label
+            for label, a, b in zip(tagger.labels, *table.targets[[scene, other]], strict=True)
+            if a < b == 1
+        ]
         before, left, top = photo(scene, (1280, 720)), rng.integers(980), rng.integers(460)
         after = before.copy()
         after[top : top + 260, left : left + 300] = photo(other, (300, 260))
-        noisy = [[one + 4 * rng.standard_normal(one.shape, np.float32) for _ in range(8)] for one in (before, after)]
+        noisy = [
+            [one + 4 * rng.standard_normal(one.shape, np.float32) for _ in range(8)]
+            for one in (before, after)
+        ]
         images = np.clip(noisy, 0, 255).astype(np.uint8)
         frames = [(n / 10, images[int(n >= 10), rng.integers(8)]) for n in range(160)]
         every = watch(tagger, frames[5:20], TILES, None)["first"]
@@ -100,7 +116,9 @@ def appear(tagger: Tagger, folder: Path, refresh: float, count: int = 20) -> lis
     return found
 
 
-def watch(tagger: Tagger, frames: Frames, tiles: Tiles | None, refresh: float | None) -> dict[str, Any]:
+def watch(
+    tagger: Tagger, frames: Frames, tiles: Tiles | None, refresh: float | None
+) -> dict[str, Any]:
     """Tag frames as a stream does: events, when each label was a tag first, milliseconds of CPU time per frame."""
     scene, detector = StillScene(refresh), EventDetector("", tagger.labels, tagger.thresholds)
     events, first, counts, cpu, now = list[Event](), dict[str, float](), np.zeros(3, int), 0.0, 0.0
@@ -113,14 +131,25 @@ def watch(tagger: Tagger, frames: Frames, tiles: Tiles | None, refresh: float | 
         first = dict.fromkeys((tag.label for tag in result), now) | first
         limits = result.thresholds if result.tiles else None
         events += detector.update(now, now, result.scores, thresholds=limits)
-    spans = [(one.label, one.start, one.end) for one in [*events, *detector.close(now, "ended")] if one.end is not None]
-    return {"events": spans, "first": first, "share": counts[2] / counts[1], "cpu": 1e3 * cpu / counts[0]}
+    spans = [
+        (one.label, one.start, one.end)
+        for one in [*events, *detector.close(now, "ended")]
+        if one.end is not None
+    ]
+    return {
+        "events": spans,
+        "first": first,
+        "share": counts[2] / counts[1],
+        "cpu": 1e3 * cpu / counts[0],
+    }
 
 
 def main(
     plan: Plan = None,
     data: Data = None,
-    refresh: Annotated[float, typer.Option(help="Seconds for which unchanged tiles keep their scores.")] = 10.0,
+    refresh: Annotated[
+        float, typer.Option(help="Seconds for which unchanged tiles keep their scores.")
+    ] = 10.0,
     out: Json = None,
 ) -> None:
     """Compare clips with all tiles computed with the same clips where unchanged tiles keep their scores."""
@@ -129,7 +158,10 @@ def main(
     car, cases = clips[0], dict[str, tuple[Callable[[], Frames], Tiles | None]]()
     for clip, path in zip(CLIPS, clips, strict=True):
         cases |= {f"{clip}, {name}": (partial(read, path, name), TILES) for name in FILTERS}
-    cases |= {"still": (partial(still, car, 600), None), "still, tiles": (partial(still, car, 600), TILES)}
+    cases |= {
+        "still": (partial(still, car, 600), None),
+        "still, tiles": (partial(still, car, 600), TILES),
+    }
     scenes = {}
     with Tagger(plan, operating_point="precise") as tagger:  # as `pvlr watch`
         for name, (frames, tiles) in cases.items():
@@ -142,7 +174,9 @@ def main(
             print(name, scenes[name], flush=True)
         objects = appear(tagger, data_folder(data), refresh)
         print("objects", objects, flush=True)
-    save(out, {"refresh": refresh, "scenes": scenes, "objects": objects, "conditions": conditions()})
+    save(
+        out, {"refresh": refresh, "scenes": scenes, "objects": objects, "conditions": conditions()}
+    )
 
 
 if __name__ == "__main__":

@@ -45,12 +45,20 @@ class SlowTagger:
 
 def main(
     plan: Plan = None,
-    minutes: Annotated[float, typer.Option(help="Duration of the latency test; the other takes a third.")] = 1.0,
+    minutes: Annotated[
+        float, typer.Option(help="Duration of the latency test; the other takes a third.")
+    ] = 1.0,
     threads: Threads = 2,
-    engine_ms: Annotated[float, typer.Option(help="Milliseconds per frame of the slow engine.")] = 50.0,
+    engine_ms: Annotated[
+        float, typer.Option(help="Milliseconds per frame of the slow engine.")
+    ] = 50.0,
     size: Annotated[str, typer.Option(help="Frame size of the four cameras.")] = "640x360",
-    fps: Annotated[float, typer.Option(help="Frames per second of each, above the rate of the engine.")] = 60.0,
-    optimize: Annotated[str, typer.Option(help="For the four cameras: latency or throughput.")] = "latency",
+    fps: Annotated[
+        float, typer.Option(help="Frames per second of each, above the rate of the engine.")
+    ] = 60.0,
+    optimize: Annotated[
+        str, typer.Option(help="For the four cameras: latency or throughput.")
+    ] = "latency",
     out: Json = None,
 ) -> None:
     """Measure the age of results with a slow engine, and the throughput of four cameras."""
@@ -58,14 +66,20 @@ def main(
         latency = measure_latency(tagger, engine_ms / 1e3, 60 * minutes)
     with Tagger(plan, num_threads=threads, optimize=optimize) as tagger:
         several = measure_several(tagger, size, fps, 20 * minutes)
-        facts = {"plan": tagger.info["name"], "precision": tagger.info["precision"], "four cameras": optimize}
+        facts = {
+            "plan": tagger.info["name"],
+            "precision": tagger.info["precision"],
+            "four cameras": optimize,
+        }
     data = {
         "conditions": {**conditions(threads), **facts, "minutes": minutes, "size": size},
         "latency": latency,
         "four cameras": several,
     }
     for name in ("latency", "four cameras"):
-        rows = [[key, f"{v:.3g}" if isinstance(v, float) else str(v)] for key, v in data[name].items()]
+        rows = [
+            [key, f"{v:.3g}" if isinstance(v, float) else str(v)] for key, v in data[name].items()
+        ]
         Table(name, ["", ""], rows).print()
     save(out, data)
 
@@ -95,7 +109,9 @@ def measure_latency(tagger: Tagger, engine: float, seconds: float) -> dict[str, 
     }
 
 
-def measure_several(tagger: Tagger, size: str, fps: float, seconds: float, cameras: int = 4) -> dict[str, Any]:
+def measure_several(
+    tagger: Tagger, size: str, fps: float, seconds: float, cameras: int = 4
+) -> dict[str, Any]:
     """Frames per second of four cameras together, and of predict_batch alone, in alternating rounds."""
     source = open_source(f"test://?size={size}&fps=1000")
     frames = [source.read().pixels for _ in range(64)]
@@ -109,7 +125,10 @@ def measure_several(tagger: Tagger, size: str, fps: float, seconds: float, camer
         while time.monotonic() < began + share:
             done += len(tagger.predict_batch(frames))
         alone.append(done / (time.monotonic() - began))
-        watched = [Camera(f"camera {n}", f"test://?size={size}&fps={fps:g}&seed={n}") for n in range(cameras)]
+        watched = [
+            Camera(f"camera {n}", f"test://?size={size}&fps={fps:g}&seed={n}")
+            for n in range(cameras)
+        ]
         with Stream(tagger, watched) as stream:
             for _ in range(2 * cameras):  # until all of them are connected
                 next(stream)

@@ -54,7 +54,10 @@ class Client:
         fields = f"Host: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n"
         writer.write(f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode() + body)
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): text.strip() for name, _, text in (line.partition(":") for line in lines[1:] if line)}
+        headers = {
+            name.lower(): text.strip()
+            for name, _, text in (line.partition(":") for line in lines[1:] if line)
+        }
         data = await reader.readexactly(int(headers.get("content-length", 0)))
         if not self._keep or headers.get("connection") == "close":
             self.close()
@@ -83,15 +86,27 @@ class Server:
 
 @contextmanager
 def serving(package: Path, options: list[str]) -> Iterator[Server]:
-    command = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "serve", "--port", "0", *options]
+    command = [
+        sys.executable,
+        "-c",
+        "from pvlr_sdk.cli import main; main()",
+        "serve",
+        "--port",
+        "0",
+        *options,
+    ]
     words = {**os.environ, "PYTHONPATH": str(package)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=words, cwd=package) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=words, cwd=package
+    ) as process:
         assert process.stderr
         try:
             while "serving on" not in (line := process.stderr.readline()):
                 if not line:
                     raise SystemExit("the server did not start")
-            asyncio.get_running_loop().run_in_executor(None, process.stderr.read)  # or its pipe fills up
+            asyncio.get_running_loop().run_in_executor(
+                None, process.stderr.read
+            )  # or its pipe fills up
             yield Server(process, int(line.rpartition(":")[2]))
         finally:
             process.terminate()
@@ -103,7 +118,11 @@ async def others(server: Server, seconds: float) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        for method, path, body in (("GET", "/healthz", b""), ("GET", "/readyz", b""), ("POST", "/v1/tag", PHOTO)):
+        for method, path, body in (
+            ("GET", "/healthz", b""),
+            ("GET", "/readyz", b""),
+            ("POST", "/v1/tag", PHOTO),
+        ):
             status = (await Client(server.port, keep=False).ask(method, path, body, 5))[0]
             counts[f"{path} {'ok' if status == 200 else status or 'none'}"] += 1
         await asyncio.sleep(0.1)
@@ -153,7 +172,9 @@ async def slow_uploads(server: Server, seconds: float) -> dict[str, Any]:
         while True:
             with suppress(OSError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-                fields = b"Host: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n"
+                fields = (
+                    b"Host: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n"
+                )
                 writer.write(b"POST /v1/tag HTTP/1.1\r\n" + fields + b"\r\n")
                 answer = asyncio.create_task(reader.read(1))
                 while not answer.done():
@@ -176,7 +197,9 @@ async def beside(attack: list[Any], server: Server, seconds: float) -> dict[str,
     return found
 
 
-def posting(clients: int, keep: bool, *images: bytes) -> Callable[[Server, float], Awaitable[dict[str, Any]]]:
+def posting(
+    clients: int, keep: bool, *images: bytes
+) -> Callable[[Server, float], Awaitable[dict[str, Any]]]:
     """Clients that post as fast as they get answers, and ignore Retry-After."""
 
     async def case(server: Server, seconds: float) -> dict[str, Any]:
@@ -188,7 +211,9 @@ def posting(clients: int, keep: bool, *images: bytes) -> Callable[[Server, float
             client = Client(server.port, keep)
             while time.monotonic() < end:
                 began = time.monotonic()
-                status, headers, data = await client.ask("POST", "/v1/tag", images[number % len(images)])
+                status, headers, data = await client.ask(
+                    "POST", "/v1/tag", images[number % len(images)]
+                )
                 counts[str(status) + (" with Retry-After" if "retry-after" in headers else "")] += 1
                 number += 1
                 if status == 200:
@@ -206,7 +231,13 @@ def posting(clients: int, keep: bool, *images: bytes) -> Callable[[Server, float
         (p50, around), (p99, _) = np.percentile(times or [(0.0, 0.0)], [50, 99], axis=0)
         rates = {f"{status} per s": round(count / seconds, 1) for status, count in counts.items()}
         memory = {"MB before, peak, after": f"{before:.0f}, {peak:.0f}, {after:.0f}"}
-        return {**rates, "p50 ms": round(p50), "p99 ms": round(p99), "p50 ms without tagging": round(around), **memory}
+        return {
+            **rates,
+            "p50 ms": round(p50),
+            "p99 ms": round(p99),
+            "p50 ms without tagging": round(around),
+            **memory,
+        }
 
     return case
 
@@ -214,7 +245,10 @@ def posting(clients: int, keep: bool, *images: bytes) -> Callable[[Server, float
 def _sizes() -> list[bytes]:
     """Images of few bytes and many sizes, up to 36 megapixels."""
     sizes = np.random.default_rng(0).integers(100, 6000, (24, 2)).tolist()
-    return [cv2.imencode(".png", np.zeros((height, width, 3), np.uint8))[1].tobytes() for height, width in sizes]
+    return [
+        cv2.imencode(".png", np.zeros((height, width, 3), np.uint8))[1].tobytes()
+        for height, width in sizes
+    ]
 
 
 CASES: dict[str, Callable[[Server, float], Awaitable[dict[str, Any]]]] = {
@@ -245,13 +279,17 @@ async def measure(name: str, seconds: float, package: Path, options: list[str]) 
     if not cameras:
         return found
     start, camera = before[0], cameras[0]
-    ages = {key.replace("_", " ") + " ms": round(1e3 * camera[key]) for key in ("age_p50", "age_p99")}
+    ages = {
+        key.replace("_", " ") + " ms": round(1e3 * camera[key]) for key in ("age_p50", "age_p99")
+    }
     counts = {key: camera[key] - start[key] for key in ("captured", "dropped", "late")}
     return {**found, **ages, **counts}
 
 
 def main(
-    case: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(CASES)}; by default all.")] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(CASES)}; by default all.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Duration of a case.")] = 20.0,
     package: Annotated[Path, typer.Option(help="The checkout to measure.")] = ROOT,
     option: Annotated[list[str] | None, typer.Option(help="An option for pvlr serve.")] = None,

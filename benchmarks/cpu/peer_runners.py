@@ -46,7 +46,9 @@ class Setting:
 def read(payload: bytes) -> openvino.Model:
     """The ONNX network of a plan for batch size 1."""
     network = openvino.Core().read_model(payload)
-    network.reshape([1, *(size.get_length() for size in list(network.input().get_partial_shape())[1:])])
+    network.reshape(
+        [1, *(size.get_length() for size in list(network.input().get_partial_shape())[1:])]
+    )
     fold_constants(network)
     return network
 
@@ -54,10 +56,16 @@ def read(payload: bytes) -> openvino.Model:
 def options(threads: int, precision: str = "bf16") -> dict[str, Any]:
     """Options for low latency; fp32 where the CPU does not support bf16."""
     hint = "f32" if precision == "fp32" or not supports_bf16(openvino.Core()) else "bf16"
-    return {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": hint,
+        "INFERENCE_NUM_THREADS": threads,
+    }
 
 
-def compile_network(payload: bytes, threads: int, precision: str = "bf16") -> openvino.CompiledModel:
+def compile_network(
+    payload: bytes, threads: int, precision: str = "bf16"
+) -> openvino.CompiledModel:
     """The compiled network with :func:`options`."""
     return openvino.Core().compile_model(read(payload), "CPU", options(threads, precision))
 
@@ -88,7 +96,9 @@ def ours(setting: Setting, precision: str | None = None, plan: Path | None = Non
 
 def hand_written(setting: Setting, interpolation: int) -> Run:
     """cv2, NumPy and raw OpenVINO on the same payload with the same options."""
-    request = compile_network(setting.bundle.payload, setting.threads, setting.precision).create_infer_request()
+    request = compile_network(
+        setting.bundle.payload, setting.threads, setting.precision
+    ).create_infer_request()
 
     def run(frame: np.ndarray) -> Scores:
         request.infer({0: prepare(frame, setting.spec, interpolation)})
@@ -106,7 +116,9 @@ def model_api(setting: Setting) -> Run:
     network = read(setting.bundle.payload)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        openvino.save_model(openvino.Model([network.output("logits")], network.get_parameters()), path)
+        openvino.save_model(
+            openvino.Model([network.output("logits")], network.get_parameters()), path
+        )
         config = options(setting.threads, setting.precision)
         adapter = OpenvinoAdapter(openvino.Core(), str(path), device="CPU", plugin_config=config)
         model = ClassificationModel(
@@ -163,6 +175,10 @@ def torch_model(setting: Setting, *, compiled: bool) -> Run:
 
     def run(frame: np.ndarray) -> Scores:
         with torch.inference_mode():
-            return network(torch.from_numpy(preprocess(frame, "bgr"))[None]).logits.sigmoid().numpy()[0]
+            return (
+                network(torch.from_numpy(preprocess(frame, "bgr"))[None])
+                .logits.sigmoid()
+                .numpy()[0]
+            )
 
     return run

@@ -39,14 +39,26 @@ from ..common import (
     save,
     summarise,
 )
-from .peer_runners import Run, Setting, compile_network, hand_written, model_api, onnx_runtime, ours, torch_model
+from .peer_runners import (
+    Run,
+    Setting,
+    compile_network,
+    hand_written,
+    model_api,
+    onnx_runtime,
+    ours,
+    torch_model,
+)
 
 
 def main(
     plan: Plan = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="The run that the plan came from, for PyTorch.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The run that the plan came from, for PyTorch.")
+    ] = None,
     int8: Int8 = None,
-    images: Annotated[Path, typer.Option(help="Images to compare the scores on.")] = DOCS / "images",
+    images: Annotated[Path, typer.Option(help="Images to compare the scores on.")] = DOCS
+    / "images",
     count: Annotated[int, typer.Option(help="Number of these images at most.")] = 100,
     threads: Threads = 2,
     rounds: Annotated[int, typer.Option(help="Rounds of five calls of each.")] = 40,
@@ -89,7 +101,9 @@ def open_peers(setting: Setting) -> dict[str, Run]:
     if setting.int8:
         peers["predict(), int8"] = ours(setting, plan=setting.int8)
     peers[f"hand-written OpenVINO, {precision}, INTER_AREA"] = hand_written(setting, cv2.INTER_AREA)
-    peers[f"hand-written OpenVINO, {precision}, INTER_LINEAR"] = hand_written(setting, cv2.INTER_LINEAR)
+    peers[f"hand-written OpenVINO, {precision}, INTER_LINEAR"] = hand_written(
+        setting, cv2.INTER_LINEAR
+    )
     if importlib.util.find_spec("model_api"):
         peers[f"OpenVINO Model API, {precision}"] = model_api(setting)
     if importlib.util.find_spec("onnxruntime"):
@@ -105,7 +119,9 @@ def open_peers(setting: Setting) -> dict[str, Run]:
 def parts(setting: Setting, frame: np.ndarray) -> dict[str, Case]:
     """The parts of ``predict()``, each alone."""
     slot = open_backend(setting.bundle, num_threads=setting.threads).acquire()
-    request = compile_network(setting.bundle.payload, setting.threads, setting.precision).create_infer_request()
+    request = compile_network(
+        setting.bundle.payload, setting.threads, setting.precision
+    ).create_infer_request()
     preprocess = Preprocessor(setting.spec)
 
     def engine() -> None:
@@ -119,13 +135,17 @@ def parts(setting: Setting, frame: np.ndarray) -> dict[str, Case]:
     }
 
 
-def compare(peers: dict[str, Run], frames: list[np.ndarray], thresholds: np.ndarray) -> dict[str, dict[str, Any]]:
+def compare(
+    peers: dict[str, Run], frames: list[np.ndarray], thresholds: np.ndarray
+) -> dict[str, dict[str, Any]]:
     """Share of frames with the same tags, and the largest score difference, compared with fp32 ``predict()``."""
     reference = next(name for name in ("predict(), fp32", *peers) if name in peers)
     scores = {name: np.stack([peer(frame) for frame in frames]) for name, peer in peers.items()}
     return {
         name: {
-            "same_tag_sets": float(((rows >= thresholds) == (scores[reference] >= thresholds)).all(axis=1).mean()),
+            "same_tag_sets": float(
+                ((rows >= thresholds) == (scores[reference] >= thresholds)).all(axis=1).mean()
+            ),
             "largest_score_difference": float(np.abs(rows - scores[reference]).max()),
         }
         for name, rows in scores.items()
@@ -146,7 +166,15 @@ def table(data: dict[str, Any]) -> Table:
         ]
         for name, values in data["figures"].items()
     ]
-    columns = ["", "Median, ms", "p99, ms", "Min, ms", "/ predict()", "Same tags", "Score difference"]
+    columns = [
+        "",
+        "Median, ms",
+        "p99, ms",
+        "Min, ms",
+        "/ predict()",
+        "Same tags",
+        "Score difference",
+    ]
     title = f"{conditions['plan']}, {conditions['threads']} threads per engine, {conditions['photos']} images compared"
     return Table(title, columns, rows)
 

@@ -54,7 +54,9 @@ COLUMNS = {
     "BAR": ("BAR",),
 }
 """Columns of the main loop, and the instructions counted in each, by the first word of their names."""
-_LINE = re.compile(r"^\s+/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);", re.MULTILINE)
+_LINE = re.compile(
+    r"^\s+/\*([0-9a-f]+)\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);", re.MULTILINE
+)
 
 
 class CudaError(Exception):
@@ -97,7 +99,11 @@ class Compiled:
             wanted += ["HMMA.16816.F32", "LDGSTS"]
         elif self.dtype == "float16":  # Turing's tensor cores do not support bfloat16
             wanted.append("HMMA.1688.F32")
-        return found + [f"has no {one}" for one in wanted if not any(name.startswith(one) for name in self.opcodes)]
+        return found + [
+            f"has no {one}"
+            for one in wanted
+            if not any(name.startswith(one) for name in self.opcodes)
+        ]
 
     def __str__(self) -> str:
         return f"{self.name}<{self.arguments.replace('pvlr::device::', '')}>".replace("> >", ">>")
@@ -105,25 +111,39 @@ class Compiled:
 
 def main(
     arch: Annotated[
-        list[int] | None, typer.Option(help=f"Of {', '.join(map(str, LARGEST_BLOCK))}; repeatable. Default: all.")
+        list[int] | None,
+        typer.Option(help=f"Of {', '.join(map(str, LARGEST_BLOCK))}; repeatable. Default: all."),
     ] = None,
     only: Annotated[str, typer.Option(help="Only instances whose file name contains this.")] = "",
 ) -> int:
     """Compile the kernels and print what they use."""
     capabilities = sorted(set(arch or LARGEST_BLOCK))
     if set(capabilities) - set(LARGEST_BLOCK):
-        print(f"kernel_report: the supported capabilities are {', '.join(map(str, LARGEST_BLOCK))}", file=sys.stderr)
+        print(
+            f"kernel_report: the supported capabilities are {', '.join(map(str, LARGEST_BLOCK))}",
+            file=sys.stderr,
+        )
         return 1
     columns = ["kernel", "registers", "spilled, bytes", "shared, bytes", "main loop", *COLUMNS]
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        sources = [path for name in KERNELS for path in write_instances(name, work) if only in path.stem]
+        sources = [
+            path for name in KERNELS for path in write_instances(name, work) if only in path.stem
+        ]
         try:
             for capability in capabilities:
-                kernels = [one for source in sources for one in compile_kernels(source, capability, work)]
-                problems += [f"{one} on sm_{capability}: {text}" for one in kernels for text in one.problems()]
-                print(f"sm_{capability}\n\n{Table('', columns, [_row(one) for one in kernels]).markdown('---:')}\n")
+                kernels = [
+                    one for source in sources for one in compile_kernels(source, capability, work)
+                ]
+                problems += [
+                    f"{one} on sm_{capability}: {text}"
+                    for one in kernels
+                    for text in one.problems()
+                ]
+                print(
+                    f"sm_{capability}\n\n{Table('', columns, [_row(one) for one in kernels]).markdown('---:')}\n"
+                )
         except CudaError as error:
             print(f"kernel_report: {error}", file=sys.stderr)
             return 1
@@ -171,18 +191,24 @@ def compile_kernels(source: Path, capability: int, work: Path) -> list[Compiled]
 def read_kernels(cubin: Path, source: Path, capability: int) -> list[Compiled]:
     """The kernels of a source in a cubin or an object file for one architecture."""
     resources = _run("cuobjdump", "--dump-resource-usage", str(cubin))
-    usage = re.findall(r"Function (\w+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", resources)
+    usage = re.findall(
+        r"Function (\w+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", resources
+    )
     sass = _functions(_run("cuobjdump", "-sass", str(cubin)))
     names = {symbol: _demangled(symbol) for symbol, *_ in usage}
     expressions = [SHARED.get(name, "0").format(arguments) for name, arguments in names.values()]
-    dynamic = dict(zip(names, evaluate(f"kernels/{source.parent.name}/kernel.cuh", *expressions), strict=True))
+    dynamic = dict(
+        zip(names, evaluate(f"kernels/{source.parent.name}/kernel.cuh", *expressions), strict=True)
+    )
     dtype = source.stem.removeprefix(f"{source.parent.name}_").partition("_")[0]
     kernels = []
     for symbol, registers, stack, shared, local in sorted(usage):
         instructions = _LINE.findall(sass[symbol])
         opcodes = Counter(opcode for _, opcode, _ in instructions)
         sizes = int(registers), int(stack) + int(local), int(shared) + dynamic[symbol]
-        kernels.append(Compiled(*names[symbol], dtype, capability, *sizes, opcodes, main_loop(instructions)))
+        kernels.append(
+            Compiled(*names[symbol], dtype, capability, *sizes, opcodes, main_loop(instructions))
+        )
     return kernels
 
 
@@ -202,13 +228,20 @@ def main_loop(code: list[tuple[str, str, str]]) -> Counter[str]:
         begin = places.get(int(target[1], 16), end) if target else end
         if begin < end:
             loops[begin, end] = Counter(opcode for _, opcode, _ in code[begin : end + 1])
-    wanted = {one: count for one, count in loops.items() if _sum(count, "HMMA") and _sum(count, "BAR")} or loops
+    wanted = {
+        one: count for one, count in loops.items() if _sum(count, "HMMA") and _sum(count, "BAR")
+    } or loops
     innermost = [
         count
         for (begin, end), count in wanted.items()
-        if not any((begin, end) != (first, last) and begin <= first and last <= end for first, last in wanted)
+        if not any(
+            (begin, end) != (first, last) and begin <= first and last <= end
+            for first, last in wanted
+        )
     ]
-    return max(innermost, key=lambda count: (_sum(count, "HMMA"), _sum(count, "FFMA")), default=Counter())
+    return max(
+        innermost, key=lambda count: (_sum(count, "HMMA"), _sum(count, "FFMA")), default=Counter()
+    )
 
 
 @functools.cache
@@ -219,7 +252,9 @@ def evaluate(header: str, *expressions: str) -> list[int]:
     lines = [f'  std::printf("%zu\\n", static_cast<std::size_t>({one}));' for one in expressions]
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "probe.cu", Path(folder) / "probe"
-        source.write_text(f'#include <cstdio>\n#include "{header}"\nint main() {{\n' + "\n".join(lines) + "\n}\n")
+        source.write_text(
+            f'#include <cstdio>\n#include "{header}"\nint main() {{\n' + "\n".join(lines) + "\n}\n"
+        )
         _run("nvcc", "-std=c++17", *INCLUDES, str(source), "-o", str(program))
         return [int(line) for line in subprocess.check_output([program], text=True).split()]
 
@@ -227,12 +262,20 @@ def evaluate(header: str, *expressions: str) -> list[int]:
 def _run(tool: str, *arguments: str) -> str:
     path = find_tool(tool)
     if path is None:
-        raise CudaError(f"{tool} not found: install the CUDA toolkit, or pip install nvidia-cuda-{tool}")
-    folders = [str(Path(found).parent) for found in [find_tool("nvdisasm")] if found]  # cuobjdump looks for it
+        raise CudaError(
+            f"{tool} not found: install the CUDA toolkit, or pip install nvidia-cuda-{tool}"
+        )
+    folders = [
+        str(Path(found).parent) for found in [find_tool("nvdisasm")] if found
+    ]  # cuobjdump looks for it
     environment = {**os.environ, "PATH": os.pathsep.join([*folders, os.environ.get("PATH", "")])}
-    done = subprocess.run([path, *arguments], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [path, *arguments], capture_output=True, text=True, env=environment, check=False
+    )
     if done.returncode:
-        raise CudaError(f"{tool} {' '.join(arguments[-3:])}: {(done.stderr or done.stdout).strip()}")
+        raise CudaError(
+            f"{tool} {' '.join(arguments[-3:])}: {(done.stderr or done.stdout).strip()}"
+        )
     return done.stdout
 
 
@@ -243,7 +286,9 @@ def _functions(sass: str) -> dict[str, str]:
 
 
 def _demangled(symbol: str) -> tuple[str, str]:
-    text = subprocess.run(["c++filt", symbol], capture_output=True, text=True, check=True).stdout.strip()
+    text = subprocess.run(
+        ["c++filt", symbol], capture_output=True, text=True, check=True
+    ).stdout.strip()
     found = re.match(r"(?:void )?(?:\w+::)*(\w+)(?:<(.*)>)?\(", text)
     if not found:
         raise CudaError(f"cannot parse the kernel name {text}")

@@ -52,16 +52,24 @@ class Case:
     def ways(self, device: str) -> dict[str, Way]:
         """All implementations by name; on the CPU, ``torch.compile`` only traces."""
         torch.compiler.reset()  # it compiles a function for a few sizes only, and calls the eager one after that
-        compiled = torch.compile(self.eager, dynamic=False, backend="inductor" if device == "cuda" else "eager")
+        compiled = torch.compile(
+            self.eager, dynamic=False, backend="inductor" if device == "cuda" else "eager"
+        )
         pytorch = {"eager": self.eager, "torch.compile": compiled}
-        return {"ours": self.ours, **{name: partial(way, *self.inputs) for name, way in pytorch.items()}, **self.others}
+        return {
+            "ours": self.ours,
+            **{name: partial(way, *self.inputs) for name, way in pytorch.items()},
+            **self.others,
+        }
 
 
 def attention(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: int) -> Case:
     """Dual-softmax attention of ``batch`` images with one label bank."""
     generator = torch.Generator().manual_seed(0)
     shapes = (batch, tokens), (1, labels), (batch, tokens), (1, labels)
-    inputs = tuple(torch.randn(n, HEADS, m, DIM, generator=generator).to(device, dtype) for n, m in shapes)
+    inputs = tuple(
+        torch.randn(n, HEADS, m, DIM, generator=generator).to(device, dtype) for n, m in shapes
+    )
     out = torch.empty_like(inputs[0]), inputs[0].new_empty(batch, HEADS, labels, DIM)
 
     def eager(q_x: Tensor, k_t: Tensor, v_x: Tensor, v_t: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,10 +93,20 @@ def attention(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: 
 def tag_head(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: int) -> Case:
     """Layer norms, similarity, pooling and sigmoid of ``batch`` images with one label bank."""
     generator = torch.Generator().manual_seed(0)
-    shapes = (batch, tokens, WIDTH), (labels, WIDTH), (WIDTH,), (WIDTH,), (WIDTH,), (WIDTH,), (labels,)
+    shapes = (
+        (batch, tokens, WIDTH),
+        (labels, WIDTH),
+        (WIDTH,),
+        (WIDTH,),
+        (WIDTH,),
+        (WIDTH,),
+        (labels,),
+    )
     x, t, *vectors = (torch.randn(*shape, generator=generator).to(device) for shape in shapes)
     x, t, scale, alpha = x.to(dtype), t.to(dtype), 12.0, 0.5
-    out = kernels.TagHead(torch.empty(batch, labels, device=device), torch.empty(batch, labels, device=device))
+    out = kernels.TagHead(
+        torch.empty(batch, labels, device=device), torch.empty(batch, labels, device=device)
+    )
 
     def unit(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         rows = F.layer_norm(rows, rows.shape[-1:], weight, bias)
@@ -100,7 +118,13 @@ def tag_head(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: i
         return logits, logits.sigmoid()
 
     def ours() -> tuple[Tensor, ...]:
-        numbers = {"scale": scale, "alpha": alpha, "x_norm": vectors[:2], "t_norm": vectors[2:4], "bias": vectors[4]}
+        numbers = {
+            "scale": scale,
+            "alpha": alpha,
+            "x_norm": vectors[:2],
+            "t_norm": vectors[2:4],
+            "bias": vectors[4],
+        }
         got = kernels.tag_head(x, t, **numbers, out=out, stream=_stream(device))
         return got.logits, got.scores
 
@@ -112,12 +136,16 @@ def preprocessing(device: str, dtype: torch.dtype, batch: int, height: int, widt
     """BGR frames of one size to the input of the shipped models; PyTorch cannot batch mixed sizes."""
     spec = InputSpec(width=SIDE, height=SIDE, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
     frames = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8).to(device)
-    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (spec.mean, spec.std))
+    mean, std = (
+        torch.tensor(values, device=device).view(3, 1, 1) for values in (spec.mean, spec.std)
+    )
     each, out = list(frames), torch.empty(batch, 3, SIDE, SIDE, dtype=dtype, device=device)
 
     def eager(frames: Tensor) -> tuple[Tensor]:
         pixels = frames.flip(-1).permute(0, 3, 1, 2).float()
-        resized = F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+        resized = F.interpolate(
+            pixels, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False
+        )
         return (((resized - mean) / std).to(dtype),)
 
     def ours() -> tuple[Tensor]:
@@ -127,8 +155,12 @@ def preprocessing(device: str, dtype: torch.dtype, batch: int, height: int, widt
     return Case("preprocess", f"B={batch} {width}x{height}", ours, eager, (frames,))
 
 
-_SIZES = [(batch, tokens, labels) for labels, tokens, batch in itertools.product(LABELS, TOKENS, BATCHES)]
-_FRAMES = [(batch, *size) for size in ((720, 1280), (1080, 1920), (2160, 3840)) for batch in BATCHES]
+_SIZES = [
+    (batch, tokens, labels) for labels, tokens, batch in itertools.product(LABELS, TOKENS, BATCHES)
+]
+_FRAMES = [
+    (batch, *size) for size in ((720, 1280), (1080, 1920), (2160, 3840)) for batch in BATCHES
+]
 KERNELS: dict[str, Callable[[str, torch.dtype], Iterator[Case]]] = {
     "attention": lambda device, dtype: (attention(device, dtype, *size) for size in _SIZES),
     "preprocess": lambda device, dtype: (preprocessing(device, dtype, *size) for size in _FRAMES),
@@ -140,7 +172,9 @@ KERNELS: dict[str, Callable[[str, torch.dtype], Iterator[Case]]] = {
 def main(
     device: Annotated[str, typer.Option(help="cuda, or cpu to test the script.")] = "cuda",
     dtype: Annotated[str, typer.Option(help=f"One of {', '.join(BOUNDS)}.")] = "float16",
-    short: Annotated[bool, typer.Option(help="Test run: the smallest size of each kernel, few samples.")] = False,
+    short: Annotated[
+        bool, typer.Option(help="Test run: the smallest size of each kernel, few samples.")
+    ] = False,
     json_path: Annotated[Path, typer.Option("--json")] = RESULTS / "kernels_gpu.json",
 ) -> int:
     """Time the kernels."""
@@ -154,7 +188,12 @@ def main(
         for case in itertools.islice(cases(device, getattr(torch, dtype)), 1 if short else None):
             rows.append(measure(case, device, 0.01 if short else 2.0, BOUNDS[dtype]))
     card = torch.cuda.get_device_name() if device == "cuda" else "CPU: meaningless results"
-    about = {"card": card, "type": dtype, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
+    about = {
+        "card": card,
+        "type": dtype,
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
     save(json_path, {"conditions": about, "unit": "microseconds", "rows": rows})
     names = list(rows[0]["times"])  # the attention's, which has all
     shown = ({name: f"{value:.1f}" for name, value in row["times"].items()} for row in rows)
@@ -163,16 +202,24 @@ def main(
         for row, times in zip(rows, shown, strict=True)
     ]
     Table(f"{card}, {dtype}, µs", ["kernel", "sizes", *names], cells).print()
-    wrong = [f"{row['kernel']} {row['sizes']}: {', '.join(row['wrong'])}" for row in rows if row["wrong"]]
+    wrong = [
+        f"{row['kernel']} {row['sizes']}: {', '.join(row['wrong'])}" for row in rows if row["wrong"]
+    ]
     if wrong:
-        print("kernels_gpu: results that disagree with the definition:", "; ".join(wrong), file=sys.stderr)
+        print(
+            "kernels_gpu: results that disagree with the definition:",
+            "; ".join(wrong),
+            file=sys.stderr,
+        )
     return int(bool(wrong))
 
 
 def missing(device: str) -> str | None:
     """The reason why the device cannot be timed; None if it can."""
     if device != "cpu" and not torch.cuda.is_available():
-        return f"no GPU: PyTorch {torch.__version__} finds none (torch.cuda.is_available() is False)"
+        return (
+            f"no GPU: PyTorch {torch.__version__} finds none (torch.cuda.is_available() is False)"
+        )
     if device != "cpu" and not kernels.has_cuda():
         return "the core has no CUDA kernels: PVLR_CUDA=1 pip install . (docs/kernels.md)"
     return None
@@ -188,13 +235,20 @@ def measure(case: Case, device: str, seconds: float, bound: float) -> dict[str, 
         if any(float((one.float() - other.float()).abs().max()) > bound for one, other in pairs):
             wrong.append(name)
         call = _graph(way) if device == "cuda" else way
-        times[name] = 1e6 * Timer("call()", globals={"call": call}).adaptive_autorange(max_run_time=seconds).median
+        times[name] = (
+            1e6
+            * Timer("call()", globals={"call": call})
+            .adaptive_autorange(max_run_time=seconds)
+            .median
+        )
     return {"kernel": case.kernel, "sizes": case.sizes, "wrong": wrong, "times": times}
 
 
 def _graph(way: Way) -> Callable[[], None]:
     """The replay of a call."""
-    with torch.cuda.stream(torch.cuda.Stream()):  # libraries allocate their workspaces before the capture
+    with torch.cuda.stream(
+        torch.cuda.Stream()
+    ):  # libraries allocate their workspaces before the capture
         way()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()

@@ -84,17 +84,27 @@ QUESTIONS = (
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder of the plans, logs and answers.")] = Path("build/trt_check"),
-    photos: Annotated[Path | None, typer.Option(help="Real photos for int8. Default: those of $PVLR_DATA.")] = None,
-    model: Annotated[str, typer.Option(help="A shipped model, or an exported network.")] = "pvlr-lite2-coco80",
-    only: Annotated[list[str] | None, typer.Option(help="Ask this question, again if it has an answer.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the plans, logs and answers.")] = Path(
+        "build/trt_check"
+    ),
+    photos: Annotated[
+        Path | None, typer.Option(help="Real photos for int8. Default: those of $PVLR_DATA.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A shipped model, or an exported network.")
+    ] = "pvlr-lite2-coco80",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Ask this question, again if it has an answer.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Length of each measurement.")] = 5.0,
     ask: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Answer the open questions about TensorRT on this GPU."""
     every = {question.name: question for question in (PARTS, AHEAD, *QUESTIONS)}
     if unknown := {ask or PARTS.name, *(only or ())} - set(every):
-        raise typer.BadParameter(f"unknown question {', '.join(unknown)}; the questions are {', '.join(every)}")
+        raise typer.BadParameter(
+            f"unknown question {', '.join(unknown)}; the questions are {', '.join(every)}"
+        )
     if ask:
         return _answer(every[ask], Lab(out, MODELS.get(model) or Path(model), photos, seconds))
     options = ["--out", str(out), "--model", model, "--seconds", str(seconds)]
@@ -104,7 +114,10 @@ def main(
         print(f"trt_check: {parts['words']}", file=sys.stderr)
         return 1
     about = {**parts["data"]["about"], "model": model}
-    print("\n".join(f"missing: {name}: {why}" for name, why in parts["data"]["missing"].items()), flush=True)
+    print(
+        "\n".join(f"missing: {name}: {why}" for name, why in parts["data"]["missing"].items()),
+        flush=True,
+    )
     missing = parts["data"]["missing"]
     if {"gpu", "rtx", "torch"} <= set(missing):
         print(f"trt_check: {missing['gpu']}", file=sys.stderr)
@@ -114,7 +127,11 @@ def main(
         name = question.name
         if name not in only if only else answers.get(name, {}).get("state", OPEN) != OPEN:
             continue
-        failed = [one for one in question.needs if one in every and answers.get(one, {}).get("state") != PASS]
+        failed = [
+            one
+            for one in question.needs
+            if one in every and answers.get(one, {}).get("state") != PASS
+        ]
         if lost := [f"{need}: {missing[need]}" for need in question.needs if need in missing]:
             answers[name] = {"state": OPEN, "words": lost[0]}
         elif failed:
@@ -124,14 +141,23 @@ def main(
             answers[name] = _ask(question, out, options)
         print(f"{name}: {answers[name]['state']}: {answers[name]['words']}", flush=True)
         save(out / "trt_check.json", {"about": about, "missing": missing, "answers": answers})
-        write_files({out / "trt_check.md": page(about, missing, {every[one].text: answers[one] for one in answers})})
+        write_files(
+            {
+                out / "trt_check.md": page(
+                    about, missing, {every[one].text: answers[one] for one in answers}
+                )
+            }
+        )
     print(f"answers: {out / 'trt_check.md'} and {out / 'trt_check.json'}")
     return int(any(answer["state"] == FAIL for answer in answers.values()))
 
 
 def page(about: dict[str, Any], missing: dict[str, str], answers: Answers) -> bytes:
     """The answers in Markdown, by question."""
-    rows = [[text, one["state"], one["words"].replace("|", "/").replace("\n", " ")] for text, one in answers.items()]
+    rows = [
+        [text, one["state"], one["words"].replace("|", "/").replace("\n", " ")]
+        for text, one in answers.items()
+    ]
     facts = [f"- {name}: {value}" for name, value in about.items()]
     facts += [f"- missing: {name}: {reason}" for name, reason in missing.items()]
     table = Table("", ["question", "answer", "in words"], rows).markdown()

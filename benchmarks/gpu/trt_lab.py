@@ -36,7 +36,9 @@ from ..common import ROOT, SAMPLES
 MODELS = {
     path.parent.name: path
     for path in (*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan"))
-    if not path.with_suffix(".knowledge.safetensors").exists()  # closed ones: fused attention is for them
+    if not path.with_suffix(
+        ".knowledge.safetensors"
+    ).exists()  # closed ones: fused attention is for them
 }
 """The shipped networks by name."""
 _PHOTOS = 128
@@ -94,7 +96,14 @@ class Lab:
         if spec is None or (spec.version, spec.gpu) != (library.version(), self.cuda.gpu().name):
             images = None if "photos" in missing(self, "photos") else self.photos
             how = BuildOptions(Batch.parse(batch), attention, **options)
-            build(network, path, device="tensorrt", precision=precision, calibration_images=images, options=how)
+            build(
+                network,
+                path,
+                device="tensorrt",
+                precision=precision,
+                calibration_images=images,
+                options=how,
+            )
         return load_bundle(path)
 
     def tagger(self, plan: Bundle, **options: Any) -> Tagger:
@@ -112,10 +121,16 @@ class OnDevice:
     """A frame on the GPU, which arrives on a stream; ``late``: after 512 MB of other copies. Without ``named`` it does
     not name the stream."""
 
-    def __init__(self, cuda: Driver, frame: NDArray[np.uint8], late: bool = False, named: bool = True) -> None:
+    def __init__(
+        self, cuda: Driver, frame: NDArray[np.uint8], late: bool = False, named: bool = True
+    ) -> None:
         whole = frame if frame.base is None else frame.base  # with its pitch
         with cuda.current():
-            stream, memory, self._host = cuda.stream(), cuda.malloc(whole.nbytes), cuda.pinned(whole.shape, "uint8")
+            stream, memory, self._host = (
+                cuda.stream(),
+                cuda.malloc(whole.nbytes),
+                cuda.pinned(whole.shape, "uint8"),
+            )
             self._host[:] = 0
             cuda.to_device(memory, self._host, stream)
             cuda.synchronize(stream)
@@ -177,7 +192,11 @@ def failing(cuda: Driver, call: str, code: int, after: int = 0) -> Any:
 def find_parts(lab: Lab) -> Found:
     """Which parts are missing, and which GPU and software are here?"""
     lost = missing(lab)
-    about = {} if "gpu" in lost else {**asdict(lab.cuda.gpu()), "cuda": lab.cuda.name, "tensorrt": library.version()}
+    about = (
+        {}
+        if "gpu" in lost
+        else {**asdict(lab.cuda.gpu()), "cuda": lab.cuda.name, "tensorrt": library.version()}
+    )
     return f"{len(lost)} parts are missing", {"missing": lost, "about": about}
 
 
@@ -187,11 +206,15 @@ def missing(lab: Lab, *names: str) -> dict[str, str]:
         "gpu": lambda: lab.cuda,
         "rtx": lambda: require(find_spec("tensorrt_rtx"), "no tensorrt-rtx"),
         "torch": _check_torch,
-        "sanitizer": lambda: require(shutil.which("compute-sanitizer"), "no compute-sanitizer in PATH"),
+        "sanitizer": lambda: require(
+            shutil.which("compute-sanitizer"), "no compute-sanitizer in PATH"
+        ),
         "plugins": lambda: plugins.find(),
         "nncf": check_nncf,
         "photos": lambda: lab.photos.check(),
-        "training": lambda: require(find_spec("pvlr_training"), 'no training package: pip install ".[train]"'),
+        "training": lambda: require(
+            find_spec("pvlr_training"), 'no training package: pip install ".[train]"'
+        ),
     }
     found = {}
     for name in names or checks:

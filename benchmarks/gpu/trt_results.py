@@ -57,21 +57,31 @@ def ahead(lab: Lab) -> Found:
 
     sys.modules["tensorrt"] = tensorrt_rtx
     data = {}
-    precisions: tuple[Precision, ...] = ("fp16",) if missing(lab, "nncf", "photos") else ("fp16", "int8")
+    precisions: tuple[Precision, ...] = (
+        ("fp16",) if missing(lab, "nncf", "photos") else ("fp16", "int8")
+    )
     for precision in precisions:
         frames = lab.photos.ranges if precision == "int8" else ()
         payload, source = lab.network.read_bytes(), str(lab.network)
         if read_spec(payload, source).open:
             payload = split(payload, source)[1]  # the part for labels is the CPU's
-        whole, without = (convert(payload, precision=precision, frames=frames, maps=maps) for maps in (True, False))
+        whole, without = (
+            convert(payload, precision=precision, frames=frames, maps=maps)
+            for maps in (True, False)
+        )
         for network, batch in ((whole, "1"), (whole, "8"), (whole, "1:1:8"), (without, "1:1:8")):
-            began, options = time.monotonic(), BuildOptions(Batch.parse(batch), "native", verbose=True)
+            began, options = (
+                time.monotonic(),
+                BuildOptions(Batch.parse(batch), "native", verbose=True),
+            )
             plan = compile_network(network, source, options, Messages()).plan
             data[f"{precision} {batch}{'' if network is whole else ' without maps'}"] = {
                 "mb": len(plan) / 1e6,
                 "s": time.monotonic() - began,
             }
-    return ", ".join(f"{name}: {one['mb']:.1f} MB in {one['s']:.0f} s" for name, one in data.items()), data
+    return ", ".join(
+        f"{name}: {one['mb']:.1f} MB in {one['s']:.0f} s" for name, one in data.items()
+    ), data
 
 
 def tests(lab: Lab) -> Found:
@@ -93,7 +103,9 @@ def program(*command: str) -> Found:
     """The last line of a program, which must succeed; all lines are in the log."""
     # Tests that find no device fail. Each tensor has its own allocation, so that accesses out of its bounds are found.
     environment = {**os.environ, "PVLR_REQUIRE_GPU": "1", "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
     print(done.stdout)
     last = (done.stdout.strip() or "no output").splitlines()[-1]
     expect(done.returncode == 0, f"status {done.returncode}: {last}")
@@ -108,7 +120,9 @@ def fp16(lab: Lab) -> Found:
 def agreement(plan: Bundle) -> Found:
     """The comparison of a plan with fp32 at its build."""
     ((_, data),) = plan.manifest.measured["precisions"].items()
-    words = "{:.1f} % of {photos} images keep their tags, logits within {largest_logit_difference:.3g}"
+    words = (
+        "{:.1f} % of {photos} images keep their tags, logits within {largest_logit_difference:.3g}"
+    )
     return words.format(100 * data["tag_sets"], **data), dict(data)
 
 
@@ -144,7 +158,9 @@ def pixels(lab: Lab) -> Found:
     """Does the GPU preprocess like the CPU, within 0.02 of a logit?"""
     plan, worst = lab.plan(), (0.0, "none")
     preprocess, backend = Preprocessor(plan.manifest.input), lab.backend(plan)
-    require(backend.info["preprocessing"] == "GPU", "the CPU preprocesses: PVLR_CUDA=1 pip install .")
+    require(
+        backend.info["preprocessing"] == "GPU", "the CPU preprocesses: PVLR_CUDA=1 pip install ."
+    )
     with lab.tagger(plan) as tagger:
         for color, frame in _frames():
             loaded = load_frame(frame, color)
@@ -168,9 +184,12 @@ def pending(lab: Lab) -> Found:
     with lab.tagger(lab.plan()) as tagger:
         expected = tagger.predict(photo()).logits
         waited, missed = (
-            tagger.predict(OnDevice(lab.cuda, photo(), late=True, named=named)).logits for named in (True, False)
+            tagger.predict(OnDevice(lab.cuda, photo(), late=True, named=named)).logits
+            for named in (True, False)
         )
-    require(np.abs(missed - expected).max() > _BOUND, "the pixels arrived before the frame was read")
+    require(
+        np.abs(missed - expected).max() > _BOUND, "the pixels arrived before the frame was read"
+    )
     expect(np.abs(waited - expected).max() <= _BOUND, "it was read before its pixels arrived")
     return "yes; without the name of its stream it is not", {}
 
@@ -186,7 +205,9 @@ def memory(lab: Lab) -> Found:
             except errors.PvlrError as error:
                 found = type(error).__name__
         expect(found == "DeviceMemoryError", found)
-        _same(before, [result.logits for result in tagger.predict_batch(frames)], "before and after")
+        _same(
+            before, [result.logits for result in tagger.predict_batch(frames)], "before and after"
+        )
     return "DeviceMemoryError; the next batch is bit-equal", {}
 
 
@@ -194,7 +215,9 @@ def threads(lab: Lab) -> Found:
     """Are 8 threads on 2 taggers bit-equal, and does a process end that leaves frames in flight?"""
     frames = [np.roll(photo(), 5 * n, 1) for n in range(4)]
     taggers = [lab.tagger(lab.plan(), optimize=optimize) for optimize in ("latency", "throughput")]
-    cases = [(tagger, frame, tagger.predict(frame).logits) for tagger in taggers for frame in frames]
+    cases = [
+        (tagger, frame, tagger.predict(frame).logits) for tagger in taggers for frame in frames
+    ]
     with ThreadPoolExecutor(8) as pool:
         outcomes = Counter(pool.map(lambda case: _outcome(*case), cases * 50))
     expect(set(outcomes) == {"right"}, dict(outcomes))
@@ -211,7 +234,9 @@ def illegal(lab: Lab) -> Found:
     with suppress(CudaError), cuda.current():
         _open.append(engine := _engine(plan))
         _open.append(context := engine.create_execution_context())
-        context.set_input_shape(IMAGE, (1, 3, plan.manifest.input.height, plan.manifest.input.width))
+        context.set_input_shape(
+            IMAGE, (1, 3, plan.manifest.input.height, plan.manifest.input.width)
+        )
         for index in range(engine.num_io_tensors):
             context.set_tensor_address(engine.get_tensor_name(index), _NOWHERE)
         context.execute_async_v3(stream := cuda.stream())
@@ -228,14 +253,27 @@ def int8(lab: Lab) -> Found:
     plan = lab.plan("int8", verbose=True)
     words, data = agreement(plan)
     with lab.cuda.current():
-        text = _engine(plan).create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+        text = (
+            _engine(plan)
+            .create_engine_inspector()
+            .get_engine_information(trt.LayerInformationFormat.JSON)
+        )
     plan.path.with_suffix(".layers.json").write_text(text)
     layers = [json.dumps(layer) for layer in json.loads(text)["Layers"]]
-    sums = len(set(re.findall(rb"/backbone/[\w./]*/Add(?:_\d+)?(?=[^\w/])", lab.network.read_bytes())))
-    conv_add = sum("conv" in layer.lower() and bool(re.search(r"Add(?!r)", layer)) for layer in layers)
+    sums = len(
+        set(re.findall(rb"/backbone/[\w./]*/Add(?:_\d+)?(?=[^\w/])", lab.network.read_bytes()))
+    )
+    conv_add = sum(
+        "conv" in layer.lower() and bool(re.search(r"Add(?!r)", layer)) for layer in layers
+    )
     data |= {"layers": len(layers), "conv_add": conv_add, "residual_sums": sums}
-    data |= {kind: sum(kind in layer.lower() for layer in layers) for kind in ("reformat", "int8", "half")}
-    words += f"; {conv_add} layers with Conv and Add, {sums} residual sums, {data['reformat']} reformats"
+    data |= {
+        kind: sum(kind in layer.lower() for layer in layers)
+        for kind in ("reformat", "int8", "half")
+    }
+    words += (
+        f"; {conv_add} layers with Conv and Add, {sums} residual sums, {data['reformat']} reformats"
+    )
     expect(conv_add >= sums, words)
     return words, data
 
@@ -255,7 +293,10 @@ def _frames() -> Iterator[tuple[Any, NDArray[np.uint8]]]:
         yield from (("bgr", bgr), ("rgb", bgr), ("bgr", bgr[..., 1].copy()), ("bgr", bgr[3:, 5:-2]))
         yield "bgr", cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA)
         if width % 2 == 0:
-            yield from ((order, cv2.resize(photo(), (width, height * 3 // 2))[..., 1].copy()) for order in ORDERS)
+            yield from (
+                (order, cv2.resize(photo(), (width, height * 3 // 2))[..., 1].copy())
+                for order in ORDERS
+            )
 
 
 def _planes(frame: NDArray[np.uint8], color: str) -> tuple[NDArray[np.uint8], ...]:
@@ -293,4 +334,7 @@ def _outcome(tagger: Tagger, frame: NDArray[np.uint8], expected: NDArray[np.floa
 
 
 def _same(one: Any, other: Any, names: str) -> None:
-    expect(np.array_equal(one, other), f"{names}: differ by up to {np.abs(np.subtract(one, other)).max():.3g}")
+    expect(
+        np.array_equal(one, other),
+        f"{names}: differ by up to {np.abs(np.subtract(one, other)).max():.3g}",
+    )

@@ -49,7 +49,10 @@ def measured(lab: Lab, plan: Bundle) -> Found:
     data = bench(plan.path, seconds=lab.seconds, allow_unsigned=True)
     del data["samples_ms"]
     stages = {name: one["p50"] for name, one in data["latency_ms"].items()}
-    stages["network alone"], stages["copies, launch, wake-up"] = network, stages["inference"] - network
+    stages["network alone"], stages["copies, launch, wake-up"] = (
+        network,
+        stages["inference"] - network,
+    )
     words = ", ".join(f"{name} {value:.3f}" for name, value in stages.items())
     data |= {"stages_ms": stages, "gpu_memory_mb": used, "clocks": board.clocks(), "info": info}
     return f"medians in ms: {words}; GPU memory {used:.0f} MB", data
@@ -68,7 +71,9 @@ def batch(lab: Lab) -> Found:
 def contexts(lab: Lab) -> Found:
     """Are two contexts faster than one?"""
     plan = lab.plan()
-    with failing(lab.cuda, "stream", OUT_OF_MEMORY, after=2):  # of the copies and of the first context
+    with failing(
+        lab.cuda, "stream", OUT_OF_MEMORY, after=2
+    ):  # of the copies and of the first context
         one = _rate(lab, plan, contexts=1)
     return _rates({"1": one, "2": _rate(lab, plan)})
 
@@ -84,13 +89,18 @@ def polling(lab: Lab) -> Found:
         while driver.cuEventQuery(ctypes.c_void_p(event)) == _NOT_READY:
             pass
 
-    waits = {"polling": poll, "blocking": lambda event: driver.cuEventSynchronize(ctypes.c_void_p(event))}
+    waits = {
+        "polling": poll,
+        "blocking": lambda event: driver.cuEventSynchronize(ctypes.c_void_p(event)),
+    }
     times, frame = {}, photo()
     with lab.tagger(lab.plan()) as tagger:
         for name, wait in {**waits, "backend": lab.cuda.wait}.items():
             with replaced(lab.cuda, "wait", wait):
                 repeat_for(lab.seconds / 5, lambda: tagger.predict(frame))
-                times[name] = np.median([tagger.predict(frame).timing["total"] for _ in range(int(100 * lab.seconds))])
+                times[name] = np.median(
+                    [tagger.predict(frame).timing["total"] for _ in range(int(100 * lab.seconds))]
+                )
     return "; ".join(f"{name} {value:.3f} ms" for name, value in times.items()), times
 
 
@@ -100,21 +110,34 @@ def native_program(lab: Lab) -> Found:
     require(shutil.which(version[0]) and not subprocess.call(version), "no pvlr-tag: docs/cpp.md")
     image, count, times = lab.out / "photo.ppm", 20 + int(40 * lab.seconds), []
     cv2.imwrite(str(image), photo())
-    plan, environment = lab.plan(), {**os.environ, "PVLR_ALLOW_UNSIGNED": "1"}  # the program has no option for it
+    plan, environment = (
+        lab.plan(),
+        {**os.environ, "PVLR_ALLOW_UNSIGNED": "1"},
+    )  # the program has no option for it
     for images in (1, 1 + count):
-        command, start = ["pvlr-tag", "--scores", str(plan.path), *[str(image)] * images], time.perf_counter()
+        command, start = (
+            ["pvlr-tag", "--scores", str(plan.path), *[str(image)] * images],
+            time.perf_counter(),
+        )
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         expect(done.returncode == 0, done.stderr.strip())
         times.append(time.perf_counter() - start)
     scores = json.loads(done.stdout.splitlines()[-1])["scores"]
     with lab.tagger(plan) as tagger:
-        difference = float(np.abs(tagger.predict(image).scores - [scores[name] for name in tagger.labels]).max())
+        difference = float(
+            np.abs(tagger.predict(image).scores - [scores[name] for name in tagger.labels]).max()
+        )
         start = time.perf_counter()
         for _ in range(count):
             tagger.predict(image)
-        data = {"pvlr-tag": (times[1] - times[0]) / count, "Python": (time.perf_counter() - start) / count}
+        data = {
+            "pvlr-tag": (times[1] - times[0]) / count,
+            "Python": (time.perf_counter() - start) / count,
+        }
     expect(difference <= 0.01, f"scores differ by {difference:.3g}")
-    return "; ".join(f"{name} {1e3 * value:.3f} ms per image file" for name, value in data.items()), data
+    return "; ".join(
+        f"{name} {1e3 * value:.3f} ms per image file" for name, value in data.items()
+    ), data
 
 
 def labels(lab: Lab) -> Found:
@@ -133,7 +156,13 @@ def models(lab: Lab) -> Found:
 
 def kernels(lab: Lab) -> Found:
     """Are the kernels right, and how fast are they next to PyTorch?"""
-    return program(sys.executable, "-m", "benchmarks.gpu.kernels_gpu", "--json", str(lab.out / "kernels_gpu.json"))
+    return program(
+        sys.executable,
+        "-m",
+        "benchmarks.gpu.kernels_gpu",
+        "--json",
+        str(lab.out / "kernels_gpu.json"),
+    )
 
 
 def _both(lab: Lab, network: Path) -> Found:
@@ -142,7 +171,9 @@ def _both(lab: Lab, network: Path) -> Found:
 
 def _all(lab: Lab, plans: dict[str, Bundle]) -> Found:
     found = {name: (agreement(plan), measured(lab, plan)) for name, plan in plans.items()}
-    return "; ".join(f"{name}: {tags[0]}, {speed[0]}" for name, (tags, speed) in found.items()), found
+    return "; ".join(
+        f"{name}: {tags[0]}, {speed[0]}" for name, (tags, speed) in found.items()
+    ), found
 
 
 def _rate(lab: Lab, plan: Bundle, contexts: int = 2) -> float:
@@ -167,9 +198,16 @@ def _export_random(path: Path) -> None:
     from pvlr_training.export import describe, label_bank, to_onnx
     from pvlr_training.model.network import PVLR
 
-    names, stage = [f"label {number}" for number in range(_LABELS)], {"epochs": 1, "batch": 1, "lr": 1e-3}
+    names, stage = (
+        [f"label {number}" for number in range(_LABELS)],
+        {"epochs": 1, "batch": 1, "lr": 1e-3},
+    )
     spec = {"width": 288, "height": 288, "mean": [127] * 3, "std": [128] * 3}
-    data = {"input": spec, "labels": names, "sources": [{"images": ".", "labels": "x", "splits": ["train"]}]}
+    data = {
+        "input": spec,
+        "labels": names,
+        "sources": [{"images": ".", "labels": "x", "splits": ["train"]}],
+    }
     model = {"pretrained": False, "text": {"encoder": "random"}}
     train = {"head": stage, "finetune": stage}
     config = Config.model_validate({"name": "random", "model": model, "data": data, "train": train})

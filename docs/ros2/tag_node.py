@@ -23,7 +23,11 @@ class TagNode(Node):
     def __init__(self) -> None:
         super().__init__("pvlr")
         plan = self.declare_parameter("plan", "").value
-        words = [word.strip() for word in self.declare_parameter("words", "").value.split(",") if word.strip()]
+        words = [
+            word.strip()
+            for word in self.declare_parameter("words", "").value.split(",")
+            if word.strip()
+        ]
         self.tagger = Tagger(plan or None, words=words or None, operating_point="precise")
         self.tags = self.create_publisher(Classification, "tags", 10)
         self.create_subscription(Image, "image", self.tag, qos_profile_sensor_data)
@@ -31,9 +35,13 @@ class TagNode(Node):
     def tag(self, image: Image) -> None:
         """Publish the tags of an image, the best first, with its header; none is an empty list."""
         if image.encoding not in COLORS:
-            self.get_logger().error(f"{image.encoding} is not one of {', '.join(COLORS)}", once=True)
+            self.get_logger().error(
+                f"{image.encoding} is not one of {', '.join(COLORS)}", once=True
+            )
             return
-        rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)  # which may be padded
+        rows = np.frombuffer(image.data, np.uint8).reshape(
+            image.height, image.step
+        )  # which may be padded
         frame = rows[:, : 3 * image.width].reshape(image.height, image.width, 3)
         found = self.tagger.predict(frame, color=COLORS[image.encoding])
         results = [ObjectHypothesis(class_id=tag.label, score=tag.score) for tag in found]

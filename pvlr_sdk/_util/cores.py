@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 
-def available_cores(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
+def available_cores(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int:
     """Cores available to this process: its CPU affinity, limited by its cgroup v2 quota; at least 1.
 
     A container with a quota of 2 CPUs on a 64-core host sees 64 cores, and 64 threads would be throttled. A fraction
@@ -18,10 +20,15 @@ def available_cores(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path
     return max(1, min(cores, int(quota))) if quota is not None else cores
 
 
-def memory_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
+def memory_limit(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int | None:
     """Bytes of memory that this process's cgroups, of version 2 or 1, allow it; None without a limit."""
     files = [folder / "memory.max" for folder in cgroup_folders(root, membership)]
-    files += [folder / "memory.limit_in_bytes" for folder in cgroup_folders(root / "memory", membership, "memory")]
+    files += [
+        folder / "memory.limit_in_bytes"
+        for folder in cgroup_folders(root / "memory", membership, "memory")
+    ]
     limits = []
     for file in files:
         try:

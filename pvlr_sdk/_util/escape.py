@@ -40,7 +40,8 @@ def csv_row(*cells: object) -> str:
     buffer = io.StringIO()
     # Python before 3.13 quotes a line break only if the line terminator contains it.
     csv.writer(buffer, lineterminator="\r\n").writerow(
-        f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+        for cell in cells
     )
     return buffer.getvalue().removesuffix("\r\n")
 
@@ -57,7 +58,9 @@ def sensor_ids(labels: Collection[str]) -> dict[str, str]:
     label follows.
     """
     ids: dict[str, str] = {}
-    for label in sorted(labels, key=lambda label: (" " in label, label)):  # cell_phone before "cell phone"
+    for label in sorted(
+        labels, key=lambda label: (" " in label, label)
+    ):  # cell_phone before "cell phone"
         plain = label.replace(" ", "_")
         ids[label] = _marked(label, re.sub(r"[^A-Za-z0-9_-]+|^$", "_", plain), plain, ids.values())
     return ids

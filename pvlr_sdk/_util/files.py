@@ -33,14 +33,18 @@ def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
-        data = (file.read(max_bytes + 1) or b"") if status.st_size <= max_bytes else b""  # None: /proc/kmsg has no line
+        data = (
+            (file.read(max_bytes + 1) or b"") if status.st_size <= max_bytes else b""
+        )  # None: /proc/kmsg has no line
     if status.st_size > max_bytes or len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"Larger than the limit of {max_bytes} bytes", os.fspath(path))
     return data
 
 
 @contextmanager
-def system_errors(kind: type[errors.PvlrError], argument: str, *, expected: str, hint: str) -> Iterator[None]:
+def system_errors(
+    kind: type[errors.PvlrError], argument: str, *, expected: str, hint: str
+) -> Iterator[None]:
     """Raise ``kind``, with the system's reason, for an OSError in the block, and for a text or number that the system
     cannot take; errors of the SDK pass."""
     try:
@@ -65,7 +69,9 @@ def state_folder() -> Path:
     except RuntimeError:
         expected = "a folder for queues and the versions of signed bundles"
         hint = "Set it to a folder that this user can write."
-        raise errors.OptionError("XDG_STATE_HOME", expected=expected, got="no home folder", hint=hint) from None
+        raise errors.OptionError(
+            "XDG_STATE_HOME", expected=expected, got="no home folder", hint=hint
+        ) from None
     return Path(base) / "pvlr_sdk"
 
 
@@ -74,13 +80,23 @@ def own_file(path: Path) -> Path | None:
     user and root can write it and replace its folders."""
     try:
         file, state = path.resolve(), state_folder().resolve()
-        statuses = [path_above.stat() for path_above in (file, *file.parents) if path_above.exists()]
+        statuses = [
+            path_above.stat() for path_above in (file, *file.parents) if path_above.exists()
+        ]
     except (errors.OptionError, OSError, RuntimeError):
         return None
     # In a folder with the sticky bit, such as /tmp, nobody replaces what belongs to another user.
-    writers = [(status.st_uid, status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX) for status in statuses]
+    writers = [
+        (status.st_uid, status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX)
+        for status in statuses
+    ]
     ours = (0, os.geteuid()) if hasattr(os, "geteuid") else ()
-    return file if file.is_relative_to(state) and all(user in ours and not others for user, others in writers) else None
+    return (
+        file
+        if file.is_relative_to(state)
+        and all(user in ours and not others for user, others in writers)
+        else None
+    )
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -107,7 +123,9 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary[path] = _temporary_name(path)
             _write(temporary[path], data, private)
-        for path in contents if len(contents) > 1 else ():  # a single rename changes nothing if it fails
+        for path in (
+            contents if len(contents) > 1 else ()
+        ):  # a single rename changes nothing if it fails
             if os.path.lexists(path):
                 previous[path] = _temporary_name(path)
                 _keep(path, previous[path])
@@ -127,7 +145,9 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
             "a writable path",
             "Free some space, check permissions, or choose another folder; nothing was changed.",
         )
-        raise errors.OutputError(str(path), expected=expected, got=error.strerror or str(error), hint=hint) from error
+        raise errors.OutputError(
+            str(path), expected=expected, got=error.strerror or str(error), hint=hint
+        ) from error
     finally:
         for source in (*temporary.values(), *previous.values()):
             source.unlink(missing_ok=True)
@@ -142,7 +162,12 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     temporary = _temporary_name(folder)
     try:
         write_files({temporary / name: data for name, data in contents.items()})
-        with system_errors(errors.OutputError, str(folder), expected="a writable folder", hint="Nothing was changed."):
+        with system_errors(
+            errors.OutputError,
+            str(folder),
+            expected="a writable folder",
+            hint="Nothing was changed.",
+        ):
             os.rename(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -64,7 +64,10 @@ def open_backend(
     if precision is not None:
         errors.check_choice("precision", precision, ("auto", *PRECISIONS))
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
-        expected, hint = "an integer of at least 1, or None", "None uses all cores available to the process."
+        expected, hint = (
+            "an integer of at least 1, or None",
+            "None uses all cores available to the process.",
+        )
         raise errors.OptionError("num_threads", expected=expected, got=repr(num_threads), hint=hint)
     name = bundle.manifest.backend
     target = BACKENDS[name]

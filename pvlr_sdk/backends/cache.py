@@ -60,7 +60,9 @@ def store(folder: Path, key: str, data: bytes, kind: str = "blob") -> None:
     path = _path(folder, key, kind)
     with contextlib.suppress(errors.OutputError, OSError):
         write_files({path: hashlib.sha256(data).digest() + data}, private=True)
-        entries = sorted(folder.glob(f"*.{kind}"), key=lambda entry: entry.stat().st_mtime, reverse=True)
+        entries = sorted(
+            folder.glob(f"*.{kind}"), key=lambda entry: entry.stat().st_mtime, reverse=True
+        )
         for entry in entries[_KEEP[kind] :]:
             entry.unlink(missing_ok=True)
 

@@ -47,14 +47,20 @@ def read_members(
                 got = got or (f"{info.size} bytes" if info.size > limit else "")
                 data = None if got else stream.content(info.size)
                 expected = f"an image of at most {limit} bytes, stored in full"
-                got, hint = got or "data that is compressed too well", "Pack it again, or use more --memory."
+                got, hint = (
+                    got or "data that is compressed too well",
+                    "Pack it again, or use more --memory.",
+                )
                 refused = errors.ImageSizeError(place, expected=expected, got=got, hint=hint)
                 yield place, refused if data is None else data
                 place = source
             stream.skip(end - stream.at)
     except (tarfile.TarError, ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         got, hint = str(error), "Copy the archive again; the images before this one were tagged."
-        yield place, errors.ImageDecodeError(source, expected="a complete archive", got=got, hint=hint)
+        yield (
+            place,
+            errors.ImageDecodeError(source, expected="a complete archive", got=got, hint=hint),
+        )
 
 
 def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
@@ -65,7 +71,11 @@ def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         if info.type in _LONG_HEADERS and (headers := headers + info.size) <= _MAX_HEADER:
             data = stream.read(_padded(info.size))[: info.size]
-            more.update({b"path": data.partition(b"\0")[0]} if info.type == tarfile.GNUTYPE_LONGNAME else _pax(data))
+            more.update(
+                {b"path": data.partition(b"\0")[0]}
+                if info.type == tarfile.GNUTYPE_LONGNAME
+                else _pax(data)
+            )
         elif info.type in (*_LONG_HEADERS, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
             reason = f"headers of {headers} bytes" if headers > _MAX_HEADER else ""
             stream.skip(_padded(info.size))
@@ -117,7 +127,11 @@ class _Stream:
         data: bytes = self._unpacked.read(size)
         self.at += len(data)
         if len(data) < size or (self._zipped and self.at > _MAX_UNPACKED):
-            got = "unexpected end of data" if len(data) < size else f"more than {_MAX_UNPACKED} bytes when unpacked"
+            got = (
+                "unexpected end of data"
+                if len(data) < size
+                else f"more than {_MAX_UNPACKED} bytes when unpacked"
+            )
             raise tarfile.ReadError(got)
         return data
 

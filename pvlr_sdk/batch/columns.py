@@ -30,23 +30,36 @@ class Columns:
             OptionError: a column is missing or has another type.
         """
         names = [self.image] if self.image else [name for name in _IMAGES if name in schema.names]
-        if not names or names[0] not in schema.names or (self.id != _ID and self.id not in schema.names):
+        if (
+            not names
+            or names[0] not in schema.names
+            or (self.id != _ID and self.id not in schema.names)
+        ):
             expected = f"a column of images: {self.image or ', '.join(_IMAGES)}"
             if names and names[0] in schema.names:
                 expected = f"a column of ids: {self.id}"
             got = f"the columns {', '.join(schema.names)}" if schema.names else "no columns"
-            raise errors.OptionError(source, expected=expected, got=got, hint="Name the columns of ids and images.")
+            raise errors.OptionError(
+                source, expected=expected, got=got, hint="Name the columns of ids and images."
+            )
         kind, parts = schema.field(names[0]).type, {}
         if pa.types.is_struct(kind):
             parts = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
             kind = parts.get("bytes", kind)
         if self.id in schema.names and not _is_bounded(ids := schema.field(self.id).type):
             expected, hint = "numbers, strings or binary", "Name another column of ids."
-            raise errors.OptionError(f"{source}, column {self.id}", expected=expected, got=str(ids), hint=hint)
+            raise errors.OptionError(
+                f"{source}, column {self.id}", expected=expected, got=str(ids), hint=hint
+            )
         if kind not in _TYPES or not all(map(_is_bounded, parts.values())):
-            expected, hint = "strings, binary, or a struct with bytes and path", "Name another column of images."
+            expected, hint = (
+                "strings, binary, or a struct with bytes and path",
+                "Name another column of images.",
+            )
             got = str(schema.field(names[0]).type)[:500]
-            raise errors.OptionError(f"{source}, column {names[0]}", expected=expected, got=got, hint=hint)
+            raise errors.OptionError(
+                f"{source}, column {names[0]}", expected=expected, got=got, hint=hint
+            )
         return Columns(self.id if self.id in schema.names else "", names[0])
 
     @property
@@ -54,7 +67,9 @@ class Columns:
         """What to read of a file, for checked columns."""
         return [name for name in (self.id, self.image) if name]
 
-    def rows(self, batch: Any, first: int = 0, source: str = "") -> Iterator[tuple[str | None, Image]]:
+    def rows(
+        self, batch: Any, first: int = 0, source: str = ""
+    ) -> Iterator[tuple[str | None, Image]]:
         """The id and the image of each row of a table or record batch, for checked columns.
 
         Where there is no id, the path or URL is the id, and for bytes the number of the row, beginning with ``first``,
@@ -73,7 +88,9 @@ class Columns:
                 value = path if value.get("bytes") is None else value["bytes"]
             by_address = path is not None and value is path
             label_of_row = (
-                (str(path) if by_address else f"{source}{path or number}") if name is None else _text(name, number)
+                (str(path) if by_address else f"{source}{path or number}")
+                if name is None
+                else _text(name, number)
             )
             yield label_of_row and label_of_row[:MAX_TEXT], of_row(value)
 
@@ -92,4 +109,8 @@ def _text(name: pa.Scalar, number: int) -> str | None:
         value = name.as_py()
     except Exception:  # of Arrow, decimal or zoneinfo
         value = getattr(name, "value", number) if pa.types.is_temporal(name.type) else number
-    return None if value is None else str(value[:MAX_TEXT] if isinstance(value, (str, bytes)) else value)
+    return (
+        None
+        if value is None
+        else str(value[:MAX_TEXT] if isinstance(value, (str, bytes)) else value)
+    )

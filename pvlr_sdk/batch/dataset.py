@@ -44,7 +44,9 @@ class Dataset:
         protocol = self._store.protocol
         self._atomic = not _ATOMIC.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
         with self._reported(self.address):
-            if not self._atomic:  # there are no folders in an object store; s3fs would create a bucket
+            if (
+                not self._atomic
+            ):  # there are no folders in an object store; s3fs would create a bucket
                 self._store.makedirs(self._folder, exist_ok=True)
             if self._local and not os.access(self._folder, os.W_OK):
                 raise PermissionError(0, "Permission denied")
@@ -68,7 +70,10 @@ class Dataset:
 
     def failed(self, name: str) -> bool:
         """Whether a file has rows with an error, from its footer, or none that can be read."""
-        with self._reported(f"{self.address}/{name}"), self._store.open(f"{self._folder}/{name}", "rb") as file:
+        with (
+            self._reported(f"{self.address}/{name}"),
+            self._store.open(f"{self._folder}/{name}", "rb") as file,
+        ):
             try:
                 return int(json.loads(pq.read_metadata(file).metadata[_META])["failed"]) > 0
             except (pa.ArrowException, OSError, LookupError, TypeError, ValueError):
@@ -76,11 +81,18 @@ class Dataset:
 
     def read(self, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """The rows of a file, by row group. OutputError: it is damaged."""
-        with self._reported(f"{self.address}/{name}"), self._store.open(f"{self._folder}/{name}", "rb") as file:
+        with (
+            self._reported(f"{self.address}/{name}"),
+            self._store.open(f"{self._folder}/{name}", "rb") as file,
+        ):
             groups = pq.ParquetFile(file, pre_buffer=False)
-            yield from (groups.read_row_group(index, columns) for index in range(groups.num_row_groups))
+            yield from (
+                groups.read_row_group(index, columns) for index in range(groups.num_row_groups)
+            )
 
-    def write(self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, about: dict[str, Any]) -> None:
+    def write(
+        self, name: str, tables: Iterable[pa.Table], schema: pa.Schema, about: dict[str, Any]
+    ) -> None:
         """Write a file, all of it or nothing; ``about`` and the number of failed rows become its metadata.
 
         Raises:
@@ -119,7 +131,9 @@ class Dataset:
         except Exception as error:  # each store has its own
             got = getattr(error, "strerror", None) or str(error) or type(error).__name__
             hint = "Free some space, or check your rights and the address; run the command again to go on."
-            raise errors.OutputError(address, expected="a writable folder", got=got, hint=hint) from error
+            raise errors.OutputError(
+                address, expected="a writable folder", got=got, hint=hint
+            ) from error
 
 
 def _has_end(path: str) -> bool:

@@ -24,7 +24,14 @@ Image: TypeAlias = "str | bytes | errors.FrameError | None"
 Loaded: TypeAlias = "tuple[FrameLike | errors.FrameError, int]"
 
 HEIF = frozenset({".heic", ".heif", ".avif"})
-_BRANDS = {b"heic": "heif", b"heix": "heif", b"mif1": "heif", b"hevc": "heif", b"msf1": "heif", b"avif": "avif"}
+_BRANDS = {
+    b"heic": "heif",
+    b"heix": "heif",
+    b"mif1": "heif",
+    b"hevc": "heif",
+    b"msf1": "heif",
+    b"avif": "avif",
+}
 MAX_TEXT = 8192
 """Characters of an id, name or URL: a file of a kilobyte may have the same megabytes in each row."""
 _AT_ONCE = 32
@@ -47,12 +54,16 @@ def load(found: Iterable[Image], memory: int, *, heif: bool = True) -> Iterator[
         heif: decode HEIC and AVIF too, in this process.
     """
     limit, ahead = largest(memory), 0
-    part = memory // 256  # of a file, of which there are less than 128; larger ones are read one at a time
+    part = (
+        memory // 256
+    )  # of a file, of which there are less than 128; larger ones are read one at a time
 
     def weighed() -> Iterator[tuple[int, Image]]:
         nonlocal ahead
         for image in found:
-            weight = len(image) if isinstance(image, bytes) else part if isinstance(image, str) else 0
+            weight = (
+                len(image) if isinstance(image, bytes) else part if isinstance(image, str) else 0
+            )
             ahead += weight
             yield weight, image
 
@@ -81,8 +92,12 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url, use_listings_cache=False)
     except Exception as error:  # each store has its own
-        hint = "Check the address; fsspec needs a package for most stores, for example s3fs for s3://."
-        raise errors.SourceOpenError(url, expected="a path or URL", got=cause(error), hint=hint) from None
+        hint = (
+            "Check the address; fsspec needs a package for most stores, for example s3fs for s3://."
+        )
+        raise errors.SourceOpenError(
+            url, expected="a path or URL", got=cause(error), hint=hint
+        ) from None
 
 
 def local_path(address: str) -> str | None:
@@ -98,10 +113,17 @@ def _scheme(address: str) -> str:
 def of_row(value: object) -> Image:
     """An image from a table, which may come from outside: of the stores, only those that requests go to."""
     scheme = _scheme(value) if isinstance(value, str) and len(value) <= MAX_TEXT else None
-    if scheme in _LOCAL or (scheme in _REMOTE and "::" not in str(value)) or isinstance(value, _NO_ADDRESS):
+    if (
+        scheme in _LOCAL
+        or (scheme in _REMOTE and "::" not in str(value))
+        or isinstance(value, _NO_ADDRESS)
+    ):
         return value  # type: ignore[return-value]
     expected = f"bytes, or a path or URL of at most {MAX_TEXT} characters: file, {', '.join(_REMOTE)}, without ::"
-    got, hint = f"{scheme}://" if scheme else type(value).__name__, "Copy the images to such a store."
+    got, hint = (
+        f"{scheme}://" if scheme else type(value).__name__,
+        "Copy the images to such a store.",
+    )
     return errors.FrameTypeError("image", expected=expected, got=got, hint=hint)
 
 
@@ -123,7 +145,9 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
             return image, 0
         if image is None:
             hint = "Fill the column, or leave the row out."
-            raise errors.FrameTypeError("image", expected="a path, a URL or encoded bytes", got="null", hint=hint)
+            raise errors.FrameTypeError(
+                "image", expected="a path, a URL or encoded bytes", got="null", hint=hint
+            )
         path, data = None, b""
         if not isinstance(image, str):
             data = image
@@ -134,10 +158,16 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
         # Where there is no file, the error follows when it is read.
         size = len(data) if path is None else os.path.getsize(path) if os.path.exists(path) else 0
         if size > limit:
-            expected, hint = f"at most {limit} bytes", "Save it as JPEG or PNG; --memory raises a limit below 512 MiB."
+            expected, hint = (
+                f"at most {limit} bytes",
+                "Save it as JPEG or PNG; --memory raises a limit below 512 MiB.",
+            )
             raise errors.ImageSizeError("image", expected=expected, got="more", hint=hint)
         if path is not None and path.suffix.lower() not in HEIF:
-            return b"" if size == 0 and path.is_file() else path, size  # in /proc, 0 bytes may be gigabytes
+            return (
+                b"" if size == 0 and path.is_file() else path,
+                size,
+            )  # in /proc, 0 bytes may be gigabytes
         if isinstance(image, str) and size > most:
             return None
         data = data if path is None else images.read(path)
@@ -153,7 +183,9 @@ def _fetch(url: str, count: int) -> bytes:
     """The first bytes of a remote file. The store's client retries; most limit only the steps of a request in time."""
     store, path = (_http(), url) if _scheme(url) in ("http", "https") else open_filesystem(url)
     if store.async_impl:
-        return cast("bytes", sync(store.loop, store._cat_file, path, start=0, end=count, timeout=_SECONDS))
+        return cast(
+            "bytes", sync(store.loop, store._cat_file, path, start=0, end=count, timeout=_SECONDS)
+        )
     return within(_SECONDS, lambda: cast("bytes", store.cat_file(path, 0, count)))
 
 
@@ -169,7 +201,9 @@ def _http() -> Any:
             headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
             async with session.get(self.encode_url(url), headers=headers) as response:
                 self._raise_not_found_for_status(response, url)
-                while len(data) < end - start and (part := await response.content.read(end - start - len(data))):
+                while len(data) < end - start and (
+                    part := await response.content.read(end - start - len(data))
+                ):
                     data += part
             return bytes(data)
 
@@ -189,10 +223,15 @@ def _open_heif(data: bytes, brand: str) -> FrameLike:
             formats = ["HEIF", "AVIF"]
     except ImportError as error:
         raise errors.ImageDecodeError(
-            "image", expected="a package for HEIC and AVIF", got=str(error), hint=errors.install_hint("heif")
+            "image",
+            expected="a package for HEIC and AVIF",
+            got=str(error),
+            hint=errors.install_hint("heif"),
         ) from None
     try:
         return Pillow.open(io.BytesIO(data), formats=formats)
     except Exception as error:  # of several packages
         hint = "Open it in an image viewer; if that works, save it as JPEG or PNG."
-        raise errors.ImageDecodeError("image", expected="a HEIC or AVIF image", got=str(error), hint=hint) from None
+        raise errors.ImageDecodeError(
+            "image", expected="a HEIC or AVIF image", got=str(error), hint=hint
+        ) from None

@@ -88,10 +88,17 @@ class Summary:
         rate = self.images / self.seconds if self.seconds else 0.0
         rounded = {"seconds": round(self.seconds, 3), "core_hours": round(self.core_hours, 6)}
         named = {
-            name: {path: f"{type(error).__name__}: {error}" for path, error in getattr(self, name).items()}
+            name: {
+                path: f"{type(error).__name__}: {error}"
+                for path, error in getattr(self, name).items()
+            }
             for name in ("examples", "unreadable")
         }
-        counts = {"tagged": self.tagged, "failed": dict(self.failed), "images_per_second": round(rate, 1)}
+        counts = {
+            "tagged": self.tagged,
+            "failed": dict(self.failed),
+            "images_per_second": round(rate, 1),
+        }
         return {**vars(self), **counts, **named, **rounded}
 
 
@@ -122,9 +129,15 @@ class Job:
 
     def __post_init__(self) -> None:
         plan = find_plan(self.plan)
-        object.__setattr__(self, "plan", os.path.abspath(plan))  # a worker has another working directory
-        object.__setattr__(self, "out", self.out if "://" in self.out else os.path.abspath(self.out))
-        source = self.input.source if "://" in self.input.source else os.path.abspath(self.input.source)
+        object.__setattr__(
+            self, "plan", os.path.abspath(plan)
+        )  # a worker has another working directory
+        object.__setattr__(
+            self, "out", self.out if "://" in self.out else os.path.abspath(self.out)
+        )
+        source = (
+            self.input.source if "://" in self.input.source else os.path.abspath(self.input.source)
+        )
         object.__setattr__(self, "input", replace(self.input, source=source))
 
     def dataset(self) -> Dataset:
@@ -142,7 +155,9 @@ class Job:
         text = json.dumps([files, self.scores, options], sort_keys=True)
         return Dataset(self.out, blake2b(text.encode(), digest_size=8).hexdigest())
 
-    def run(self, engine: Engine | None = None, on_report: Callable[[Summary], object] = lambda _: None) -> Summary:
+    def run(
+        self, engine: Engine | None = None, on_report: Callable[[Summary], object] = lambda _: None
+    ) -> Summary:
         """Tag what has no results yet. Two runs on one target at once share the work, or do a part of it twice.
 
         Args:
@@ -161,7 +176,9 @@ class Job:
         first = next(tasks, None)
         if first is None and not summary.present:
             hint = "Files are recognised by their extension: .jpg, .png, .heic, .parquet, .tar, ..."
-            nothing = errors.ImageNotFoundError(self.input.source, expected="at least one image", got="none", hint=hint)
+            nothing = errors.ImageNotFoundError(
+                self.input.source, expected="at least one image", got="none", hint=hint
+            )
             raise next(iter(summary.unreadable.values()), nothing)
         if first is not None:
             for done in (engine or here)(self, chain([first], tasks)):
@@ -196,7 +213,12 @@ class Job:
                     summary.present += 1
                     continue
             known = tuple(old.get(shard.group, ())) if self.only_new else ()
-            yield Task(shard, existing or (partial if known else full), () if existing else known, existing is not None)
+            yield Task(
+                shard,
+                existing or (partial if known else full),
+                () if existing else known,
+                existing is not None,
+            )
         present -= {name for name in present if name.partition("-")[0] not in groups_found}
 
 
@@ -211,7 +233,12 @@ class Worker:
         self._dataset = job.dataset()
         columns = job.input.columns
         self._tag = TagBatch(
-            job.plan, id=columns.id, image=columns.image, scores=job.scores, **job.options, **job.machine
+            job.plan,
+            id=columns.id,
+            image=columns.image,
+            scores=job.scores,
+            **job.options,
+            **job.machine,
         )
         self._known: tuple[tuple[str, ...], set[int]] = (), set()
 
@@ -223,7 +250,10 @@ class Worker:
         about = {"source": task.shard.source, "plan": self._tag.tagger.info["name"]}
         try:
             self._dataset.write(task.name, self._tables(task, done), self._tag.schema, about)
-        except (errors.SourceOpenError, errors.OptionError) as error:  # the options of the tagger were checked
+        except (
+            errors.SourceOpenError,
+            errors.OptionError,
+        ) as error:  # the options of the tagger were checked
             return Summary(unreadable={error.argument: error})
         done.core_hours = (time.process_time() - began) / 3600
         return done
@@ -244,7 +274,11 @@ class Worker:
         outcomes, group = self._tag.tag(rows), []
         while chunk := list(islice(outcomes, _CHUNK)):
             done.images += len(chunk)
-            failures = [(str(name), outcome) for name, outcome in chunk if isinstance(outcome, errors.PvlrError)]
+            failures = [
+                (str(name), outcome)
+                for name, outcome in chunk
+                if isinstance(outcome, errors.PvlrError)
+            ]
             done.failed.update(type(error).__name__ for _, error in failures)
             done.examples.update(failures[: _NAMED - len(done.examples)])
             group.append(self._tag.table(chunk))

@@ -44,12 +44,19 @@ def on_ray(address: str | None = None, *, workers: int | None = None, threads: i
             _connect(ray, address)
         gpus = int(read_manifest(str(job.plan)).backend == "tensorrt")
         room = _room(ray.cluster_resources(), threads, gpus)
-        options = {"num_cpus": threads, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
+        options = {
+            "num_cpus": threads,
+            "num_gpus": gpus,
+            "max_restarts": -1,
+            "max_task_retries": -1,
+        }
         actor = ray.remote(_Actor).options(**options)
         job = replace(job, machine={**job.machine, "num_threads": threads})
         actors = [actor.remote(job) for _ in range(workers or room)]
         try:
-            yield from _distributed(ray, actors, iter(tasks), lambda: ray.cluster_resources().get("CPU", 0) >= threads)
+            yield from _distributed(
+                ray, actors, iter(tasks), lambda: ray.cluster_resources().get("CPU", 0) >= threads
+            )
         except (ray.exceptions.RayError, ConnectionError) as error:
             if isinstance(raised := getattr(error, "cause", None), errors.PvlrError):  # by a worker
                 raise raised from None
@@ -73,7 +80,9 @@ class _Actor:
         return self._worker(task)
 
 
-def _distributed(ray: Any, actors: list[Any], tasks: Iterator[Task], room: Callable[[], bool]) -> Iterator[Summary]:
+def _distributed(
+    ray: Any, actors: list[Any], tasks: Iterator[Task], room: Callable[[], bool]
+) -> Iterator[Summary]:
     running: dict[Any, Any] = {}
     free = actors * _AHEAD
     while True:
@@ -95,8 +104,12 @@ def _lost(got: str) -> errors.BackendError:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster would report to its makers
-    host, _, port = (address or os.environ.get("RAY_ADDRESS", "")).removeprefix("ray://").rpartition(":")
+    os.environ.setdefault(
+        "RAY_USAGE_STATS_ENABLED", "0"
+    )  # a local cluster would report to its makers
+    host, _, port = (
+        (address or os.environ.get("RAY_ADDRESS", "")).removeprefix("ray://").rpartition(":")
+    )
     try:
         if host and port.isdecimal():  # Ray itself tries for minutes
             socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
@@ -104,7 +117,9 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init(address=address, **quiet, **({} if address else {"include_dashboard": False}))
     except Exception as error:  # Ray raises plain ones too
         hint = "Check that the cluster runs: ray status --address ADDRESS."
-        raise errors.OptionError("--address", expected="a Ray cluster", got=cause(error), hint=hint) from None
+        raise errors.OptionError(
+            "--address", expected="a Ray cluster", got=cause(error), hint=hint
+        ) from None
 
 
 def _room(resources: dict[str, float], threads: int, gpus: int) -> int:

@@ -39,11 +39,23 @@ class Pages:
         self._file.seek(page)
         header = self._struct()
         unpacked, packed = header[2], header[3]
-        delta = header.get(5, {}).get(2) in _DELTA or header.get(8, {}).get(4) in _DELTA  # data pages, version 1 and 2
-        if delta or min(unpacked, packed) < 0 or unpacked > self._largest or is_bomb(unpacked, packed):
+        delta = (
+            header.get(5, {}).get(2) in _DELTA or header.get(8, {}).get(4) in _DELTA
+        )  # data pages, version 1 and 2
+        if (
+            delta
+            or min(unpacked, packed) < 0
+            or unpacked > self._largest
+            or is_bomb(unpacked, packed)
+        ):
             expected = f"pages of at most {self._largest} bytes, compressed at most 100:1, without delta encoding"
-            got, hint = f"{unpacked} bytes, compressed to {packed}", "Write smaller pages, or use more --memory."
-            raise errors.SourceOpenError(self._source, expected=expected, got=got + ", with it" * delta, hint=hint)
+            got, hint = (
+                f"{unpacked} bytes, compressed to {packed}",
+                "Write smaller pages, or use more --memory.",
+            )
+            raise errors.SourceOpenError(
+                self._source, expected=expected, got=got + ", with it" * delta, hint=hint
+            )
         return int(self._file.tell()) + packed
 
     def _struct(self) -> dict[int, Any]:
@@ -61,7 +73,9 @@ class Pages:
                 value, shift, more = value | (byte & 127) << shift, shift + 7, byte > 127
             value &= 0xFFFFFFFF
             if kind in (_I32, _STRUCT):
-                fields_read[number] = self._struct() if kind == _STRUCT else value >> 1 ^ -(value & 1)
+                fields_read[number] = (
+                    self._struct() if kind == _STRUCT else value >> 1 ^ -(value & 1)
+                )
             else:
                 self._file.seek(value if kind == _BINARY else _SIZES[kind], 1)
         return fields_read

@@ -68,7 +68,9 @@ class Input:
     size: int = 500
     columns: Columns = field(default_factory=Columns)
 
-    def shards(self, on_error: Callable[[errors.SourceOpenError], None], leave_out: str = "") -> Iterator[Shard]:
+    def shards(
+        self, on_error: Callable[[errors.SourceOpenError], None], leave_out: str = ""
+    ) -> Iterator[Shard]:
         """Yield the shards; memory holds the names of one folder at a time.
 
         Where a folder gains or loses an image, only the shard that has it, or its neighbour, changes: a shard ends
@@ -91,22 +93,36 @@ class Input:
             yield from self._shards_of(store, folder, chosen, pattern.pattern if pattern else "")
 
     def _folders(
-        self, store: Any, root: str, leave_out: str, on_error: Callable[[errors.SourceOpenError], None]
+        self,
+        store: Any,
+        root: str,
+        leave_out: str,
+        on_error: Callable[[errors.SourceOpenError], None],
     ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         waiting = [root]
         while waiting:
             folder = waiting.pop()
             try:
-                entries = sorted(map(_followed, store.ls(folder, detail=True)), key=lambda file: file["name"])
+                entries = sorted(
+                    map(_followed, store.ls(folder, detail=True)), key=lambda file: file["name"]
+                )
             except Exception as error:  # each store has its own
                 hint = "Check the address and your rights; the other folders are still searched."
                 where, got = _address(store, folder), cause(error)
-                on_error(errors.SourceOpenError(where, expected="a readable folder", got=got, hint=hint))
+                on_error(
+                    errors.SourceOpenError(where, expected="a readable folder", got=got, hint=hint)
+                )
                 continue
-            shown = [file for file in entries if file["name"] == root or not self._excluded(file["name"])]
+            shown = [
+                file for file in entries if file["name"] == root or not self._excluded(file["name"])
+            ]
             folders = [file for file in reversed(shown) if file["type"] == "directory"]
             names = [file["name"].rstrip("/") for file in folders]
-            waiting += [name for name in names if name != folder and leave_out not in (name, os.path.realpath(name))]
+            waiting += [
+                name
+                for name in names
+                if name != folder and leave_out not in (name, os.path.realpath(name))
+            ]
             yield folder, [file for file in shown if file["type"] == "file"]
 
     def _excluded(self, path: str) -> bool:
@@ -115,14 +131,25 @@ class Input:
             fnmatch(path, pattern) or fnmatch(name, pattern) for pattern in self.exclude
         )
 
-    def _shards_of(self, store: Any, folder: str, files: list[dict[str, Any]], pattern: str) -> Iterator[Shard]:
+    def _shards_of(
+        self, store: Any, folder: str, files: list[dict[str, Any]], pattern: str
+    ) -> Iterator[Shard]:
         images = []
         for file in files:
             path = file["name"]
             address = _address(store, path)
-            state = [address, file.get("size"), str(file.get("ETag") or file.get("mtime") or file.get("LastModified"))]
+            state = [
+                address,
+                file.get("size"),
+                str(file.get("ETag") or file.get("mtime") or file.get("LastModified")),
+            ]
             if path.lower().endswith(".parquet"):
-                yield Shard(_hash(address), _hash(state, self.columns.id, self.columns.image), address, "parquet")
+                yield Shard(
+                    _hash(address),
+                    _hash(state, self.columns.id, self.columns.image),
+                    address,
+                    "parquet",
+                )
             elif path.lower().endswith(_TARS):
                 yield Shard(_hash(address), _hash(state), address, "tar")
             elif PurePosixPath(path).suffix.lower() in IMAGES:
@@ -155,27 +182,39 @@ def read(shard: Shard, columns: Columns, memory: int) -> Iterator[tuple[str | No
         raise
     except Exception as error:  # of a store, or of a damaged file
         hint = "Copy it again, or leave it out with --exclude."
-        raise errors.SourceOpenError(shard.source, expected="a complete file", got=cause(error), hint=hint) from None
+        raise errors.SourceOpenError(
+            shard.source, expected="a complete file", got=cause(error), hint=hint
+        ) from None
 
 
 def _is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGES
 
 
-def _parquet(file: Any, source: str, columns: Columns, memory: int) -> Iterator[tuple[str | None, Image]]:
+def _parquet(
+    file: Any, source: str, columns: Columns, memory: int
+) -> Iterator[tuple[str | None, Image]]:
     import pyarrow.parquet as pq
 
     size = file.seek(-8, os.SEEK_END) + 8
-    if memory // 16 < (footer := int.from_bytes(file.read(4), "little")) < size:  # read, it takes five times its size
+    if (
+        memory // 16 < (footer := int.from_bytes(file.read(4), "little")) < size
+    ):  # read, it takes five times its size
         raise ValueError(f"a footer of {footer} bytes; use more --memory")
-    pages = Pages(file, source, memory // 4)  # unpacked and decoded, a page takes about four times its size
-    parquet = pq.ParquetFile(pages, buffer_size=_BUFFER, pre_buffer=False, thrift_container_size_limit=_MAX_LIST)
+    pages = Pages(
+        file, source, memory // 4
+    )  # unpacked and decoded, a page takes about four times its size
+    parquet = pq.ParquetFile(
+        pages, buffer_size=_BUFFER, pre_buffer=False, thrift_container_size_limit=_MAX_LIST
+    )
     checked, number = columns.checked(parquet.schema_arrow, source), 0
     for index in range(parquet.num_row_groups):
         group = parquet.metadata.row_group(index)
         for chunk in map(group.column, range(group.num_columns)):
             if chunk.path_in_schema.startswith(tuple(checked.names)):
-                first = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+                first = min(
+                    chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset
+                )
                 pages.chunks.append((first, first + chunk.total_compressed_size))
         # Row by row: a file of a kilobyte may have the same large value in each.
         for batch in parquet.iter_batches(1, [index], checked.names):

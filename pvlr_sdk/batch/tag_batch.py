@@ -21,7 +21,9 @@ from .images import Image, Loaded, load
 
 Outcome: TypeAlias = "TagResult | errors.PvlrError"
 
-_TAGS = pa.list_(pa.struct({"label": pa.string(), "score": pa.float32(), "threshold": pa.float32()}))
+_TAGS = pa.list_(
+    pa.struct({"label": pa.string(), "score": pa.float32(), "threshold": pa.float32()})
+)
 _ERROR = pa.struct({"type": pa.string(), "message": pa.string(), "hint": pa.string()})
 
 
@@ -64,7 +66,10 @@ class TagBatch:
         about = {"error": _ERROR, "plan_sha256": pa.string(), "sdk_version": pa.string()}
         self.schema = pa.schema({"id": pa.string(), "tags": _TAGS, **scored, **about})
         cores = available_cores()
-        self.memory = memory or usable_memory() // 4 * min(options.get("num_threads") or cores, cores) // cores
+        self.memory = (
+            memory
+            or usable_memory() // 4 * min(options.get("num_threads") or cores, cores) // cores
+        )
         self._heif = not options.get("isolate")  # PIL would decode in this process
         self.tagger = Tagger(plan, **{"optimize": "throughput", **options})
 
@@ -82,7 +87,9 @@ class TagBatch:
         """
         return self.table(self.tag(self.columns.checked(batch.schema, "table").rows(batch)))
 
-    def tag(self, found: Iterable[tuple[str | None, Image]]) -> Iterator[tuple[str | None, Outcome]]:
+    def tag(
+        self, found: Iterable[tuple[str | None, Image]]
+    ) -> Iterator[tuple[str | None, Outcome]]:
         """Tag any number of (id, image) and yield (id, result or error) in their order, in bounded memory."""
         ids: deque[str | None] = deque()
 
@@ -98,7 +105,9 @@ class TagBatch:
         """What :meth:`tag` yields, as a table: ``error`` is null, or else ``tags`` and ``scores`` are."""
         rows = []
         for name, outcome in outcomes:
-            result, error = (None, outcome) if isinstance(outcome, errors.PvlrError) else (outcome, None)
+            result, error = (
+                (None, outcome) if isinstance(outcome, errors.PvlrError) else (outcome, None)
+            )
             row = {
                 "id": name,
                 "tags": result and [tag[:3] for tag in result.tags],

@@ -70,7 +70,11 @@ def open_bundle(plan: Path, *, trust: TrustLike = None) -> Bundle:
         # Other tools sign a folder's name, and without a version: no way around the version of this bundle.
         required.versions().check(manifest.name, signature.version, str(signature_path(plan)))
     network_path, network = label_network_path(plan), manifest.files.get("label_network")
-    label_network = _read_checked(network_path, network, errors.PlanNotFoundError, verified) if network else None
+    label_network = (
+        _read_checked(network_path, network, errors.PlanNotFoundError, verified)
+        if network
+        else None
+    )
     return Bundle(plan, manifest, payload, bank, signature, label_network)
 
 
@@ -103,7 +107,9 @@ def _check_labels(bank: LabelBank, manifest: Manifest, source: str) -> None:
         got = "other names or another order"
     for point, stored in (("f1", bank.thresholds), ("precise", bank.precise_thresholds)):
         thresholds = np.array(manifest.thresholds(point), np.float32)
-        if not got and not np.array_equal(bank.thresholds if stored is None else stored, thresholds):
+        if not got and not np.array_equal(
+            bank.thresholds if stored is None else stored, thresholds
+        ):
             got = "other thresholds"
     if got:
         expected = f"the manifest's {len(names)} labels and thresholds"
@@ -119,7 +125,10 @@ def _manifest(plan: Path, verified: Mapping[str, Contents]) -> Manifest:
     except OSError as error:
         wrong_file = error.errno in (errno.EINVAL, errno.EFBIG)
         raise (errors.ManifestError if wrong_file else errors.ManifestNotFoundError)(
-            str(path), expected="a manifest next to the plan", got=error.strerror or str(error), hint=_COPY_AGAIN
+            str(path),
+            expected="a manifest next to the plan",
+            got=error.strerror or str(error),
+            hint=_COPY_AGAIN,
         ) from None
     return parse_manifest(text, path)
 
@@ -143,7 +152,14 @@ def write_bundle(bundle: Bundle) -> Manifest:
     checked = parse_manifest(data, manifest_path(plan))
     more = {} if network is None else {label_network_path(plan): network}
     # The manifest comes last: without it, the other files are recognisably not a bundle.
-    write_files({labels_path(plan): bundle.labels.to_bytes(), **more, plan: bundle.payload, manifest_path(plan): data})
+    write_files(
+        {
+            labels_path(plan): bundle.labels.to_bytes(),
+            **more,
+            plan: bundle.payload,
+            manifest_path(plan): data,
+        }
+    )
     return checked
 
 
@@ -170,8 +186,13 @@ def write_thresholds(
         OutputError: a file cannot be written; the old thresholds stay.
     """
     if read_manifest(bundle.path, trust=False) != bundle.manifest:
-        expected, hint = "the manifest that was opened", "The plan was replaced in the meantime; start again."
-        raise errors.ManifestError(str(manifest_path(bundle.path)), expected=expected, got="another one", hint=hint)
+        expected, hint = (
+            "the manifest that was opened",
+            "The plan was replaced in the meantime; start again.",
+        )
+        raise errors.ManifestError(
+            str(manifest_path(bundle.path)), expected=expected, got="another one", hint=hint
+        )
     old, layouts = bundle.labels, {**bundle.manifest.tiles, **(tiles or {})}
     if layouts and precise is None:
         precise = thresholds  # as the manifest must have them with tiles
@@ -184,14 +205,21 @@ def write_thresholds(
         changed.update(format=3, tiles=layouts)
     data = manifest_data(bundle.manifest.model_copy(update=changed))
     checked = parse_manifest(data, manifest_path(bundle.path))
-    banks = {labels_path(network): bank_data for network in bundle.path.parent.glob("*.onnx") if _has(network, old)}
+    banks = {
+        labels_path(network): bank_data
+        for network in bundle.path.parent.glob("*.onnx")
+        if _has(network, old)
+    }
     write_files({**banks, labels_path(bundle.path): bank_data, manifest_path(bundle.path): data})
     return checked
 
 
 def label_fields(bank: LabelBank) -> dict[str, Any]:
     """The fields of a manifest that depend on the label bank: the labels with their thresholds, and the format."""
-    columns: dict[str, list[Any]] = {"name": bank.names, "threshold": [*map(shortest_decimal, bank.thresholds)]}
+    columns: dict[str, list[Any]] = {
+        "name": bank.names,
+        "threshold": [*map(shortest_decimal, bank.thresholds)],
+    }
     if bank.precise_thresholds is not None:
         columns["precise_threshold"] = [*map(shortest_decimal, bank.precise_thresholds)]
     rows = zip(*columns.values(), strict=True)
@@ -205,7 +233,9 @@ def _has(network: Path, bank: LabelBank) -> bool:
         bank_of_network = LabelBank.load(labels_path(network), trust=False)
     except errors.LabelBankError:
         return False
-    return bank_of_network.names == bank.names and np.array_equal(bank_of_network.embeddings, bank.embeddings)
+    return bank_of_network.names == bank.names and np.array_equal(
+        bank_of_network.embeddings, bank.embeddings
+    )
 
 
 def shortest_decimal(value: np.float32) -> float:
@@ -236,7 +266,12 @@ def label_network_path(plan_path: str | os.PathLike[str]) -> Path:
 def bundle_files(plan: Path) -> list[Path]:
     """All files of a bundle that exist, and those that must; the manifest is the last, as for :func:`write_bundle`."""
     maybe = label_network_path(plan), knowledge_path(plan), signature_path(plan)
-    return [labels_path(plan), plan, *(path for path in maybe if os.path.lexists(path)), manifest_path(plan)]
+    return [
+        labels_path(plan),
+        plan,
+        *(path for path in maybe if os.path.lexists(path)),
+        manifest_path(plan),
+    ]
 
 
 def _read_checked(
@@ -256,10 +291,14 @@ def _read_checked(
             data = read_file(path, spec.bytes) if size in (0, spec.bytes) else b""
     if len(data) != spec.bytes:
         hint = f"It was truncated or replaced. {_COPY_AGAIN}"
-        raise errors.FileSizeError(str(path), expected=f"{spec.bytes} bytes", got=f"{size} bytes", hint=hint)
+        raise errors.FileSizeError(
+            str(path), expected=f"{spec.bytes} bytes", got=f"{size} bytes", hint=hint
+        )
     if (digest := digest or hashlib.sha256(data).hexdigest()) != spec.sha256:
         got, hint = f"{digest[:16]}...", f"Its contents were modified or damaged. {_COPY_AGAIN}"
-        raise errors.FileHashError(str(path), expected=f"SHA-256 {spec.sha256[:16]}...", got=got, hint=hint)
+        raise errors.FileHashError(
+            str(path), expected=f"SHA-256 {spec.sha256[:16]}...", got=got, hint=hint
+        )
     return data
 
 
@@ -268,7 +307,9 @@ def describe(data: bytes) -> FileSpec:
     return FileSpec(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def describe_all(payload: bytes, bank: LabelBank, label_network: bytes | None = None) -> dict[Any, FileSpec]:
+def describe_all(
+    payload: bytes, bank: LabelBank, label_network: bytes | None = None
+) -> dict[Any, FileSpec]:
     """The manifest's entries for the files of a bundle, by role."""
     contents = {"plan": payload, "labels": bank.to_bytes(), "label_network": label_network}
     return {role: describe(data) for role, data in contents.items() if data is not None}

@@ -24,7 +24,10 @@ _MAX_BYTES = 2**28
 _LARGEST = 1000.0
 """Of all values of a bank. The values of trained and taught labels stay below 30."""
 _ARRAYS = {"embeddings": ("float16", 2), "thresholds": ("float32", 1)}
-_ARRAYS |= {**dict.fromkeys(("precise_thresholds", "biases", "gains"), ("float32", 1)), "weights": ("float16", 2)}
+_ARRAYS |= {
+    **dict.fromkeys(("precise_thresholds", "biases", "gains"), ("float32", 1)),
+    "weights": ("float16", 2),
+}
 _OPTIONAL = tuple(_ARRAYS)[2:]
 _HINT = "Copy the bundle again, or write the label bank again: pvlr export, pvlr bank make or pvlr teach."
 
@@ -112,14 +115,21 @@ class LabelBank:
         optional: dict[str, Any] = {
             name: None if array is None else array[rows] for name, array in self._optional().items()
         }
-        text = {**self.text, "taught": {name: self.taught[name] for name in chosen if name in self.taught}}
+        text = {
+            **self.text,
+            "taught": {name: self.taught[name] for name in chosen if name in self.taught},
+        }
         if not text["taught"]:
             del text["taught"]
         return LabelBank(chosen, self.embeddings[rows], self.thresholds[rows], text, **optional)
 
     def renamed(self, names: Sequence[str]) -> LabelBank:
         """A bank of the same labels with other names, in this order. Raises LabelBankError: a name is invalid."""
-        taught = {new: self.taught[old] for new, old in zip(names, self.names, strict=True) if old in self.taught}
+        taught = {
+            new: self.taught[old]
+            for new, old in zip(names, self.names, strict=True)
+            if old in self.taught
+        }
         text = {**self.text, "taught": taught} if taught else self.text
         return LabelBank(names, self.embeddings, self.thresholds, text, **self._optional())
 
@@ -161,7 +171,9 @@ class LabelBank:
             "precise_thresholds": precise.copy(),
             "biases": np.zeros(count, np.float32) if self.biases is None else self.biases.copy(),
             "gains": self.has_words.astype(np.float32) if self.gains is None else self.gains.copy(),
-            "weights": np.zeros((count, 0), np.float16) if self.weights is None else self.weights.copy(),
+            "weights": np.zeros((count, 0), np.float16)
+            if self.weights is None
+            else self.weights.copy(),
         }
 
     def index(self, name: str) -> int:
@@ -204,12 +216,17 @@ class LabelBank:
             raise errors.LabelBankError(source, expected=expected, got=got, hint=_HINT) from None
         if not isinstance(names, list) or not isinstance(text, dict):
             got = "other JSON types"
-            raise errors.LabelBankError(source, expected="names as a list and text as an object", got=got, hint=_HINT)
+            raise errors.LabelBankError(
+                source, expected="names as a list and text as an object", got=got, hint=_HINT
+            )
         return cls(names, embeddings, thresholds, text, **optional, source=source)
 
     def to_bytes(self) -> bytes:
         """The contents of a ``.labels.safetensors`` file; equal banks give equal bytes."""
-        tensors: dict[str, NDArray[Any]] = {"embeddings": self.embeddings, "thresholds": self.thresholds}
+        tensors: dict[str, NDArray[Any]] = {
+            "embeddings": self.embeddings,
+            "thresholds": self.thresholds,
+        }
         tensors |= {name: tensor for name, tensor in self._optional().items() if tensor is not None}
         return to_safetensors(tensors, self.names, self.text)
 
@@ -233,15 +250,25 @@ class LabelBank:
 
     def _check_join(self, other: LabelBank, keep: bool) -> None:
         both = [] if keep else [name for name in other.names if name in self._index]
-        differ = [name for name in both if not _equal(self.select([name]).arrays(), other.select([name]).arrays())]
+        differ = [
+            name
+            for name in both
+            if not _equal(self.select([name]).arrays(), other.select([name]).arrays())
+        ]
         hint = "Create both for the same plan."
         features = [bank.text.get("features") for bank in (self, other) if bank.weights is not None]
         if (self.space, self.embeddings.shape[1]) != (other.space, other.embeddings.shape[1]):
             expected, got = f"a bank for {self.space}", f"a bank for {other.space}"
         elif len(set(features)) > 1:
-            expected, got = f"weights for the features of {features[0]}", f"weights for {features[1]}"
+            expected, got = (
+                f"weights for the features of {features[0]}",
+                f"weights for {features[1]}",
+            )
         elif differ:
-            expected, got = "the same values of labels in both", f"other values of {', '.join(map(repr, differ))}"
+            expected, got = (
+                "the same values of labels in both",
+                f"other values of {', '.join(map(repr, differ))}",
+            )
             hint = "Leave them out of one (select), or add --keep-first (keep) to take the first bank's."
         else:
             return
@@ -259,15 +286,26 @@ class LabelBank:
             name, array = invalid[0], getattr(self, invalid[0])
             dtype, dims = _ARRAYS[name]
             expected = f"{name} {dtype} ({count}{', d' if dims == 2 else ','}), finite and of at most {_LARGEST:g}"
-            wrong = (expected, f"{array.dtype} {array.shape}, up to {np.abs(array).max(initial=0):g}")
+            wrong = (
+                expected,
+                f"{array.dtype} {array.shape}, up to {np.abs(array).max(initial=0):g}",
+            )
         elif not ((self.thresholds > 0) & (self.thresholds < 1)).all():
-            wrong = ("thresholds between 0 and 1", f"{self.thresholds.min()} to {self.thresholds.max()}")
+            wrong = (
+                "thresholds between 0 and 1",
+                f"{self.thresholds.min()} to {self.thresholds.max()}",
+            )
         elif not ((precise >= self.thresholds) & (precise < 1)).all():
             low, high = (precise - self.thresholds).min(), precise.max()
-            wrong = ("precise_thresholds from thresholds to below 1", f"{low:+g} from thresholds, up to {high}")
+            wrong = (
+                "precise_thresholds from thresholds to below 1",
+                f"{low:+g} from thresholds, up to {high}",
+            )
         elif not isinstance(self.space, (str, type(None))):
             wrong = ("a name as text.space", f"{self.space!r}"[:100])
-        elif not isinstance(self.taught, dict) or not all(isinstance(entry, dict) for entry in self.taught.values()):
+        elif not isinstance(self.taught, dict) or not all(
+            isinstance(entry, dict) for entry in self.taught.values()
+        ):
             wrong = ("an object of objects as text.taught", type(self.taught).__name__)
         if wrong:
             expected, got = wrong
@@ -297,4 +335,6 @@ def find_label(name: str, index: Mapping[str, int]) -> int:
     except (KeyError, TypeError):
         expected = f"one of the model's {len(index)} labels"
         hint = did_you_mean(str(name), index) or "pvlr labels lists them."
-        raise errors.UnknownLabelError("label", expected=expected, got=f"{name!r:.200}", hint=hint) from None
+        raise errors.UnknownLabelError(
+            "label", expected=expected, got=f"{name!r:.200}", hint=hint
+        ) from None

@@ -10,7 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .. import errors
 from .._util.plain_json import read_json
@@ -106,7 +114,9 @@ class LabelSpec(_Strict):
     @model_validator(mode="after")
     def _precise_is_higher(self) -> LabelSpec:
         if self.precise_threshold is not None and self.precise_threshold < self.threshold:
-            raise ValueError(f"precise_threshold: {self.precise_threshold:g} is below threshold, {self.threshold:g}")
+            raise ValueError(
+                f"precise_threshold: {self.precise_threshold:g} is below threshold, {self.threshold:g}"
+            )
         return self
 
 
@@ -149,7 +159,9 @@ class TensorRtSpec(_Strict):
     machine: _Text
     """The processor as in ``platform.machine()``: ``x86_64`` or ``aarch64``."""
     hardware: schema.Hardware = "this"
-    version_compatible: bool = False  # whether newer versions can run it, through its own lean runtime
+    version_compatible: bool = (
+        False  # whether newer versions can run it, through its own lean runtime
+    )
     batch: tuple[_Batch, _Batch, _Batch] = (1, 1, 1)
     """Smallest batch, the batch that kernels are optimised for, and largest batch."""
     attention: schema.Attention = "native"
@@ -182,7 +194,9 @@ class Manifest(_Strict):
     golden: GoldenSpec
     open: OpenSpec | None = None
     """None: the labels are part of the plan."""
-    tiles: dict[_Layout, dict[schema.OperatingPoint, tuple[_Threshold, ...]]] = Field(default_factory=dict)
+    tiles: dict[_Layout, dict[schema.OperatingPoint, tuple[_Threshold, ...]]] = Field(
+        default_factory=dict
+    )
     """By layout, columns x rows, and operating point: a threshold per label."""
     built: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
@@ -206,8 +220,14 @@ class Manifest(_Strict):
         if len(set(names)) != len(names):
             raise ValueError("labels: two labels have the same name")
         if len(self.golden.logits) != len(names):
-            raise ValueError(f"golden.logits: {len(self.golden.logits)} values for {len(names)} labels")
-        roles = ["plan", "labels", *(["label_network"] if self.open and self.backend == "tensorrt" else [])]
+            raise ValueError(
+                f"golden.logits: {len(self.golden.logits)} values for {len(names)} labels"
+            )
+        roles = [
+            "plan",
+            "labels",
+            *(["label_network"] if self.open and self.backend == "tensorrt" else []),
+        ]
         if set(self.files) != set(roles):
             raise ValueError(f"files: must name exactly {' and '.join(map(repr, roles))}")
         if self.open is not None and len(names) > self.open.max_labels:
@@ -216,10 +236,18 @@ class Manifest(_Strict):
             raise ValueError("tensorrt: must be there for the tensorrt backend, and for no other")
         precise = {label.precise_threshold is not None for label in self.labels}
         if precise != {self.format > 1}:
-            raise ValueError("labels: all must have a precise_threshold in format 2 and 3, and none in format 1")
-        counts = {len(layout.get(point, ())) for layout in self.tiles.values() for point in schema.OPERATING_POINTS}
+            raise ValueError(
+                "labels: all must have a precise_threshold in format 2 and 3, and none in format 1"
+            )
+        counts = {
+            len(layout.get(point, ()))
+            for layout in self.tiles.values()
+            for point in schema.OPERATING_POINTS
+        }
         if counts != ({len(names)} if self.format > 2 else set()):
-            raise ValueError(f"tiles: must have {len(names)} thresholds per operating point in format 3, else none")
+            raise ValueError(
+                f"tiles: must have {len(names)} thresholds per operating point in format 3, else none"
+            )
         return self
 
     def thresholds(self, operating_point: str) -> list[float]:
@@ -253,24 +281,35 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
         ManifestError: it is invalid JSON, or a field is missing, unknown or invalid.
     """
     if len(text) > MAX_BYTES:
-        expected, hint = f"at most {MAX_BYTES} bytes", "Build the plan again, with a smaller golden frame."
+        expected, hint = (
+            f"at most {MAX_BYTES} bytes",
+            "Build the plan again, with a smaller golden frame.",
+        )
         raise errors.ManifestError(str(path), expected=expected, got=f"{len(text)}", hint=hint)
     try:
         raw = read_json(text)
     except ValueError as error:
         got = f"invalid JSON ({error})"
-        raise errors.ManifestError(str(path), expected="a JSON manifest", got=got, hint=_REBUILD) from None
+        raise errors.ManifestError(
+            str(path), expected="a JSON manifest", got=got, hint=_REBUILD
+        ) from None
     if isinstance(raw, dict):
         raw.pop("checksum", None)  # of the manifest itself, in those that 0.2.0 wrote
     if _is_newer(raw, FORMAT):
         got = f"format {raw['format']}"
         hint = "Update pvlr_sdk, or build the plan again with this version (pvlr build)."
-        raise errors.ManifestVersionError(str(path), expected=f"manifest format {FORMAT} or older", got=got, hint=hint)
+        raise errors.ManifestVersionError(
+            str(path), expected=f"manifest format {FORMAT} or older", got=got, hint=hint
+        )
     try:
-        return Manifest.model_validate_json(json.dumps(raw), strict=True)  # as libpvlr: no number in a text
+        return Manifest.model_validate_json(
+            json.dumps(raw), strict=True
+        )  # as libpvlr: no number in a text
     except ValidationError as error:
         got = first_problem(error)
-        raise errors.ManifestError(str(path), expected="a valid pvlr manifest", got=got, hint=_REBUILD) from None
+        raise errors.ManifestError(
+            str(path), expected="a valid pvlr manifest", got=got, hint=_REBUILD
+        ) from None
 
 
 def parse_spec(text: str | None, source: str) -> ModelSpec:
@@ -281,14 +320,18 @@ def parse_spec(text: str | None, source: str) -> ModelSpec:
     """
     if text is None:
         hint = "Export it with pvlr export."
-        raise errors.ModelError(source, expected="an ONNX network with pvlr metadata", got="one without", hint=hint)
+        raise errors.ModelError(
+            source, expected="an ONNX network with pvlr metadata", got="one without", hint=hint
+        )
     try:
         raw = read_json(text)
         spec = None if _is_newer(raw, _NETWORK_FORMAT) else ModelSpec.model_validate(raw)
     except ValueError as error:  # pydantic's is one too
         got = first_problem(error) if isinstance(error, ValidationError) else str(error)
         hint = "Export it again with this version of pvlr_sdk."
-        raise errors.ModelError(source, expected="valid pvlr metadata", got=got, hint=hint) from None
+        raise errors.ModelError(
+            source, expected="valid pvlr metadata", got=got, hint=hint
+        ) from None
     if spec is None:
         expected, got = f"format {_NETWORK_FORMAT} or older", f"format {raw['format']}"
         raise errors.ModelError(source, expected=expected, got=got, hint="Update pvlr_sdk.")

@@ -29,11 +29,18 @@ def check_fits(bank: LabelBank, spec: OpenSpec, source: str) -> None:
         wrong = (f"at most {spec.max_labels} labels", f"{len(bank)}", hint)
     elif bank.space != spec.space:
         hint = "Use labels of this plan's own bank, or make the bank with pvlr bank make --plan, for this plan."
-        wrong = (f"a bank made for {spec.space}", f"one made for {bank.space or 'no open plan'}", hint)
+        wrong = (
+            f"a bank made for {spec.space}",
+            f"one made for {bank.space or 'no open plan'}",
+            hint,
+        )
     elif width != spec.width:
         wrong = (f"embeddings of width {spec.width}", f"{width}", "Make the bank again.")
     elif bank.weights is not None and features != spec.features:
-        got, hint = f"labels taught on the features of {features}", "Teach them again with this plan, or forget them."
+        got, hint = (
+            f"labels taught on the features of {features}",
+            "Teach them again with this plan, or forget them.",
+        )
         wrong = (f"labels taught on the features of {spec.features}", got, hint)
     elif bank.weights is not None and bank.weights.shape[1] != spec.feature_width:
         got = str(bank.weights.shape[1])
@@ -46,11 +53,15 @@ def check_fits(bank: LabelBank, spec: OpenSpec, source: str) -> None:
 def input_shapes(spec: OpenSpec) -> dict[str, tuple[int, ...]]:
     """The shapes of the inputs of :func:`label_inputs`."""
     count = spec.max_labels
-    vectors: dict[str, tuple[int, ...]] = dict.fromkeys((LABEL_BIASES, LABEL_MASK, LABEL_GAINS), (count,))
+    vectors: dict[str, tuple[int, ...]] = dict.fromkeys(
+        (LABEL_BIASES, LABEL_MASK, LABEL_GAINS), (count,)
+    )
     return {LABELS: (count, spec.width), **vectors, LABEL_WEIGHTS: (count, spec.feature_width)}
 
 
-def label_inputs(bank: LabelBank, spec: OpenSpec, source: str = "labels") -> dict[str, NDArray[np.float32]]:
+def label_inputs(
+    bank: LabelBank, spec: OpenSpec, source: str = "labels"
+) -> dict[str, NDArray[np.float32]]:
     """The inputs of an open network by name, all float32, in their order: ``labels`` (max_labels, width),
     ``label_biases``, ``label_mask`` and ``label_gains`` (max_labels,), ``label_weights`` (max_labels, feature_width).
 
@@ -69,7 +80,9 @@ def label_inputs(bank: LabelBank, spec: OpenSpec, source: str = "labels") -> dic
         LABEL_BIASES: np.zeros(len(bank)) if bank.biases is None else bank.biases,
         LABEL_MASK: worded,
         LABEL_GAINS: worded if bank.gains is None else bank.gains * worded,
-        LABEL_WEIGHTS: np.zeros((len(bank), spec.feature_width)) if bank.weights is None else bank.weights,
+        LABEL_WEIGHTS: np.zeros((len(bank), spec.feature_width))
+        if bank.weights is None
+        else bank.weights,
     }
     inputs = {name: np.zeros(shape, np.float32) for name, shape in input_shapes(spec).items()}
     inputs[LABELS][:] = filler

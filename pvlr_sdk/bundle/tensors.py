@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from .._util.plain_json import read_json
 
 
-def to_safetensors(tensors: Mapping[str, NDArray[Any]], names: Sequence[str], text: Mapping[str, Any]) -> bytes:
+def to_safetensors(
+    tensors: Mapping[str, NDArray[Any]], names: Sequence[str], text: Mapping[str, Any]
+) -> bytes:
     """The bytes of a file with these tensors, floating-point or signed integers, their names and a JSON object."""
     # Not by the safetensors package: it writes metadata in random order, so two files would differ in their hash.
     metadata = {"names": json.dumps(list(names)), "text": json.dumps(text, sort_keys=True)}
@@ -25,7 +27,11 @@ def to_safetensors(tensors: Mapping[str, NDArray[Any]], names: Sequence[str], te
         }
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    return len(head).to_bytes(8, "little") + head + b"".join(tensor.tobytes() for tensor in tensors.values())
+    return (
+        len(head).to_bytes(8, "little")
+        + head
+        + b"".join(tensor.tobytes() for tensor in tensors.values())
+    )
 
 
 def from_safetensors(data: bytes) -> tuple[dict[str, NDArray[Any]], Any, Any]:
@@ -37,4 +43,8 @@ def from_safetensors(data: bytes) -> tuple[dict[str, NDArray[Any]], Any, Any]:
     # safetensors reads metadata only from files; the header is a length and a JSON object.
     header = read_json(data[8 : 8 + int.from_bytes(data[:8], "little")], printable=False)
     metadata = header["__metadata__"]
-    return tensors, json.loads(metadata["names"]), read_json(metadata.get("text", "{}"), printable=False)
+    return (
+        tensors,
+        json.loads(metadata["names"]),
+        read_json(metadata.get("text", "{}"), printable=False),
+    )

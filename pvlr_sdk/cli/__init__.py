@@ -21,7 +21,14 @@ from .commands import Command, Group
 from .deploy import deploy
 from .doctor import doctor
 from .evaluate import evaluate
-from .export import export, export_deepstream, export_hub, export_labels, export_openvino, export_triton
+from .export import (
+    export,
+    export_deepstream,
+    export_hub,
+    export_labels,
+    export_openvino,
+    export_triton,
+)
 from .frigate import frigate
 from .info import info, labels
 from .mine import mine
@@ -51,7 +58,15 @@ _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (train, report, export),
     _PLANS: (build, info, labels, deploy, state, sign, verify_signature),
     "Measure": (doctor, bench, evaluate, verify, thresholds),
-    "Other programs": (export_labels, export_triton, export_openvino, export_deepstream, export_hub, xmp, frigate),
+    "Other programs": (
+        export_labels,
+        export_triton,
+        export_openvino,
+        export_deepstream,
+        export_hub,
+        xmp,
+        frigate,
+    ),
 }
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEED_NO_ARGUMENT = (serve, info, labels, bench, doctor)
@@ -83,7 +98,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     pass
 
@@ -108,7 +125,11 @@ def main() -> None:
         # Nothing that is still buffered can be written either: Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         hint = "Free some space, or write to another file; the output is incomplete."
-        _fail(errors.OutputError("stdout", expected="space for the output", got=os.strerror(error.errno), hint=hint))
+        _fail(
+            errors.OutputError(
+                "stdout", expected="space for the output", got=os.strerror(error.errno), hint=hint
+            )
+        )
 
 
 def _fail(error: errors.PvlrError) -> None:

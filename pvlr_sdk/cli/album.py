@@ -39,13 +39,17 @@ class Album:
         OutputError: the folder or an image cannot be written.
     """
 
-    def __init__(self, folder: Path, inputs: Sequence[Path], heatmap: str | bool, isolate: bool = False) -> None:
+    def __init__(
+        self, folder: Path, inputs: Sequence[Path], heatmap: str | bool, isolate: bool = False
+    ) -> None:
         from ..frames import images
         from ..frames.isolated import Decoders
 
         self._folder = folder
         self._inputs = inputs
-        self._shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
+        self._shared = os.path.commonpath(
+            [os.path.dirname(os.path.abspath(path)) for path in inputs]
+        )
         self._heatmap = heatmap
         self._decode = Decoders(1).decode if isolate else images.decode
         self._written: set[Path] = set()
@@ -66,7 +70,9 @@ class Album:
         source = Path(os.path.abspath(item.source))
         folder = self._folder / source.parent.relative_to(self._shared)
         frame = "" if item.frame is None else f"-{item.frame:06}"
-        for stem, number in chain([(source.stem, "")], ((source.name, f"-{n}" if n else "") for n in count())):
+        for stem, number in chain(
+            [(source.stem, "")], ((source.name, f"-{n}" if n else "") for n in count())
+        ):
             end = f"{frame}{number}-tags.jpg"
             while len(os.fsencode(stem + end)) > _LONGEST_NAME:
                 stem = stem[:-1]

@@ -23,19 +23,28 @@ def bank() -> None:
 
 @app.command(cls=Command, no_args_is_help=True)
 def make(
-    words: str = Option(..., "--words", "-w", metavar="WORDS", help="Words or phrases, comma-separated."),
+    words: str = Option(
+        ..., "--words", "-w", metavar="WORDS", help="Words or phrases, comma-separated."
+    ),
     out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label bank to write."),
     plan: options.PlanOption = None,
     sense: list[str] | None = Option(
-        None, metavar="WORD=SENSE", help="What a word is a kind of, or the number of its sense; repeatable."
+        None,
+        metavar="WORD=SENSE",
+        help="What a word is a kind of, or the number of its sense; repeatable.",
     ),
     descriptions: Path | None = Option(
         None, metavar="JSON", help='A JSON file of descriptions, {"word": "what it looks like"}.'
     ),
     template: list[str] | None = Option(
-        None, metavar="TEXT", help="A prompt with {} for the word; repeatable.", show_default="three prompts"
+        None,
+        metavar="TEXT",
+        help="A prompt with {} for the word; repeatable.",
+        show_default="three prompts",
     ),
-    force: bool = Option(False, "--force", help="Accept words that resemble nothing that the model knows."),
+    force: bool = Option(
+        False, "--force", help="Accept words that resemble nothing that the model knows."
+    ),
 ) -> None:
     """Make a label bank of words for an open plan.
 
@@ -63,7 +72,12 @@ def make(
         bank = bank_from_words(texts, templates=templates, descriptions=described)
     else:
         bank = Knowledge.load(plan).bank(
-            texts, base=plan_labels, senses=senses, templates=templates, descriptions=described, force=force
+            texts,
+            base=plan_labels,
+            senses=senses,
+            templates=templates,
+            descriptions=described,
+            force=force,
         )
     bank.save(out)
     print(out)
@@ -71,10 +85,14 @@ def make(
 
 @app.command(cls=Command, no_args_is_help=True)
 def join(
-    banks: list[Path] = Argument(..., metavar="BANK", help="Label banks for one plan, such as those of several sites."),
+    banks: list[Path] = Argument(
+        ..., metavar="BANK", help="Label banks for one plan, such as those of several sites."
+    ),
     out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label bank to write."),
     labels: str | None = Option(None, metavar="LABELS", help="Only these labels, comma-separated."),
-    keep_first: bool = Option(False, "--keep-first", help="Of a label that differs, take that of the first bank."),
+    keep_first: bool = Option(
+        False, "--keep-first", help="Of a label that differs, take that of the first bank."
+    ),
 ) -> None:
     """Join label banks, or select labels of one.
 
@@ -95,13 +113,16 @@ def join(
         try:
             joined = joined.join(LabelBank.load(path), keep=keep_first)
         except errors.LabelBankError as error:
-            raise errors.LabelBankError(str(path), expected=error.expected, got=error.got, hint=error.hint) from None
+            raise errors.LabelBankError(
+                str(path), expected=error.expected, got=error.got, hint=error.hint
+            ) from None
     (joined if labels is None else joined.select(options.split_words(labels) or [])).save(out)
     print(out)
 
 
 def words(
-    words: list[str] = Argument(..., metavar="WORD", help="Words or phrases."), as_json: options.Json = False
+    words: list[str] = Argument(..., metavar="WORD", help="Words or phrases."),
+    as_json: options.Json = False,
 ) -> None:
     """Show the senses, the grade and the classes of words as labels.
 
@@ -124,7 +145,10 @@ def words(
     by_word = {word: senses_of(word) for word in words}
     if as_json:
         print_json(
-            [{"word": word, "senses": [sense.provenance() for sense in senses]} for word, senses in by_word.items()]
+            [
+                {"word": word, "senses": [sense.provenance() for sense in senses]}
+                for word, senses in by_word.items()
+            ]
         )
         return
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -135,7 +159,9 @@ def words(
         if not senses:
             table.add_row(terminal(word), "unknown", "", "not in the dictionary")
         for sense in senses:
-            table.add_row(terminal(word), sense.grade, sense.entry.senses[sense.sense].kind, sense.described())
+            table.add_row(
+                terminal(word), sense.grade, sense.entry.senses[sense.sense].kind, sense.described()
+            )
     console().print(table)
 
 
@@ -153,4 +179,6 @@ def _read(path: Path) -> Any:
     except (OSError, ValueError) as error:
         got = (error.strerror if isinstance(error, OSError) else None) or str(error)
         hint = 'For example {"hard hat": "a helmet that workers wear"}.'
-        raise errors.OptionError("--descriptions", expected="a JSON file", got=got, hint=hint) from None
+        raise errors.OptionError(
+            "--descriptions", expected="a JSON file", got=got, hint=hint
+        ) from None

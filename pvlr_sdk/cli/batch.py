@@ -26,8 +26,12 @@ _machine = partial(Option, rich_help_panel="Machine")
 
 
 def batch(
-    source: str = Argument(..., metavar="IN", help="A folder, pattern, Parquet file or tar; a path or URL."),
-    out: str = Option(..., "--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL."),
+    source: str = Argument(
+        ..., metavar="IN", help="A folder, pattern, Parquet file or tar; a path or URL."
+    ),
+    out: str = Option(
+        ..., "--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL."
+    ),
     plan: options.PlanOption = None,
     words: options.Words = None,
     bank: options.Bank = None,
@@ -36,11 +40,17 @@ def batch(
     top_k: options.TopK = None,
     tiles: options.Tiles = None,
     scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
-    xmp: bool = Option(False, "--xmp", help="Also write the tags next to local photos (see pvlr xmp)."),
+    xmp: bool = Option(
+        False, "--xmp", help="Also write the tags next to local photos (see pvlr xmp)."
+    ),
     fast_jpeg: options.FastJpeg = False,
     isolate: options.Isolate = False,
-    exclude: list[str] | None = Option(None, metavar="GLOB", help="Exclude paths, names or folders; repeatable."),
-    only_new: bool = Option(False, "--only-new", help="In changed folders, tag only images that have no row yet."),
+    exclude: list[str] | None = Option(
+        None, metavar="GLOB", help="Exclude paths, names or folders; repeatable."
+    ),
+    only_new: bool = Option(
+        False, "--only-new", help="In changed folders, tag only images that have no row yet."
+    ),
     retry_failed: bool = Option(False, "--retry-failed", help="Tag the rows with an error again."),
     id_column: str = Option("id", metavar="NAME", help="Column of ids in Parquet files."),
     image_column: str | None = Option(
@@ -49,14 +59,26 @@ def batch(
         help="Column of URLs, paths or encoded bytes in Parquet files.",
         show_default="bytes, image, uri, url or path",
     ),
-    shard_size: int = Option(500, metavar="N", min=1, help="Images of a folder per output file, on average."),
-    engine: str = Option("local", help="local (this machine) or ray.", autocompletion=options.words(*_ENGINES)),
-    address: str | None = _ray(None, help="Address of the cluster.", show_default="$RAY_ADDRESS, else this machine"),
-    workers: int | None = _ray(None, metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs"),
+    shard_size: int = Option(
+        500, metavar="N", min=1, help="Images of a folder per output file, on average."
+    ),
+    engine: str = Option(
+        "local", help="local (this machine) or ray.", autocompletion=options.words(*_ENGINES)
+    ),
+    address: str | None = _ray(
+        None, help="Address of the cluster.", show_default="$RAY_ADDRESS, else this machine"
+    ),
+    workers: int | None = _ray(
+        None, metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs"
+    ),
     device: options.Device = "auto",
     threads: options.Threads = None,
     memory: int | None = _machine(
-        None, metavar="MB", min=64, help="Memory to read images ahead, per worker.", show_default="a quarter"
+        None,
+        metavar="MB",
+        min=64,
+        help="Memory to read images ahead, per worker.",
+        show_default="a quarter",
     ),
     precision: options.Precision = None,
     allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
@@ -88,9 +110,13 @@ def batch(
     if xmp:
         lxml_module()
         if "://" in out:
-            hint = "Write the dataset to a folder of this machine, or copy it here and run pvlr xmp."
+            hint = (
+                "Write the dataset to a folder of this machine, or copy it here and run pvlr xmp."
+            )
             raise OptionError("--xmp", expected="a local folder as --out", got=out, hint=hint)
-    point = {} if operating_point == "f1" else {"operating_point": operating_point}  # the default keeps a dataset's key
+    point = (
+        {} if operating_point == "f1" else {"operating_point": operating_point}
+    )  # the default keeps a dataset's key
     job = Job(
         Input(source, tuple(exclude or ()), shard_size, Columns(id_column, image_column)),
         out,
@@ -108,7 +134,12 @@ def batch(
             "precision": precision,
             **point,
         },
-        {"device": device, "isolate": isolate, "num_threads": threads, "memory": memory and memory << 20},
+        {
+            "device": device,
+            "isolate": isolate,
+            "num_threads": threads,
+            "memory": memory and memory << 20,
+        },
     )
     chosen = on_ray(address, workers=workers, threads=threads or 1) if engine == "ray" else here
     # The shards are counted for the progress bar only, which a terminal shows.
@@ -128,7 +159,9 @@ def batch(
             name for shard in job.input.shards(lambda _: None) for name in shard.images
         }  # a row may name any file
         rows = dataset_rows(Path(summary.dataset))
-        failed |= write((name, scores) for name, scores in rows if name in images_found)["failed"] > 0
+        failed |= (
+            write((name, scores) for name, scores in rows if name in images_found)["failed"] > 0
+        )
     if failed:
         raise typer.Exit(2)
 
@@ -153,9 +186,13 @@ def _show(summary: Summary, as_json: bool) -> None:
     for error in summary.unreadable.values():
         complain(error)
     for name, error in summary.examples.items():
-        note(f"{type(error).__name__}: {name}: expected {error.expected}, got {error.got}. {error.hint}")
+        note(
+            f"{type(error).__name__}: {name}: expected {error.expected}, got {error.got}. {error.hint}"
+        )
     if summary.failed:
-        note("the column error of the dataset names all failed images; --retry-failed tags them again.")
+        note(
+            "the column error of the dataset names all failed images; --retry-failed tags them again."
+        )
     numbers = summary.to_dict()
     if as_json:
         print_json(numbers)

@@ -66,7 +66,8 @@ def _print_report(report: dict[str, Any]) -> None:
     plan, image, start = report["plan"], report["picture"], report["start_ms"]
     size = f"{image['width']} x {image['height']}"
     latencies = (
-        (stage, _row(f"{summary[name]:.2f}" for name in _STATISTICS)) for stage, summary in report["latency_ms"].items()
+        (stage, _row(f"{summary[name]:.2f}" for name in _STATISTICS))
+        for stage, summary in report["latency_ms"].items()
     )
     print_facts(
         f"{plan['name']}, {plan['precision']}, {plan['threads']} threads, image of {size}",
@@ -76,14 +77,26 @@ def _print_report(report: dict[str, Any]) -> None:
     print_facts(
         "startup, throughput, memory and energy",
         [
-            ("load, ms", f"{start['load']:.0f}{' (cached)' if start['from_cache'] else ' (compiled)'}"),
+            (
+                "load, ms",
+                f"{start['load']:.0f}{' (cached)' if start['from_cache'] else ' (compiled)'}",
+            ),
             ("first frame, ms", f"{start['first_frame']:.1f}"),
             *(
-                (f"images/s, {name}", "  ".join(f"{count}: {rate:.1f}" for count, rate in rates.items()))
+                (
+                    f"images/s, {name}",
+                    "  ".join(f"{count}: {rate:.1f}" for count, rate in rates.items()),
+                )
                 for name, rates in report["throughput"].items()
             ),
-            *((f"inference, {name}", precision_row(value)) for name, value in report["precisions"].items()),
-            ("peak memory, MB", f"{report['peak_memory_mb']:.0f}" if report["peak_memory_mb"] else None),
+            *(
+                (f"inference, {name}", precision_row(value))
+                for name, value in report["precisions"].items()
+            ),
+            (
+                "peak memory, MB",
+                f"{report['peak_memory_mb']:.0f}" if report["peak_memory_mb"] else None,
+            ),
             ("energy, J per frame", report["energy"]["joules_per_frame"] or "not available"),
             ("power mode", report["machine"]["power_mode"]),
         ],

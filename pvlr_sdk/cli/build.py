@@ -29,7 +29,12 @@ def build(
         autocompletion=models,
     ),
     out: Path | None = Option(
-        None, "--out", "-o", metavar="PLAN", help="The plan to write.", show_default="engine.plan next to MODEL"
+        None,
+        "--out",
+        "-o",
+        metavar="PLAN",
+        help="The plan to write.",
+        show_default="engine.plan next to MODEL",
     ),
     size: options.Size = None,
     bank: Path | None = Option(
@@ -38,9 +43,13 @@ def build(
         help="The label bank. Of an open model, it becomes part of the plan.",
         show_default="MODEL.labels.safetensors beside MODEL",
     ),
-    device: str = Option("cpu", help="cpu, or tensorrt for the GPU of this machine.", autocompletion=words(*DEVICES)),
+    device: str = Option(
+        "cpu", help="cpu, or tensorrt for the GPU of this machine.", autocompletion=words(*DEVICES)
+    ),
     precision: str = Option(
-        "auto", help="auto, fp32, bf16, int8, or fp16 (TensorRT).", autocompletion=words("auto", *PRECISIONS)
+        "auto",
+        help="auto, fp32, bf16, int8, or fp16 (TensorRT).",
+        autocompletion=words("auto", *PRECISIONS),
     ),
     calibration_images: options.CalibrationImages = None,
     labels: options.OptionalLabels = None,
@@ -58,17 +67,25 @@ def build(
         help="native, fused (plugin), or auto: the faster one that passes the accuracy gate.",
         autocompletion=words("auto", *ATTENTIONS),
     ),
-    workspace: int | None = _tensorrt(None, metavar="MIB", help="Limit of the scratch memory of a layer."),
+    workspace: int | None = _tensorrt(
+        None, metavar="MIB", help="Limit of the scratch memory of a layer."
+    ),
     hardware: str = _tensorrt(
         "this",
         help="GPUs that run the plan: this (model), capability (same compute capability) or ampere+.",
         autocompletion=words(*HARDWARE),
     ),
     version_compatible: bool = _tensorrt(
-        False, "--version-compatible", help="Also run with newer TensorRT, in this version's lean runtime."
+        False,
+        "--version-compatible",
+        help="Also run with newer TensorRT, in this version's lean runtime.",
     ),
-    dla: int | None = _tensorrt(None, metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16."),
-    maps: bool = _tensorrt(True, "--maps/--no-maps", help="Without attention maps less is computed and copied."),
+    dla: int | None = _tensorrt(
+        None, metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16."
+    ),
+    maps: bool = _tensorrt(
+        True, "--maps/--no-maps", help="Without attention maps less is computed and copied."
+    ),
     verbose: bool = _tensorrt(False, "--verbose", help="Log all messages of TensorRT."),
     as_json: options.Json = False,
 ) -> None:
@@ -113,8 +130,13 @@ def build(
         wanted, run = options.parse_size(size), options.run_folder(onnx)
         onnx = training_module("build", "export").export(run, run, wanted)
     elif not (onnx.is_file() or onnx.suffix):
-        onnx, out = find_plan(onnx), out or Path("engine.plan")  # beside the model it would replace its plan
-    plan = out or onnx.with_name("engine.plan" if size is None else f"{onnx.stem.replace('model', 'engine', 1)}.plan")
+        onnx, out = (
+            find_plan(onnx),
+            out or Path("engine.plan"),
+        )  # beside the model it would replace its plan
+    plan = out or onnx.with_name(
+        "engine.plan" if size is None else f"{onnx.stem.replace('model', 'engine', 1)}.plan"
+    )
     beside = bank or onnx.with_suffix(".labels.safetensors")
     with Phases() as phases:
         build_plan(
@@ -126,14 +148,23 @@ def build(
             calibration_images=images_for(calibration_images, labels, split, beside),
             min_agreement=min_agreement,
             options=BuildOptions(
-                batches, cast(Any, attention), workspace, cast(Any, hardware), version_compatible, dla, verbose, maps
+                batches,
+                cast(Any, attention),
+                workspace,
+                cast(Any, hardware),
+                version_compatible,
+                dla,
+                verbose,
+                maps,
             ),
             watcher=phases,
         )
     print_info(plan, as_json, trust=False)  # a new plan has no signature yet
 
 
-def images_for(folder: Path | None, labels: Path | None, split: str | None, bank: Path) -> CalibrationImages | None:
+def images_for(
+    folder: Path | None, labels: Path | None, split: str | None, bank: Path
+) -> CalibrationImages | None:
     """The images of ``--calibration-images``, with the targets of ``--labels`` and ``--split``.
 
     Raises:
@@ -141,7 +172,10 @@ def images_for(folder: Path | None, labels: Path | None, split: str | None, bank
     """
     if folder is None:
         if labels is not None:
-            expected, hint = "--calibration-images as well", "Give the folder of the images that it describes."
+            expected, hint = (
+                "--calibration-images as well",
+                "Give the folder of the images that it describes.",
+            )
             raise errors.OptionError("--labels", expected=expected, got="--labels alone", hint=hint)
         return None
     from ..bundle.label_bank import LabelBank
@@ -150,4 +184,6 @@ def images_for(folder: Path | None, labels: Path | None, split: str | None, bank
 
     if labels is None:
         return CalibrationImages.below(folder)
-    return CalibrationImages.listed(folder, read_labels(labels, split, LabelBank.load(bank, trust=False).names))
+    return CalibrationImages.listed(
+        folder, read_labels(labels, split, LabelBank.load(bank, trust=False).names)
+    )

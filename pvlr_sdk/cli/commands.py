@@ -30,13 +30,24 @@ class Command(_PlainFlags, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         options = [param for param in self.get_params(ctx) if isinstance(param, TyperOption)]
-        optional = {name for option in options if re.fullmatch(r"\[.*\]", option.metavar or "") for name in option.opts}
+        optional = {
+            name
+            for option in options
+            if re.fullmatch(r"\[.*\]", option.metavar or "")
+            for name in option.opts
+        }
         for place, arg in enumerate(args):
-            if arg in optional and all(following.startswith("-") for following in args[place + 1 : place + 2]):
+            if arg in optional and all(
+                following.startswith("-") for following in args[place + 1 : place + 2]
+            ):
                 args[place] = f"{arg}="
-        valued = {name for option in options if not option.is_flag for name in option.opts} - optional
+        valued = {
+            name for option in options if not option.is_flag for name in option.opts
+        } - optional
         pairs = [*pairwise(args), *(arg.partition("=")[::2] for arg in args if "=" in arg)]
-        if empty := [name for name, value in pairs if name in valued and not value]:  # as a path, the current folder
+        if empty := [
+            name for name, value in pairs if name in valued and not value
+        ]:  # as a path, the current folder
             hint = "Check that the shell variable is set."
             raise errors.OptionError(empty[0], expected="a value", got="an empty string", hint=hint)
         return super().parse_args(ctx, args)
@@ -52,8 +63,14 @@ def training_packages(command: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        expected, got, hint = "the training package", f"no module {error.name!r}", errors.install_hint("train")
-        raise errors.MissingPartError(f"pvlr {command}", expected=expected, got=got, hint=hint) from error
+        expected, got, hint = (
+            "the training package",
+            f"no module {error.name!r}",
+            errors.install_hint("train"),
+        )
+        raise errors.MissingPartError(
+            f"pvlr {command}", expected=expected, got=got, hint=hint
+        ) from error
 
 
 def training_module(command: str, module: str) -> Any:

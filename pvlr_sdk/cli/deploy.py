@@ -27,7 +27,9 @@ def deploy(
         autocompletion=models,
         show_default=False,
     ),
-    to: str = Option(..., "--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."),
+    to: str = Option(
+        ..., "--to", "-t", metavar="SITE", help="A site file, or the URL of a running pvlr serve."
+    ),
     state: options.State = None,
     rollback: bool = Option(False, "--rollback", help="Return to the previous plan."),
     as_json: options.Json = False,
@@ -51,7 +53,9 @@ def deploy(
     """
     if (plan is None) != rollback:
         got = "both" if rollback else "neither"
-        raise errors.OptionError("PLAN", expected="a plan or --rollback", got=got, hint="Pass one of them.")
+        raise errors.OptionError(
+            "PLAN", expected="a plan or --rollback", got=got, hint="Pass one of them."
+        )
     to_server = to.startswith(("http://", "https://"))
     result = _to_server(plan, to) if to_server else _to_file(plan, to, state)
     if as_json:
@@ -66,7 +70,9 @@ def deploy(
     if not to_server:
         from .screen import note
 
-        note("a process that runs with this file uses the plan after SIGHUP (systemctl reload) or a restart.")
+        note(
+            "a process that runs with this file uses the plan after SIGHUP (systemctl reload) or a restart."
+        )
 
 
 def _to_file(plan: str | None, to: str, folder: Path | None) -> dict[str, Any]:
@@ -102,7 +108,9 @@ def _to_server(plan: str | None, to: str) -> dict[str, Any]:
         status = _ask(base, "GET", "/v1/plan")
     if status["reason"]:
         hint = "The previous plan is in use."
-        raise errors.DeployError(plan or "rollback", expected="a plan that works", got=status["reason"], hint=hint)
+        raise errors.DeployError(
+            plan or "rollback", expected="a plan that works", got=status["reason"], hint=hint
+        )
     return status
 
 
@@ -119,11 +127,16 @@ def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
             return None
 
     token = os.environ.get("PVLR_TOKEN")
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    headers = {
+        "Content-Type": "application/json",
+        **({"Authorization": f"Bearer {token}"} if token else {}),
+    }
     data = None if body is None else json.dumps(body).encode()
     try:
         request = Request(base + path, data, headers, method=method)
-        answer = within(_TIMEOUT, lambda: json.load(build_opener(Stay).open(request, timeout=_TIMEOUT)))
+        answer = within(
+            _TIMEOUT, lambda: json.load(build_opener(Stay).open(request, timeout=_TIMEOUT))
+        )
         if not isinstance(answer, dict) or "state" not in answer:
             raise ValueError("the answer of another server")
         return answer
@@ -132,7 +145,9 @@ def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
     except (OSError, HTTPException, ValueError) as error:
         reason = str(getattr(error, "reason", None) or error) or type(error).__name__
         hint = "Check the URL, and that the server runs."
-        raise errors.DeployError(base, expected="a running pvlr serve", got=reason, hint=hint) from None
+        raise errors.DeployError(
+            base, expected="a running pvlr serve", got=reason, hint=hint
+        ) from None
 
 
 def _raised(base: str, status: int, body: bytes) -> errors.PvlrError:
@@ -147,4 +162,6 @@ def _raised(base: str, status: int, body: bytes) -> errors.PvlrError:
     except (ValueError, AttributeError, KeyError, TypeError):
         detail = "another answer than that of pvlr serve"
     hint = "Set PVLR_TOKEN to a token of this server." if status == 401 else "Check the URL."
-    return errors.DeployError(base, expected="the answer of pvlr serve", got=f"{status}: {detail}", hint=hint)
+    return errors.DeployError(
+        base, expected="the answer of pvlr serve", got=f"{status}: {detail}", hint=hint
+    )

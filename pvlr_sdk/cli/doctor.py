@@ -44,9 +44,14 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, Any]]:
     for key, value in report.items():
         name = "components" if key == "parts" else key
         if isinstance(value, dict) and value:
-            shown = {part: inner for part, inner in value.items() if part not in ("info", "precisions")}
+            shown = {
+                part: inner for part, inner in value.items() if part not in ("info", "precisions")
+            }
             rows += [(f"{name}: {part}", _words(inner)) for part, inner in shown.items()]
-            rows += [(f"{name}: {part}", precision_row(inner)) for part, inner in value.get("precisions", {}).items()]
+            rows += [
+                (f"{name}: {part}", precision_row(inner))
+                for part, inner in value.get("precisions", {}).items()
+            ]
         elif name not in ("advice", "problems"):
             rows.append((name, _words(value)))
     count = len(report["problems"])
@@ -59,5 +64,9 @@ def _words(value: Any) -> Any:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items())
     if isinstance(value, list):
-        return "; ".join(map(str, map(_words, value))) if value and isinstance(value[0], dict) else " ".join(value)
+        return (
+            "; ".join(map(str, map(_words, value)))
+            if value and isinstance(value[0], dict)
+            else " ".join(value)
+        )
     return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value

@@ -94,7 +94,10 @@ def _print_report(report: EvalReport) -> None:
             ("overall, top 3", f1("O", "_top3")),
             ("on other images", with_intervals(report.expected)),
             ("prevalence", shares(report.prevalence) if report.prevalence else None),
-            ("at that prevalence", with_intervals(report.expected_there) if report.expected_there else None),
+            (
+                "at that prevalence",
+                with_intervals(report.expected_there) if report.expected_there else None,
+            ),
             ("seconds", f"{report.seconds:.1f}"),
             ("not measured", ", ".join(report.missing_labels) or None),
             ("unknown columns", ", ".join(report.extra_columns) or None),
@@ -102,7 +105,8 @@ def _print_report(report: EvalReport) -> None:
     )
     print()
     rows = (
-        (label, f"{decimal(value)}  ({report.positives[label]} images)") for label, value in report.per_class.items()
+        (label, f"{decimal(value)}  ({report.positives[label]} images)")
+        for label, value in report.per_class.items()
     )
     print_facts("average precision", rows)
     for doubt in report.doubts:

@@ -45,10 +45,16 @@ def export(
         False, "--open", help="Make the label bank an input that can change while the plan runs."
     ),
     max_labels: int | None = Option(
-        None, min=1, metavar="N", help="Room for labels in an open network.", show_default=f"{_MAX_LABELS}"
+        None,
+        min=1,
+        metavar="N",
+        help="Room for labels in an open network.",
+        show_default=f"{_MAX_LABELS}",
     ),
     knowledge: Path | None = Option(
-        None, metavar="DIR", help="Photos without labels: also write a knowledge file for an open network."
+        None,
+        metavar="DIR",
+        help="Photos without labels: also write a knowledge file for an open network.",
     ),
     calibration_images: options.CalibrationImages = None,
     labels: options.OptionalLabels = None,
@@ -99,28 +105,44 @@ def export(
     if sizes:
         run = options.run_folder(run)
     open_only = {"--max-labels": max_labels, "--knowledge": knowledge}
-    if not open_labels and (unused := next((option for option, value in open_only.items() if value is not None), None)):
-        raise errors.OptionError(unused, expected="--open", got="a closed network", hint="Add --open.")
-    if open_labels and (run.suffix in (".onnx", ".plan") or (precision, attention) != ("fp32", "native")):
+    if not open_labels and (
+        unused := next((option for option, value in open_only.items() if value is not None), None)
+    ):
+        raise errors.OptionError(
+            unused, expected="--open", got="a closed network", hint="Add --open."
+        )
+    if open_labels and (
+        run.suffix in (".onnx", ".plan") or (precision, attention) != ("fp32", "native")
+    ):
         got = f"{run} in {precision} with {attention} attention"
         hint = "Name the folder that pvlr train wrote, and omit --precision and --attention."
-        raise errors.OptionError("--open", expected="a RUN in fp32 with native attention", got=got, hint=hint)
+        raise errors.OptionError(
+            "--open", expected="a RUN in fp32 with native attention", got=got, hint=hint
+        )
     if run.suffix in (".onnx", ".plan"):
         network = run
         if (precision, attention) == ("fp32", "native"):
-            expected = "another precision, or --attention fused, for a network that is exported already"
+            expected = (
+                "another precision, or --attention fused, for a network that is exported already"
+            )
             hint = f"To build a plan from it, run pvlr build {run}."
-            raise errors.OptionError("--precision", expected=expected, got="fp32 and native attention", hint=hint)
+            raise errors.OptionError(
+                "--precision", expected=expected, got="fp32 and native attention", hint=hint
+            )
     else:
         folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
         room = (max_labels or _MAX_LABELS) if open_labels else None
-        network = training_module("export", "export").export(folder, out or folder, *sizes, max_labels=room)
+        network = training_module("export", "export").export(
+            folder, out or folder, *sizes, max_labels=room
+        )
         print(network)
         if knowledge is not None:
             print(training_module("export", "concepts").learn(folder, network, knowledge, *sizes))
     if (precision, attention) == ("fp32", "native"):
         return
-    images = images_for(calibration_images, labels, split, network.with_suffix(".labels.safetensors"))
+    images = images_for(
+        calibration_images, labels, split, network.with_suffix(".labels.safetensors")
+    )
     path, agreement = export_as(
         network,
         out or network.parent,
@@ -131,16 +153,26 @@ def export(
     )
     print(path)
     share = f"same tags as fp32 on {100 * agreement.tag_sets:.1f} % of {agreement.photos} images"
-    accuracy = "" if agreement.mAP is None else f", mAP {agreement.mAP:.2f} (fp32 {agreement.mAP_fp32:.2f})"
-    note(f"{precision}: {share}, largest logit difference {agreement.largest_logit_difference:.3f}{accuracy}")
+    accuracy = (
+        ""
+        if agreement.mAP is None
+        else f", mAP {agreement.mAP:.2f} (fp32 {agreement.mAP_fp32:.2f})"
+    )
+    note(
+        f"{precision}: {share}, largest logit difference {agreement.largest_logit_difference:.3f}{accuracy}"
+    )
 
 
 def export_triton(
     plan: options.Plan,
     out: Path = Option(..., "--out", "-o", metavar="DIR", help="The model repository."),
-    name: str | None = Option(None, metavar="NAME", help="Name of the model.", show_default="the plan's own"),
+    name: str | None = Option(
+        None, metavar="NAME", help="Name of the model.", show_default="the plan's own"
+    ),
     instances: int = Option(1, metavar="N", min=1, help="Processes."),
-    threads: int = Option(0, metavar="N", min=0, help="Threads per process; 0: all cores.", rich_help_panel="Machine"),
+    threads: int = Option(
+        0, metavar="N", min=0, help="Threads per process; 0: all cores.", rich_help_panel="Machine"
+    ),
 ) -> None:
     """Write a plan as a model repository for NVIDIA Triton Inference Server.
 
@@ -159,7 +191,9 @@ def export_triton(
 
 def export_openvino(
     plan: options.PlanArgument = None,
-    out: Path = Option(..., "--out", "-o", metavar="DIR", help="Folder of model.xml and model.bin."),
+    out: Path = Option(
+        ..., "--out", "-o", metavar="DIR", help="Folder of model.xml and model.bin."
+    ),
     bank: options.Bank = None,
     operating_point: options.Point = "f1",
 ) -> None:
@@ -181,7 +215,13 @@ def export_openvino(
 
 def export_deepstream(
     plan: options.PlanArgument = None,
-    out: Path = Option(..., "--out", "-o", metavar="DIR", help="Folder of the network, its configuration and parser."),
+    out: Path = Option(
+        ...,
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder of the network, its configuration and parser.",
+    ),
     bank: options.Bank = None,
     operating_point: options.Point = "f1",
 ) -> None:
@@ -203,7 +243,9 @@ def export_deepstream(
 def export_hub(
     plan: options.PlanArgument = None,
     out: Path = Option(..., "--out", "-o", metavar="DIR", help="The folder to push."),
-    licence: str = Option("other", "--license", metavar="ID", help="The Hub's identifier of the weights' licence."),
+    licence: str = Option(
+        "other", "--license", metavar="ID", help="The Hub's identifier of the weights' licence."
+    ),
 ) -> None:
     """Write a plan as a repository of the Hugging Face Hub.
 
@@ -224,9 +266,13 @@ _FORMATS = ("csv", "coco", "cvat", "fiftyone", "label-studio")
 
 
 def export_labels(
-    results: Path = Argument(..., metavar="TAGS", help="A dataset of `pvlr batch`, or lines of `pvlr tag --json`."),
+    results: Path = Argument(
+        ..., metavar="TAGS", help="A dataset of `pvlr batch`, or lines of `pvlr tag --json`."
+    ),
     out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label file."),
-    kind: str = Option("csv", "--format", help=f"{', '.join(_FORMATS)}.", autocompletion=words(*_FORMATS)),
+    kind: str = Option(
+        "csv", "--format", help=f"{', '.join(_FORMATS)}.", autocompletion=words(*_FORMATS)
+    ),
 ) -> None:
     """Write tags as a label file, to correct them or to train on them.
 

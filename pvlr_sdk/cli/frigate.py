@@ -12,17 +12,29 @@ from . import options
 
 def frigate(
     mqtt: str = Option(
-        ..., "--mqtt", metavar="URL", envvar="PVLR_MQTT_URL", help="The broker: mqtt://[USER:PASSWORD@]HOST[:PORT]."
+        ...,
+        "--mqtt",
+        metavar="URL",
+        envvar="PVLR_MQTT_URL",
+        help="The broker: mqtt://[USER:PASSWORD@]HOST[:PORT].",
     ),
     url: str = Option(..., "--url", metavar="URL", help="Frigate: http://frigate:5000."),
     plan: options.PlanOption = None,
     words: options.Words = None,
     bank: options.Bank = None,
     threshold: options.TagThreshold = None,
-    objects: list[str] | None = Option(None, "--object", metavar="LABEL", help="Only objects of LABEL; repeatable."),
-    at_end: bool = Option(False, "--at-end", help="Wait for the end of each event, whose snapshot is the best."),
-    attributes: bool = Option(False, "--attributes", help="Like --at-end, and set all tags as attributes."),
-    exclusive: bool = Option(False, "--exclusive", help="One label is right: the best one, or unknown."),
+    objects: list[str] | None = Option(
+        None, "--object", metavar="LABEL", help="Only objects of LABEL; repeatable."
+    ),
+    at_end: bool = Option(
+        False, "--at-end", help="Wait for the end of each event, whose snapshot is the best."
+    ),
+    attributes: bool = Option(
+        False, "--attributes", help="Like --at-end, and set all tags as attributes."
+    ),
+    exclusive: bool = Option(
+        False, "--exclusive", help="One label is right: the best one, or unknown."
+    ),
     topic: str = Option("frigate", metavar="PREFIX", help="Frigate's topic_prefix."),
 ) -> None:
     """Set sub labels of Frigate's tracked objects.
@@ -41,8 +53,24 @@ def frigate(
     from .site import log_to_stderr
 
     log_to_stderr()
-    tagger = Tagger(plan, words=options.split_words(words), bank=bank, threshold=threshold, operating_point="precise")
+    tagger = Tagger(
+        plan,
+        words=options.split_words(words),
+        bank=bank,
+        threshold=threshold,
+        operating_point="precise",
+    )
     broker = MqttSettings(url=mqtt, prefix=topic)
-    FrigateTagger(tagger, url, broker, objects=objects or (), at_end=at_end, attributes=attributes, exclusive=exclusive)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to store, and no thread may delay the end
+    FrigateTagger(
+        tagger,
+        url,
+        broker,
+        objects=objects or (),
+        at_end=at_end,
+        attributes=attributes,
+        exclusive=exclusive,
+    )
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # there is nothing to store, and no thread may delay the end
     threading.Event().wait()

@@ -24,7 +24,9 @@ def info(plan: options.PlanArgument = None, as_json: options.Json = False) -> No
         print_info(plan, as_json)
 
 
-def labels(plan: options.PlanArgument = None, bank: options.Bank = None, as_json: options.Json = False) -> None:
+def labels(
+    plan: options.PlanArgument = None, bank: options.Bank = None, as_json: options.Json = False
+) -> None:
     """List the labels and thresholds of a plan or a label bank.
 
     In a pipe, each line is a label, a tab and its threshold, and a tab and its
@@ -49,16 +51,23 @@ def labels(plan: options.PlanArgument = None, bank: options.Bank = None, as_json
     listed = label_fields(label_bank)["labels"]
     if as_json:
         names = {"name": "label"}
-        print_json([{names.get(k, k): v for k, v in label.model_dump().items()} for label in listed])
+        print_json(
+            [{names.get(k, k): v for k, v in label.model_dump().items()} for label in listed]
+        )
         return
     rows = [
-        (label.name, [point for point in (label.threshold, label.precise_threshold) if point is not None])
+        (
+            label.name,
+            [point for point in (label.threshold, label.precise_threshold) if point is not None],
+        )
         for label in listed
     ]
     if sys.stdout.isatty():
         title = bundle.manifest.name if bundle else str(bank)
         title += ": thresholds f1, precise" if label_bank.precise_thresholds is not None else ""
-        print_facts(title, ((name, "  ".join(f"{point:.3f}" for point in points)) for name, points in rows))
+        print_facts(
+            title, ((name, "  ".join(f"{point:.3f}" for point in points)) for name, points in rows)
+        )
     else:
         for name, points in rows:
             print("\t".join((terminal(name), *map(str, points))))
@@ -73,8 +82,16 @@ def _print_bank(path: Path, as_json: bool) -> None:
     bank = LabelBank.load(path)
     signature = bank.signature.to_dict() if bank.signature else None
     source = {key: value for key, value in bank.text.items() if key != "taught"}
-    labels = [{**label.model_dump(), "taught": bank.taught.get(label.name)} for label in label_fields(bank)["labels"]]
-    facts: dict[str, Any] = {"bank": str(path), "sha256": bank.sha256, "signature": signature, "source": source}
+    labels = [
+        {**label.model_dump(), "taught": bank.taught.get(label.name)}
+        for label in label_fields(bank)["labels"]
+    ]
+    facts: dict[str, Any] = {
+        "bank": str(path),
+        "sha256": bank.sha256,
+        "signature": signature,
+        "source": source,
+    }
     if as_json:
         print_json({**facts, "labels": labels})
         return
@@ -82,12 +99,19 @@ def _print_bank(path: Path, as_json: bool) -> None:
     rows |= {f"source: {key}": value for key, value in source.items()}
     for name, label in zip(bank.names, labels, strict=True):
         row = {**label, **(label["taught"] or {}), "taught": None, "before": None, "name": None}
-        rows[f"label: {name}"] = ", ".join(f"{key} {value}" for key, value in row.items() if value is not None)
-    print_facts(f"{path.name}: {len(bank)} labels, {len(bank.taught)} of them taught or from words", rows.items())
+        rows[f"label: {name}"] = ", ".join(
+            f"{key} {value}" for key, value in row.items() if value is not None
+        )
+    print_facts(
+        f"{path.name}: {len(bank)} labels, {len(bank.taught)} of them taught or from words",
+        rows.items(),
+    )
 
 
 def _verified(signature: dict[str, Any] | None) -> str | None:
-    return f"verified, key {signature['key']}, version {signature['version']}" if signature else None
+    return (
+        f"verified, key {signature['key']}, version {signature['version']}" if signature else None
+    )
 
 
 def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = None) -> None:
@@ -115,7 +139,10 @@ def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = 
         ("attention", f"{grid['rows']} x {grid['columns']}"),
         ("labels", f"{len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"),
         ("tiles", f"thresholds for {', '.join(facts['tiles'])}" if facts["tiles"] else None),
-        *((f"file {role}", f"{file['bytes']:,} bytes, SHA-256 verified") for role, file in facts["files"].items()),
+        *(
+            (f"file {role}", f"{file['bytes']:,} bytes, SHA-256 verified")
+            for role, file in facts["files"].items()
+        ),
         ("signature", _verified(signature)),
         *((f"built: {key}", value) for key, value in facts["built"].items() if value),
         *((f"measured: {key}", value) for key, value in measured.items()),

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 def mine(
     inputs: list[str] = Argument(..., metavar="INPUT", help="Photos, folders or patterns."),
-    label: list[str] = Option([], "--label", "-l", metavar="LABEL", help="Only for this label; may be repeated."),
+    label: list[str] = Option(
+        [], "--label", "-l", metavar="LABEL", help="Only for this label; may be repeated."
+    ),
     count: int = Option(300, "--count", "-n", metavar="N", min=1, help="Select at most so many."),
     plan: options.PlanOption = None,
-    against: str | None = Option(None, metavar="PLAN", help="Prefer photos that this plan tags otherwise."),
+    against: str | None = Option(
+        None, metavar="PLAN", help="Prefer photos that this plan tags otherwise."
+    ),
     words: options.Words = None,
     bank: options.Bank = None,
     as_json: bool = Option(False, "--json", help="Print one line of JSON per photo."),
@@ -78,14 +82,23 @@ def mine(
             others += [] if other is None else [_margins(other, asked)]
             features += [] if result.features is None else [result.features]
             scores = dict(zip(result.labels, result.scores.tolist(), strict=True))
-            read.append((path, scores, [{"label": tag.label, "score": tag.score} for tag in result]))
+            read.append(
+                (path, scores, [{"label": tag.label, "score": tag.score} for tag in result])
+            )
     table, disputed = (np.reshape(rows, (-1, len(asked))) for rows in (margins, others))
     matrix = np.array(features) if features else None
     if not as_json:
         print("file,label,score,reason")
-    for photo, (column, reason) in select(table, matrix, count, disputed if against else None).items():
+    for photo, (column, reason) in select(
+        table, matrix, count, disputed if against else None
+    ).items():
         path, scores, tags = read[photo]
-        about = {"source": str(path), "label": asked[column], "score": scores[asked[column]], "reason": reason}
+        about = {
+            "source": str(path),
+            "label": asked[column],
+            "score": scores[asked[column]],
+            "reason": reason,
+        }
         print(json.dumps({**about, "tags": tags}) if as_json else csv_row(*about.values()))
     if report_failed(failed, len(files)):
         raise typer.Exit(2)

@@ -41,7 +41,12 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     if as_json:
         print_json(
             [
-                {**model.model_dump(mode="json"), "bytes": model.bytes, "where": where, "plan": plan and str(plan)}
+                {
+                    **model.model_dump(mode="json"),
+                    "bytes": model.bytes,
+                    "where": where,
+                    "plan": plan and str(plan),
+                }
                 for model, where, plan in rows
             ]
         )
@@ -53,7 +58,9 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
 
 @app.command(cls=Command, no_args_is_help=True)
 def fetch(
-    names: list[str] = Argument(..., metavar="NAME", help="Models to download.", autocompletion=options.models),
+    names: list[str] = Argument(
+        ..., metavar="NAME", help="Models to download.", autocompletion=options.models
+    ),
 ) -> None:
     """Download models into the cache of this user, and print their plans.
 
@@ -82,7 +89,9 @@ def fetch(
             progress.DownloadColumn(),
             progress.TimeRemainingColumn(),
         )
-        with progress.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        with progress.Progress(
+            *columns, console=Console(stderr=True), transient=True, redirect_stdout=False
+        ) as bar:
             task = bar.add_task(name, total=sizes.get(name))
             plan = download(name, partial(bar.advance, task))
         print(plan)

@@ -42,7 +42,9 @@ def parse_size(text: str) -> tuple[int, int]:
     size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 0 < min(size) <= max(size) <= _LARGEST_SIZE:
         expected = f"one size N or WxH of 1 to {_LARGEST_SIZE} pixels"
-        raise errors.OptionError("--size", expected=expected, got=repr(text), hint="An example is --size 224.")
+        raise errors.OptionError(
+            "--size", expected=expected, got=repr(text), hint="An example is --size 224."
+        )
     return size
 
 
@@ -56,7 +58,9 @@ def run_folder(run: Path) -> Path:
     if not (folder / "model.safetensors").is_file():
         got = f"{run}, a network of one size" if run.suffix in (".onnx", ".plan") else str(run)
         hint = "Name the run that it was exported from: pvlr export RUN --size 224."
-        raise errors.OptionError("--size", expected="the folder of a finished training run", got=got, hint=hint)
+        raise errors.OptionError(
+            "--size", expected="the folder of a finished training run", got=got, hint=hint
+        )
     return folder
 
 
@@ -78,7 +82,9 @@ PlanArgument = Annotated[Path | None, Argument(**_BUNDLED)]
 PlanOption = Annotated[Path | None, Option("--plan", "-p", **_BUNDLED)]
 _BANK = "Label bank that an open plan uses instead of its own."
 Bank = Annotated[Path | None, Option("--bank", metavar="FILE", help=_BANK)]
-_WORDS = "Labels of your own, comma-separated, for an open plan: 'espresso, forklift'. See pvlr words."
+_WORDS = (
+    "Labels of your own, comma-separated, for an open plan: 'espresso, forklift'. See pvlr words."
+)
 Words = Annotated[str | None, Option("--words", "-w", metavar="WORDS", help=_WORDS)]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 _POINT: Any = {
@@ -91,7 +97,12 @@ Point = Annotated[OperatingPoint, Option("--operating-point", **_POINT)]
 # The tags of images
 TagThreshold = Annotated[
     float | None,
-    Option("--threshold", "-t", help="One threshold for all labels (0 to 1).", show_default="set by the plan"),
+    Option(
+        "--threshold",
+        "-t",
+        help="One threshold for all labels (0 to 1).",
+        show_default="set by the plan",
+    ),
 ]
 _TOP_K = "Keep at most this many tags per image, the highest scores first."
 TopK = Annotated[int | None, Option("--top-k", "-k", help=_TOP_K)]
@@ -110,24 +121,38 @@ Tiles = Annotated[str | None, Option("--tiles", **_TILES)]
 # Labelled images
 Images = Annotated[Path, Option("--images", metavar="DIR", help="Folder of the images.")]
 Labels = Annotated[Path, Option("--labels", metavar="CSV", help="Labels of each image.")]
-OptionalLabels = Annotated[Path | None, Option("--labels", metavar="CSV", help="Labels of each image; adds the mAP.")]
+OptionalLabels = Annotated[
+    Path | None, Option("--labels", metavar="CSV", help="Labels of each image; adds the mAP.")
+]
 _PREVALENCE = (
-    "How frequent labels are in use: a share, a JSON file {label: share}, or a folder of images without labels."
+    "How frequent labels are in use: a share, a JSON file {label: share}, or a folder of images "
+    "without labels."
 )
 Prevalence = Annotated[
-    str | None, Option("--prevalence", metavar="SHARE|JSON|DIR", help=_PREVALENCE, show_default="as in the images")
+    str | None,
+    Option(
+        "--prevalence", metavar="SHARE|JSON|DIR", help=_PREVALENCE, show_default="as in the images"
+    ),
 ]
 _SIZE = "Input size in pixels, of a RUN: 224, or 320x192 (width x height)."
-Size = Annotated[str | None, Option("--size", metavar="N|WxH", help=_SIZE, show_default="that of training")]
+Size = Annotated[
+    str | None, Option("--size", metavar="N|WxH", help=_SIZE, show_default="that of training")
+]
 _CALIBRATION = "A few hundred representative images, for the int8 ranges and the accuracy check."
-CalibrationImages = Annotated[Path | None, Option("--calibration-images", metavar="DIR", help=_CALIBRATION)]
-Split = Annotated[str | None, Option("--split", metavar="NAME", help="Use only this split of the CSV.")]
+CalibrationImages = Annotated[
+    Path | None, Option("--calibration-images", metavar="DIR", help=_CALIBRATION)
+]
+Split = Annotated[
+    str | None, Option("--split", metavar="NAME", help="Use only this split of the CSV.")
+]
 _MAP = 'Rename columns of the CSV to labels of the plan: sofa=couch, or a file {"sofa": "couch"}; repeatable.'
 Map = Annotated[list[str] | None, Option("--map", metavar="JSON|A=B", help=_MAP)]
 
 _machine = partial(Option, rich_help_panel="Machine")
 _DEVICE = "auto (the plan's device), cpu, tensorrt, Intel's gpu or npu, or OpenVINO's name of one (GPU.1)."
-Device = Annotated[str, _machine("--device", help=_DEVICE, autocompletion=words("auto", *RUN_DEVICES))]
+Device = Annotated[
+    str, _machine("--device", help=_DEVICE, autocompletion=words("auto", *RUN_DEVICES))
+]
 
 
 def _allow_unsigned(allowed: bool) -> None:
@@ -136,34 +161,55 @@ def _allow_unsigned(allowed: bool) -> None:
 
 
 _UNSIGNED = "Trust an unsigned plan: load TensorRT plans, which are code, and omit the isolated load of others."
-AllowUnsigned = Annotated[bool, _machine("--allow-unsigned", help=_UNSIGNED, callback=_allow_unsigned)]
-Threads = Annotated[int | None, _machine("--threads", help="Threads per image.", show_default="all cores")]
+AllowUnsigned = Annotated[
+    bool, _machine("--allow-unsigned", help=_UNSIGNED, callback=_allow_unsigned)
+]
+Threads = Annotated[
+    int | None, _machine("--threads", help="Threads per image.", show_default="all cores")
+]
 _PRECISION = "auto, fp32, bf16, fp16 (GPU, NPU), or int8 (plans with ranges)."
 _ANY_PRECISION = words("auto", *PRECISIONS)
 Precision = Annotated[
     PlanPrecision | None,
-    _machine("--precision", help=_PRECISION, show_default="set by the plan", autocompletion=_ANY_PRECISION),
+    _machine(
+        "--precision",
+        help=_PRECISION,
+        show_default="set by the plan",
+        autocompletion=_ANY_PRECISION,
+    ),
 ]
 
 # A site: cameras and their events
 Uris = Annotated[
-    list[str] | None, Argument(metavar="[NAME=]URI", help="Cameras, streams and videos.", show_default=False)
+    list[str] | None,
+    Argument(metavar="[NAME=]URI", help="Cameras, streams and videos.", show_default=False),
 ]
 _CONFIG = "Configuration of a site; other options extend or override it."
 Config = Annotated[Path | None, Option("--config", "-c", metavar="SITE.yaml", help=_CONFIG)]
 Check = Annotated[bool, Option("--check", help="Check configuration, plan and sinks, then exit.")]
 _STATE = "Folder that keeps what is changed while it runs; by default systemd's StateDirectory, or one of this user."
 State = Annotated[Path | None, Option("--state", metavar="DIR", help=_STATE)]
-_PRINT = "Print file, options and changes as one site file, with the origin of each setting, and exit."
+_PRINT = (
+    "Print file, options and changes as one site file, with the origin of each setting, and exit."
+)
 PrintConfig = Annotated[bool, Option("--print-config", help=_PRINT)]
-Systemd = Annotated[bool, Option("--systemd", help="Print a systemd unit for this command and exit.")]
+Systemd = Annotated[
+    bool, Option("--systemd", help="Print a systemd unit for this command and exit.")
+]
 Loop = Annotated[bool, Option("--loop", help="Restart the videos given as URI at their end.")]
 _events = partial(Option, rich_help_panel="Events")
-Label = Annotated[list[str] | None, _events("--label", "-l", metavar="LABEL", help="Report only LABEL; repeatable.")]
+Label = Annotated[
+    list[str] | None,
+    _events("--label", "-l", metavar="LABEL", help="Report only LABEL; repeatable."),
+]
 _THRESHOLD = "Score that an event must reach, for all labels or for one; repeatable."
-Threshold = Annotated[list[str] | None, _events("--threshold", metavar="[LABEL=]X", help=_THRESHOLD)]
+Threshold = Annotated[
+    list[str] | None, _events("--threshold", metavar="[LABEL=]X", help=_THRESHOLD)
+]
 _DURATION = "Shortest event that is reported, 0.5 by default."
-MinDuration = Annotated[float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)]
+MinDuration = Annotated[
+    float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)
+]
 
 _MEMORY = "Remember events here, for pvlr search, why, replay and precision."
 Memory = Annotated[Path | None, _events("--memory", "-m", metavar="DIR", help=_MEMORY)]
@@ -171,4 +217,9 @@ Memory = Annotated[Path | None, _events("--memory", "-m", metavar="DIR", help=_M
 
 def events(default: str) -> Any:
     """``--events``, whose default differs."""
-    return _events("--events", "-e", metavar="-|FILE", help=f"JSON lines in a file or on stdout (-); {default}.")
+    return _events(
+        "--events",
+        "-e",
+        metavar="-|FILE",
+        help=f"JSON lines in a file or on stdout (-); {default}.",
+    )

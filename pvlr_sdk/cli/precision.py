@@ -17,15 +17,27 @@ if TYPE_CHECKING:
 
 def precision(
     memory: Memory,
-    target: float = Option(0.9, min=0.5, max=0.999, help="The share of events that are to be right."),
-    label: str | None = Option(None, "--label", "-l", metavar="LABEL", help="Only events of this label."),
-    camera: str | None = Option(None, metavar="CAMERA", help="Only this camera, not all of them together."),
-    yes: list[str] = Option([], metavar="EVENT", help="Answer: this event is right. May be repeated."),
+    target: float = Option(
+        0.9, min=0.5, max=0.999, help="The share of events that are to be right."
+    ),
+    label: str | None = Option(
+        None, "--label", "-l", metavar="LABEL", help="Only events of this label."
+    ),
+    camera: str | None = Option(
+        None, metavar="CAMERA", help="Only this camera, not all of them together."
+    ),
+    yes: list[str] = Option(
+        [], metavar="EVENT", help="Answer: this event is right. May be repeated."
+    ),
     no: list[str] = Option([], metavar="EVENT", help="Answer: it is wrong."),
-    unclear: list[str] = Option([], metavar="EVENT", help="Answer: nobody can say; counts as wrong."),
+    unclear: list[str] = Option(
+        [], metavar="EVENT", help="Answer: nobody can say; counts as wrong."
+    ),
     undo: list[str] = Option([], metavar="EVENT", help="Remove the answer."),
     html: Html = None,
-    export: Path | None = Option(None, metavar="DIR", help="Write the answers as examples to a new folder."),
+    export: Path | None = Option(
+        None, metavar="DIR", help="Write the answers as examples to a new folder."
+    ),
     as_json: options.Json = False,
 ) -> None:
     """State the precision of events that reviewed events prove, per label.
@@ -59,12 +71,25 @@ def precision(
     for answer, events in answers_given:
         for event in events:
             store.answer(find_event(store, event).id, answer)
-    recorded = [name for (name,) in store.query("SELECT DISTINCT label FROM moments WHERE kind = 'event' ORDER BY 1")]
-    statements = [statement(store, name, target, camera) for name in ([label] if label else recorded)]
+    recorded = [
+        name
+        for (name,) in store.query(
+            "SELECT DISTINCT label FROM moments WHERE kind = 'event' ORDER BY 1"
+        )
+    ]
+    statements = [
+        statement(store, name, target, camera) for name in ([label] if label else recorded)
+    ]
     if html:
         rows = to_review(store, label, camera=camera)
-        lines = [f"{row.event or '':.8}  {row.label}  {row.camera}  {clock(row.time)}" for row in rows]
-        write_gallery(html, "Events to answer", zip((store.picture(row.id) for row in rows), lines, strict=True))
+        lines = [
+            f"{row.event or '':.8}  {row.label}  {row.camera}  {clock(row.time)}" for row in rows
+        ]
+        write_gallery(
+            html,
+            "Events to answer",
+            zip((store.picture(row.id) for row in rows), lines, strict=True),
+        )
     if export:
         note(f"{export_answers(store, export, label, camera)} examples in {export}")
     if as_json:

@@ -35,7 +35,11 @@ def _different(value: Any, other: Any, place: tuple[str, ...]) -> list[tuple[str
     """The places of settings that another mapping does not have."""
     if isinstance(value, Mapping):
         others = other if isinstance(other, Mapping) else {}
-        return [leaf for key in value for leaf in _different(value[key], others.get(key, ...), (*place, key))]
+        return [
+            leaf
+            for key in value
+            for leaf in _different(value[key], others.get(key, ...), (*place, key))
+        ]
     return [] if value == other else [place]
 
 
@@ -45,7 +49,11 @@ def _changed(changes: Changes, settings: Mapping[str, Any]) -> list[tuple[tuple[
     for label, value in changes.thresholds.items():
         changed.append((("events", "thresholds", label), value))
     if changes.labels is not None:
-        names = None if changes.labels == "all" else [label.replace("$", "$$") for label in changes.labels]
+        names = (
+            None
+            if changes.labels == "all"
+            else [label.replace("$", "$$") for label in changes.labels]
+        )
         changed.append((("events", "labels"), names))
         if (settings.get("events") or {}).get("deny"):
             changed.append((("events", "deny"), []))

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _FOLDER = "The folder of the memory: that of pvlr watch --memory DIR."
 Memory = Annotated[Path, Option("--memory", "-m", metavar="DIR", help=_FOLDER)]
 Time = datetime | None
-Html = Annotated[Path | None, Option("--html", metavar="FILE", help="Write a page with the pictures.")]
+Html = Annotated[
+    Path | None, Option("--html", metavar="FILE", help="Write a page with the pictures.")
+]
 _WIDTH, _HEIGHT = 72, 10
 """Of a curve, in characters."""
 _NEAR = 10
@@ -29,17 +31,27 @@ _NEAR = 10
 
 def search(
     memory: Memory,
-    words: str | None = Argument(None, metavar="[WORDS]", help="A word, a phrase or a label.", show_default=False),
-    like: Path | None = Option(None, metavar="PICTURE", help="What resembles this picture, instead of words."),
+    words: str | None = Argument(
+        None, metavar="[WORDS]", help="A word, a phrase or a label.", show_default=False
+    ),
+    like: Path | None = Option(
+        None, metavar="PICTURE", help="What resembles this picture, instead of words."
+    ),
     plan: options.PlanOption = None,
     bank: options.Bank = None,
     camera: str | None = Option(None, metavar="CAMERA", help="Only this camera."),
-    label: str | None = Option(None, "--label", "-l", metavar="LABEL", help="Only events of this label."),
-    since: Time = Option(None, metavar="TIME", help="From this time on: 2026-01-31, or 2026-01-31T12:00:00."),
+    label: str | None = Option(
+        None, "--label", "-l", metavar="LABEL", help="Only events of this label."
+    ),
+    since: Time = Option(
+        None, metavar="TIME", help="From this time on: 2026-01-31, or 2026-01-31T12:00:00."
+    ),
     until: Time = Option(None, metavar="TIME", help="Up to this time."),
     limit: int = Option(20, "--limit", "-n", min=1, max=10_000, help="Show at most so many."),
     html: Html = None,
-    delete: bool = Option(False, "--delete", help="Delete all of this camera, label and time, instead of a search."),
+    delete: bool = Option(
+        False, "--delete", help="Delete all of this camera, label and time, instead of a search."
+    ),
     as_json: options.Json = False,
 ) -> None:
     """Search the remembered events and frames, the best first.
@@ -76,26 +88,41 @@ def search(
         if words or like or not any((camera, label, *times)):
             got = "words or a picture" if words or like else "none of them"
             hint = "To delete everything, delete the folder."
-            raise errors.OptionError("--delete", expected="--camera, --label, --since or --until", got=got, hint=hint)
+            raise errors.OptionError(
+                "--delete", expected="--camera, --label, --since or --until", got=got, hint=hint
+            )
         print(f"{store.delete(camera, label, *times)} events and frames deleted")
         return
     if words and like:
         hint = "Search for one of them."
-        raise errors.OptionError("--like", expected="a picture instead of words", got="both", hint=hint)
+        raise errors.OptionError(
+            "--like", expected="a picture instead of words", got="both", hint=hint
+        )
     only = find.chosen(camera, label, *times)
-    if words in {name for context in store.contexts().values() for name in context.names} and bank is None:
+    if (
+        words in {name for context in store.contexts().values() for name in context.names}
+        and bank is None
+    ):
         ranked: Sequence[tuple[Any, float | None]] = find.by_label(store, words or "", only, limit)
     elif words is None and like is None:
         newest = f"id IN (SELECT id FROM moments WHERE {only[0]} ORDER BY id DESC LIMIT {limit})"
-        ranked = [(row, None) for row in sorted(store.rows(newest, only[1]), key=lambda row: -(row.time or 0))]
+        ranked = [
+            (row, None)
+            for row in sorted(store.rows(newest, only[1]), key=lambda row: -(row.time or 0))
+        ]
     else:
         ranked = find.by_features(store, *_function(words, like, plan, bank), only, limit)
     if like is None:
-        ranked = [(row, score if score is None else float(sigmoid(np.array(score)))) for row, score in ranked]
+        ranked = [
+            (row, score if score is None else float(sigmoid(np.array(score))))
+            for row, score in ranked
+        ]
     lines = ["  ".join(filter(None, [clock(row.time), None if score is None else f"{score:.2f}", row.camera,
              row.region, row.label or row.kind, row.event and row.event[:8]])) for row, score in ranked]  # fmt: skip
     if not lines:
-        cameras = [name for (name,) in store.query("SELECT DISTINCT camera FROM moments ORDER BY camera")]
+        cameras = [
+            name for (name,) in store.query("SELECT DISTINCT camera FROM moments ORDER BY camera")
+        ]
         note(f"nothing found; recorded cameras: {few(cameras) or 'none'}")
     pictures = (store.picture(row.id) for row, _ in ranked)
     write_gallery(html, words or str(like or "Newest"), zip(pictures, lines, strict=True))
@@ -107,7 +134,9 @@ def search(
         print_lines(lines)
 
 
-def _function(words: str | None, like: Path | None, plan: Path | None, bank: Path | None) -> tuple[str, Any]:
+def _function(
+    words: str | None, like: Path | None, plan: Path | None, bank: Path | None
+) -> tuple[str, Any]:
     """What is searched: the name of the features, and a function of them."""
     from ..labels import Knowledge, LabelBank
     from ..labels.edit import LinearFunction, taught_function
@@ -125,7 +154,9 @@ def _function(words: str | None, like: Path | None, plan: Path | None, bank: Pat
     function = taught_function(label_bank, words)
     if function is None:
         hint = "Labels that were recorded are searched without --bank."
-        raise errors.OptionError("--bank", expected=f"a bank that was taught {words!r}", got=str(bank), hint=hint)
+        raise errors.OptionError(
+            "--bank", expected=f"a bank that was taught {words!r}", got=str(bank), hint=hint
+        )
     return label_bank.text["features"], function
 
 
@@ -166,7 +197,12 @@ def why(
     facts = [
         ("began", f"{clock(on.start)}, reported {clock(on.time)}: {explanation.began}"),
         ("ended", f"{clock(row.end)}  {explanation.ended}"),
-        ("others", ", ".join(f"{name} {score:.2f} ({upper:.2f})" for name, score, upper in explanation.others)),
+        (
+            "others",
+            ", ".join(
+                f"{name} {score:.2f} ({upper:.2f})" for name, score, upper in explanation.others
+            ),
+        ),
         ("plan", f"{row.context.plan[:12]}, label bank {row.context.bank[:12]}"),
     ]
     print_facts(" ".join(filter(None, [on.camera, on.region, on.label, on.id])), facts)
@@ -177,7 +213,10 @@ def why(
         span = max(explanation.curve[-1][0] - explanation.curve[0][0], 1e-9)
         column = int((time - explanation.curve[0][0]) / span * (_WIDTH - 1))
         grid[round(average * _HEIGHT)][min(_WIDTH - 1, max(0, column))] = "*"
-    print_lines(f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip() for level in range(_HEIGHT, -1, -1))
+    print_lines(
+        f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip()
+        for level in range(_HEIGHT, -1, -1)
+    )
     print_lines(
         f"  near {clock(miss.start)}  {miss.label} {miss.peak:.2f} ({miss.threshold:.2f}): {miss.reason}"
         for miss in explanation.near[-_NEAR:]
@@ -187,11 +226,16 @@ def why(
 
 
 def replay(
-    clip: Path | None = Argument(None, metavar="[CLIP]", help="A video, instead of a memory.", show_default=False),
+    clip: Path | None = Argument(
+        None, metavar="[CLIP]", help="A video, instead of a memory.", show_default=False
+    ),
     memory: Path | None = Option(None, "--memory", "-m", metavar="DIR", help=_FOLDER),
     config: Path = Option(..., "--config", "-c", metavar="SITE.yaml", help="The other settings."),
     against: Path | None = Option(
-        None, metavar="SITE.yaml", help="Compare with these settings.", show_default="the recorded settings"
+        None,
+        metavar="SITE.yaml",
+        help="Compare with these settings.",
+        show_default="the recorded settings",
     ),
     html: Html = None,
     as_json: options.Json = False,
@@ -217,7 +261,10 @@ def replay(
     from .screen import note, print_json
 
     if (clip is None) == (memory is None):
-        got, hint = "both" if clip else "neither", "For example pvlr replay --memory memory/ --config new.yaml."
+        got, hint = (
+            "both" if clip else "neither",
+            "For example pvlr replay --memory memory/ --config new.yaml.",
+        )
         raise errors.OptionError("CLIP", expected="a clip or --memory", got=got, hint=hint)
     site = load_config(config)
     reader = Reader(record(clip, site) if clip else memory or Path())
@@ -232,17 +279,27 @@ def replay(
     for camera in dict.fromkeys(place.camera for place in places):
         for region in tagged_regions(site.cameras[camera]) if camera in site.cameras else ():
             if (camera, region) not in places:
-                note(f"no scores were recorded of {place_of(camera, region)}, so that it has no events here")
+                note(
+                    f"no scores were recorded of {place_of(camera, region)}, so that it has no events here"
+                )
     after = events_of(reader, wanted)
     differences = changes(events_of(reader, before), after)
     count = len({event.id for event in after})
     lines = [_change_line(change) for change in differences]
-    nearest = (reader.nearest(change.event.camera, change.event.peak_time) for change in differences)
+    nearest = (
+        reader.nearest(change.event.camera, change.event.peak_time) for change in differences
+    )
     pictures = (None if number is None else reader.picture(number) for number in nearest)
-    write_gallery(html, f"{len(differences)} changes by {config}", zip(pictures, lines, strict=True))
+    write_gallery(
+        html, f"{len(differences)} changes by {config}", zip(pictures, lines, strict=True)
+    )
     if as_json:
         rows = [
-            {"change": change.kind, **change.event.to_dict(), "before": change.before and change.before.to_dict()}
+            {
+                "change": change.kind,
+                **change.event.to_dict(),
+                "before": change.before and change.before.to_dict(),
+            }
             for change in differences
         ]
         print_json({"events": count, "changes": rows})
@@ -259,7 +316,9 @@ def _change_line(change: Change) -> str:
     return f"{change.kind:<7}  {clock(event.start)}  {spans}  {place}  {event.label}"
 
 
-def write_gallery(path: Path | None, title: str, pictures: Iterable[tuple[bytes | None, str]]) -> None:
+def write_gallery(
+    path: Path | None, title: str, pictures: Iterable[tuple[bytes | None, str]]
+) -> None:
     from .._util.files import write_files
     from ..labels.page import gallery
 
@@ -275,7 +334,11 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def clock(seconds: float | None) -> str:
-    return "" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")[:-4]
+    return (
+        ""
+        if seconds is None
+        else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")[:-4]
+    )
 
 
 def _seconds(event: Event | None) -> str:

@@ -26,7 +26,9 @@ _SETTLED = 1.0
 
 def complain(error: errors.PvlrError) -> None:
     """Print an error on stderr: its class (a section of ``docs/errors.md``), what is wrong and how to fix it."""
-    for line in f"{type(error).__name__}: {error}".splitlines():  # several for a configuration with several errors
+    for line in (
+        f"{type(error).__name__}: {error}".splitlines()
+    ):  # several for a configuration with several errors
         note(line)
 
 
@@ -45,7 +47,9 @@ def print_facts(title: str, rows: Iterable[tuple[str, Any]]) -> None:
     facts = [(terminal(name), terminal(str(value))) for name, value in rows if value is not None]
     if not sys.stdout.isatty():
         width = max((len(name) for name, _ in facts), default=0)
-        print("\n".join([terminal(title), *(f"  {name:<{width}}  {value}" for name, value in facts)]))
+        print(
+            "\n".join([terminal(title), *(f"  {name:<{width}}  {value}" for name, value in facts)])
+        )
         return
     from rich.table import Table
     from rich.text import Text
@@ -78,7 +82,9 @@ def uninterrupted() -> Iterator[None]:
             raise KeyboardInterrupt
         interrupted = True
 
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as in a background job
+    if (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):  # ignored, as in a background job
         yield
         return
     signal.signal(signal.SIGINT, remember)
@@ -104,7 +110,9 @@ def with_intervals(expected: Mapping[str, tuple[float, float, float] | None]) ->
     """The mAP and the overall precision and recall of an EvalReport, each with its 95 % interval."""
     named = {"mAP": "mAP", "precision": "OP", "recall": "OR"}
     shown = ((name, expected[key]) for name, key in named.items())
-    return ", ".join(f"{name} {value[0]:.1f}{interval(value[1:])}" if value else "-" for name, value in shown)
+    return ", ".join(
+        f"{name} {value[0]:.1f}{interval(value[1:])}" if value else "-" for name, value in shown
+    )
 
 
 def shares(percentages: Mapping[str, float]) -> str:
@@ -117,7 +125,9 @@ def console() -> Console:
     """A rich console on stdout. In a pipe it never wraps, so that grep sees whole lines."""
     from rich.console import Console
 
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
+    return (
+        Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
+    )
 
 
 class Progress:
@@ -126,7 +136,9 @@ class Progress:
     They end with the time elapsed; with ``unit``, rather with the units per second and the time remaining.
     """
 
-    def __init__(self, shown: bool = True, *, on_stdout: bool = False, unit: str | None = None) -> None:
+    def __init__(
+        self, shown: bool = True, *, on_stdout: bool = False, unit: str | None = None
+    ) -> None:
         self._bars: rich.progress.Progress | None = None
         if shown and sys.stderr.isatty():
             from rich import progress
@@ -189,7 +201,9 @@ class Screen(Progress):
     def write(self, *lines: str) -> None:
         for line in lines:
             if not sys.stdout.isatty():
-                sys.stdout.write(f"{line}\n")  # at once: print() writes the end of a long line separately
+                sys.stdout.write(
+                    f"{line}\n"
+                )  # at once: print() writes the end of a long line separately
             elif self._bars:
                 self._bars.console.out(terminal(line), highlight=False)  # above the bar
             else:
@@ -201,7 +215,9 @@ class Screen(Progress):
     def step(self, done: int | None = None) -> None:
         """Advance by one step, or to ``done`` steps."""
         if self._bars:
-            self._bars.update(self._task, completed=done) if done is not None else self._bars.advance(self._task)
+            self._bars.update(
+                self._task, completed=done
+            ) if done is not None else self._bars.advance(self._task)
 
 
 class Phases(Progress):

@@ -17,7 +17,14 @@ from typer import Option
 
 from .. import errors
 from . import options
-from .site import build_config, check_site, log_to_stderr, reload_on_hangup, return_freed_memory, systemd_unit
+from .site import (
+    build_config,
+    check_site,
+    log_to_stderr,
+    reload_on_hangup,
+    return_freed_memory,
+    systemd_unit,
+)
 
 if TYPE_CHECKING:
     from ..cameras.control.control import Control
@@ -42,9 +49,13 @@ def serve(
     bank: options.Bank = None,
     device: options.Device = "auto",
     host: str | None = _server(
-        None, metavar="HOST", help=f"127.0.0.1 by default; another address needs a token in {_TOKEN}."
+        None,
+        metavar="HOST",
+        help=f"127.0.0.1 by default; another address needs a token in {_TOKEN}.",
     ),
-    port: int | None = _server(None, metavar="PORT", help="8000 by default; 0 for a free port.", min=0, max=65535),
+    port: int | None = _server(
+        None, metavar="PORT", help="8000 by default; 0 for a free port.", min=0, max=65535
+    ),
     loop: options.Loop = False,
     tiles: options.Tiles = None,
     labels: options.Label = None,
@@ -52,7 +63,9 @@ def serve(
     min_duration: options.MinDuration = None,
     memory: options.Memory = None,
     events: Annotated[list[str] | None, options.events("by default none")] = None,
-    snapshots: Path | None = Option(None, metavar="DIR", help="JPEG of the frame that starts an event."),
+    snapshots: Path | None = Option(
+        None, metavar="DIR", help="JPEG of the frame that starts an event."
+    ),
 ) -> None:
     """Show tagged cameras on a web page, and tag images over HTTP.
 
@@ -92,7 +105,11 @@ def serve(
         loop=loop,
         tiles=tiles,
         thresholds=threshold or (),
-        events={"labels": labels, "min_duration": min_duration, "snapshots": snapshots and snapshots.absolute()},
+        events={
+            "labels": labels,
+            "min_duration": min_duration,
+            "snapshots": snapshots and snapshots.absolute(),
+        },
         serve={"host": host, "port": port},
         memory=memory,
         files=events or (),
@@ -109,8 +126,14 @@ def serve(
     if config is None:  # an option that names an unknown label is a mistake
         make_detectors(site_config, tagger)
     else:
-        make_detectors(with_changes(site_config, settings.changes, tagger.labels), tagger, settings.changes.thresholds)
-    site = Site(site_config, tagger=tagger, changes=settings.changes) if site_config.cameras else None
+        make_detectors(
+            with_changes(site_config, settings.changes, tagger.labels),
+            tagger,
+            settings.changes.thresholds,
+        )
+    site = (
+        Site(site_config, tagger=tagger, changes=settings.changes) if site_config.cameras else None
+    )
     control = Control(
         tagger,
         site,

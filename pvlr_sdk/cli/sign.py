@@ -12,17 +12,25 @@ from .. import errors
 from . import options
 
 _KEYS = "Public keys: a folder of PEM files, or one such file."
-_STATE = "File with the newest version used of each bundle; without FILE: no protection from rollback."
+_STATE = (
+    "File with the newest version used of each bundle; without FILE: no protection from rollback."
+)
 
 
 def sign(
     plan: options.Plan,
-    key: Path = Option(..., "--key", "-k", metavar="KEY.pem", help="Private key, ECDSA P-256 or Ed25519."),
+    key: Path = Option(
+        ..., "--key", "-k", metavar="KEY.pem", help="Private key, ECDSA P-256 or Ed25519."
+    ),
     bundle_version: int = Option(
         1, metavar="N", min=1, help="Increase it with each release; devices refuse lower versions."
     ),
     expires: datetime | None = Option(
-        None, metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the signature, in UTC.", show_default="never"
+        None,
+        metavar="DATE",
+        formats=["%Y-%m-%d"],
+        help="Last day of the signature, in UTC.",
+        show_default="never",
     ),
 ) -> None:
     """Sign a bundle, a label bank or a knowledge file.
@@ -53,15 +61,21 @@ def sign(
             return str(typer.prompt(f"Passphrase of {key}", hide_input=True, err=True))
         except typer.Abort:
             hint = "Enter it in a terminal, or write it to the standard input."
-            raise errors.OptionError("--key", expected=f"the passphrase of {key}", got="none", hint=hint) from None
+            raise errors.OptionError(
+                "--key", expected=f"the passphrase of {key}", got="none", hint=hint
+            ) from None
 
     last = expires.date() if expires else None
     today = utc_today()
     if last and last < today:
         hint = "Devices would refuse the signature at once."
-        raise errors.OptionError("--expires", expected=f"{today} (UTC) or later", got=str(last), hint=hint)
+        raise errors.OptionError(
+            "--expires", expected=f"{today} (UTC) or later", got=str(last), hint=hint
+        )
     if plan.suffix == ".safetensors":
-        (Knowledge if plan.name.endswith(KNOWLEDGE) else LabelBank).load(plan, trust=False)  # valid, or not signed
+        (Knowledge if plan.name.endswith(KNOWLEDGE) else LabelBank).load(
+            plan, trust=False
+        )  # valid, or not signed
     else:
         plan = find_plan(plan)
     print(write_signature(plan, key, version=bundle_version, expires=last, passphrase=passphrase))
@@ -71,9 +85,15 @@ def verify_signature(
     plan: options.Plan,
     trust: Path = Option(..., "--trust", "-t", metavar="KEYS", envvar="PVLR_TRUST", help=_KEYS),
     state: str | None = Option(
-        None, metavar="[FILE]", envvar="PVLR_STATE", help=_STATE, show_default="a file in the user's state folder"
+        None,
+        metavar="[FILE]",
+        envvar="PVLR_STATE",
+        help=_STATE,
+        show_default="a file in the user's state folder",
     ),
-    allow_rollback: bool = Option(False, "--allow-rollback", help="Accept an older version, here and from now on."),
+    allow_rollback: bool = Option(
+        False, "--allow-rollback", help="Accept an older version, here and from now on."
+    ),
     as_json: options.Json = False,
 ) -> None:
     """Verify the signature of a bundle and all its files, or of a label bank.

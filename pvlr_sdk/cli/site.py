@@ -91,7 +91,9 @@ def build_config(
     def section(mapping: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
         value = mapping.get(key)
         if value is not None and not isinstance(value, kind):
-            SiteConfig.parse(raw, source=source, folder=folder)  # raises: names all that is wrong in the file
+            SiteConfig.parse(
+                raw, source=source, folder=folder
+            )  # raises: names all that is wrong in the file
         return kind() if value is None else value
 
     top = {
@@ -101,12 +103,20 @@ def build_config(
     }
     raw.update(_present({**top, "device": None if device == "auto" else device}))
     remembered = {"folder": memory and memory.absolute()}
-    for name, values in (("events", events), ("stream", stream), ("serve", serve), ("memory", remembered)):
+    for name, values in (
+        ("events", events),
+        ("stream", stream),
+        ("serve", serve),
+        ("memory", remembered),
+    ):
         if _present(values):
             raw[name] = {**section(raw, name, dict), **_present(values)}
     if thresholds:
         events_of_file = section(raw, "events", dict)
-        raw["events"] = {**events_of_file, **_thresholds(thresholds, section(events_of_file, "thresholds", dict))}
+        raw["events"] = {
+            **events_of_file,
+            **_thresholds(thresholds, section(events_of_file, "thresholds", dict)),
+        }
     cameras = dict(section(raw, "cameras", dict))
     if loop and not uris:
         hint = "For a camera of a site file, set loop: there."
@@ -115,7 +125,9 @@ def build_config(
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
         if name in cameras and name not in (raw.get("cameras") or ()):
-            raise errors.OptionError("URI", expected="each name once", got=f"{name!r} twice", hint="Rename a camera.")
+            raise errors.OptionError(
+                "URI", expected="each name once", got=f"{name!r} twice", hint="Rename a camera."
+            )
         parsed = parse_uri(uri)
         if isinstance(parsed, PathUri) and not uri.startswith("$"):  # a variable may be any URI
             uri = os.path.abspath(parsed.path)
@@ -127,7 +139,9 @@ def build_config(
         }
     if cameras:
         raw["cameras"] = cameras
-    jsonl = [{"kind": "jsonl", "path": file if file == "-" else os.path.abspath(file)} for file in files]
+    jsonl = [
+        {"kind": "jsonl", "path": file if file == "-" else os.path.abspath(file)} for file in files
+    ]
     sinks = [*section(raw, "sinks", list), *jsonl]
     if sinks:
         raw["sinks"] = sinks
@@ -156,7 +170,9 @@ class SiteSettings(NamedTuple):
     plans: Plans | None
 
 
-def read_changes(config: SiteConfig, path: Path | None, folder: Path | None, plan_of_file: bool = True) -> SiteSettings:
+def read_changes(
+    config: SiteConfig, path: Path | None, folder: Path | None, plan_of_file: bool = True
+) -> SiteSettings:
     """The changes of a site; those that no longer apply are ignored with a warning.
 
     ``plan_of_file``: an option that names the plan takes precedence over the site file and over deployments.
@@ -217,7 +233,9 @@ def _thresholds(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any
             value = -1.0
         if not 0 <= value <= 1:
             hint = "For example --threshold 0.6, or --threshold person=0.6 for one label."
-            raise errors.OptionError("--threshold", expected="a score from 0 to 1", got=repr(text), hint=hint)
+            raise errors.OptionError(
+                "--threshold", expected="a score from 0 to 1", got=repr(text), hint=hint
+            )
         if label:
             section["thresholds"][label] = value
         else:
@@ -241,7 +259,9 @@ def check_site(config: SiteConfig) -> None:
         source = parse_uri(camera.uri)
         if isinstance(source, PathUri) and not Path(source.path).exists():
             argument, expected = f"camera {camera.name}", "a file or folder that exists"
-            raise errors.SourceOpenError(argument, expected=expected, got=repr(source.path), hint="Check its path.")
+            raise errors.SourceOpenError(
+                argument, expected=expected, got=repr(source.path), hint="Check its path."
+            )
     factory.make_detectors(config, tagger)
     for label in config.memory.precision if config.memory else ():
         tagger.label_bank.index(label)
@@ -322,5 +342,9 @@ def return_freed_memory() -> None:
     """
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in ((_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _LARGE), (_ARENA_MAX, _ARENAS)):
+        for parameter, value in (
+            (_MMAP_THRESHOLD, _LARGE),
+            (_TRIM_THRESHOLD, _LARGE),
+            (_ARENA_MAX, _ARENAS),
+        ):
             mallopt(parameter, value)

@@ -14,7 +14,9 @@ from . import options
 def state(
     site: Path = Argument(..., metavar="SITE", help="The site file."),
     folder: options.State = None,
-    forget: bool = Option(False, "--forget", help="Remove all changes: the next start uses the site file alone."),
+    forget: bool = Option(
+        False, "--forget", help="Remove all changes: the next start uses the site file alone."
+    ),
     as_json: options.Json = False,
 ) -> None:
     """Show what was changed while a site ran, or forget it.

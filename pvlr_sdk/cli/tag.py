@@ -45,15 +45,23 @@ def tag(
     tiles: options.Tiles = None,
     as_json: bool = Option(False, "--json", help="Print one line of JSON per image."),
     as_csv: bool = Option(False, "--csv", help="Print CSV, one row per tag."),
-    draw: Path | None = Option(None, metavar="DIR", help="Write annotated copies of the images to this folder."),
+    draw: Path | None = Option(
+        None, metavar="DIR", help="Write annotated copies of the images to this folder."
+    ),
     heatmap: str | None = Option(
         None,
         metavar="[LABEL]",
         help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
     ),
-    xmp: bool = Option(False, "--xmp", help="Write the tags next to each photo, as photo.jpg.xmp (see pvlr xmp)."),
-    every: int | None = Option(None, metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"),
-    fps: float | None = Option(None, metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"),
+    xmp: bool = Option(
+        False, "--xmp", help="Write the tags next to each photo, as photo.jpg.xmp (see pvlr xmp)."
+    ),
+    every: int | None = Option(
+        None, metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"
+    ),
+    fps: float | None = Option(
+        None, metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"
+    ),
     fast_jpeg: options.FastJpeg = False,
     isolate: options.Isolate = False,
     device: options.Device = "auto",
@@ -87,9 +95,13 @@ def tag(
     from .screen import Screen, complain, note, uninterrupted
 
     if as_json and as_csv:
-        raise errors.OptionError("--csv", expected="--json or --csv", got="both", hint="Remove one of them.")
+        raise errors.OptionError(
+            "--csv", expected="--json or --csv", got="both", hint="Remove one of them."
+        )
     if heatmap is not None and draw is None:
-        raise errors.OptionError("--heatmap", expected="--draw DIR with it", got="no --draw", hint="Add --draw DIR.")
+        raise errors.OptionError(
+            "--heatmap", expected="--draw DIR with it", got="no --draw", hint="Add --draw DIR."
+        )
     sources.check_pace(every, fps)
     done = failed = 0
 
@@ -162,7 +174,9 @@ def tag(
         raise typer.Exit(2)
 
 
-def _tagged(tagger: Tagger, items: Iterator[InputFrame]) -> Iterator[tuple[InputFrame, TagResult | errors.FrameError]]:
+def _tagged(
+    tagger: Tagger, items: Iterator[InputFrame]
+) -> Iterator[tuple[InputFrame, TagResult | errors.FrameError]]:
     """Each image with its result or error; several are in flight at once."""
     in_flight: deque[InputFrame] = deque()
 
@@ -183,7 +197,11 @@ def _json(screen: Screen) -> Write:
 
     def write(item: InputFrame, result: TagResult) -> None:
         seconds = None if item.seconds is None else round(item.seconds, 3)
-        screen.write(json.dumps({"source": item.source, "frame": item.frame, "seconds": seconds, **result.to_dict()}))
+        screen.write(
+            json.dumps(
+                {"source": item.source, "frame": item.frame, "seconds": seconds, **result.to_dict()}
+            )
+        )
 
     return write
 
@@ -199,7 +217,9 @@ def _csv(screen: Screen) -> Write:
     def write(item: InputFrame, result: TagResult) -> None:
         frame = "" if item.frame is None else item.frame
         seconds = "" if item.seconds is None else f"{item.seconds:.3f}"
-        cells = [(tag.label, f"{tag.score:.6f}", f"{tag.threshold:.6f}") for tag in result] or [("", "", "")]
+        cells = [(tag.label, f"{tag.score:.6f}", f"{tag.threshold:.6f}") for tag in result] or [
+            ("", "", "")
+        ]
         screen.write(*(csv_row(item.source, frame, *row, seconds) for row in cells))
 
     return write
@@ -232,11 +252,24 @@ def _table(screen: Screen, item: InputFrame, result: TagResult) -> None:
         table.add_column(name, justify="right")
     for tag in result:
         # The bar is the score; its bright end is the margin over the threshold.
-        full, mark = round(tag.score * _BAR), min(round(tag.threshold * _BAR), round(tag.score * _BAR))
-        bar = Text.assemble(
-            ("━" * mark, "green"), ("━" * (full - mark), "bold bright_green"), ("─" * (_BAR - full), "dim")
+        full, mark = (
+            round(tag.score * _BAR),
+            min(round(tag.threshold * _BAR), round(tag.score * _BAR)),
         )
-        table.add_row(Text(terminal(tag.label)), bar, f"{tag.score:.2f}", f"{tag.threshold:.2f}", f"+{tag.margin:.2f}")
+        bar = Text.assemble(
+            ("━" * mark, "green"),
+            ("━" * (full - mark), "bold bright_green"),
+            ("─" * (_BAR - full), "dim"),
+        )
+        table.add_row(
+            Text(terminal(tag.label)),
+            bar,
+            f"{tag.score:.2f}",
+            f"{tag.threshold:.2f}",
+            f"+{tag.margin:.2f}",
+        )
     screen.show(table)
     if not len(result):
-        screen.show(Text("  no label is at or above its threshold; --threshold 0 shows all scores", "dim"))
+        screen.show(
+            Text("  no label is at or above its threshold; --threshold 0 shows all scores", "dim")
+        )

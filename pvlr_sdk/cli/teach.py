@@ -28,18 +28,31 @@ def teach(
     positives: list[str] | None = Option(
         None, metavar="DIR", help="Photos that show the label: a folder or files; repeatable."
     ),
-    negatives: list[str] | None = Option(None, metavar="DIR", help="Photos that do not show the label; repeatable."),
-    labels: Path | None = Option(None, metavar="CSV", help="Labels of each image, to teach several labels."),
+    negatives: list[str] | None = Option(
+        None, metavar="DIR", help="Photos that do not show the label; repeatable."
+    ),
+    labels: Path | None = Option(
+        None, metavar="CSV", help="Labels of each image, to teach several labels."
+    ),
     images: Path | None = Option(None, metavar="DIR", help="Folder of the images."),
     split: options.Split = None,
-    rename: list[str] | None = Option(None, "--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable."),
-    bank: Path | None = Option(None, metavar="FILE", help="The label bank to change.", show_default="the plan's bank"),
+    rename: list[str] | None = Option(
+        None, "--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable."
+    ),
+    bank: Path | None = Option(
+        None, metavar="FILE", help="The label bank to change.", show_default="the plan's bank"
+    ),
     no_words: bool = Option(False, "--no-words", help="Learn from the photos alone."),
     replace: bool = Option(False, "--replace", help="Also teach labels that the bank already has."),
     prevalence: float | None = Option(
-        None, metavar="SHARE", help="How frequent the labels are in use, such as 0.02.", show_default="as in the photos"
+        None,
+        metavar="SHARE",
+        help="How frequent the labels are in use, such as 0.02.",
+        show_default="as in the photos",
     ),
-    forget: list[str] | None = Option(None, metavar="LABEL", help="Undo the teaching of LABEL; repeatable."),
+    forget: list[str] | None = Option(
+        None, metavar="LABEL", help="Undo the teaching of LABEL; repeatable."
+    ),
     report: Path | None = Option(
         None,
         metavar="HTML",
@@ -84,15 +97,29 @@ def teach(
 
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
         hint = f"To change it, add --bank {out}; to start again, remove it."
-        raise errors.OptionError("--out", expected="a new file", got=f"{out}, which exists", hint=hint)
+        raise errors.OptionError(
+            "--out", expected="a new file", got=f"{out}, which exists", hint=hint
+        )
     bank_given = LabelBank.load(bank) if bank else None
     report = report or out.with_suffix(".html")
-    before = next((path for path in (report, bank.with_suffix(".html") if bank else report) if path.is_file()), None)
+    before = next(
+        (
+            path
+            for path in (report, bank.with_suffix(".html") if bank else report)
+            if path.is_file()
+        ),
+        None,
+    )
     earlier = before.read_text("utf-8", "replace") if bank_given and before else ""
     if forget:
         if bank_given is None or label or labels or positives or negatives or images:
-            got, hint = "labels to teach" if bank_given else "no --bank", "Forget labels first, then teach others."
-            raise errors.OptionError("--forget", expected="--bank, and nothing to teach", got=got, hint=hint)
+            got, hint = (
+                "labels to teach" if bank_given else "no --bank",
+                "Forget labels first, then teach others.",
+            )
+            raise errors.OptionError(
+                "--forget", expected="--bank, and nothing to teach", got=got, hint=hint
+            )
         left = forget_labels(bank_given, forget)
         pages = {report: page(left, earlier=earlier).encode()} if earlier else {}
         write_files({**pages, out: left.to_bytes()})
@@ -135,7 +162,9 @@ def _photos(
     present = [name for name, value in zip(names, (label, *folders, *table), strict=True) if value]
     expected = "one --label with --positives and --negatives, or --labels with --images"
     hint = "Negatives are any photos that do not show the label, such as 50 of the same rooms."
-    raise errors.OptionError("--positives", expected=expected, got=", ".join(present) or "neither", hint=hint)
+    raise errors.OptionError(
+        "--positives", expected=expected, got=", ".join(present) or "neither", hint=hint
+    )
 
 
 def _print(taught: Teaching, out: Path, report: Path) -> None:
@@ -151,7 +180,10 @@ def _print(taught: Teaching, out: Path, report: Path) -> None:
                 ("recall", decimal(label.recall) + interval(label.recall_interval)),
                 ("where", f"{label.prevalence:.1f} of 100 photos show it"),
                 ("average precision", decimal(label.average_precision)),
-                ("of its words alone", decimal(label.words_average_precision) if label.words else None),
+                (
+                    "of its words alone",
+                    decimal(label.words_average_precision) if label.words else None,
+                ),
             ],
         )
         note(f"{label.label}: {label.advice}")

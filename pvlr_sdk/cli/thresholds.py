@@ -20,7 +20,10 @@ def thresholds(
     images: options.Images,
     labels: options.Labels,
     plan: Path = Argument(
-        ..., metavar="PLAN", help="The plan to change; with --dry-run also the name of a model.", autocompletion=models
+        ...,
+        metavar="PLAN",
+        help="The plan to change; with --dry-run also the name of a model.",
+        autocompletion=models,
     ),
     split: options.Split = None,
     rename: options.Map = None,
@@ -32,7 +35,9 @@ def thresholds(
     ),
     prevalence: options.Prevalence = None,
     tiles: options.Tiles = None,
-    dry_run: bool = Option(False, "--dry-run", help="Report the new thresholds without writing them."),
+    dry_run: bool = Option(
+        False, "--dry-run", help="Report the new thresholds without writing them."
+    ),
     as_json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -77,7 +82,9 @@ def thresholds(
     chosen_for, layout = Objective.parse(objective), check_tiles(tiles)
     if isinstance(layout, str) or layout == (1, 1):
         hint = "For example --tiles 3x2, as in use."
-        raise errors.OptionError("--tiles", expected="a layout of tiles", got=repr(tiles), hint=hint)
+        raise errors.OptionError(
+            "--tiles", expected="a layout of tiles", got=repr(tiles), hint=hint
+        )
     if (path_found := find_plan(plan)) != plan and not dry_run and not plan.exists():
         got, hint = (
             f"the model {plan}, which other programs may use",
@@ -115,7 +122,10 @@ def _print_report(report: ThresholdsReport, plan: Path) -> None:
     def f1(kind: str) -> str:
         measures = {"precision": f"{kind}P", "recall": f"{kind}R", "F1": f"{kind}F1"}
         before, after = report.before, report.after
-        return ", ".join(f"{name} {decimal(before[key])} -> {decimal(after[key])}" for name, key in measures.items())
+        return ", ".join(
+            f"{name} {decimal(before[key])} -> {decimal(after[key])}"
+            for name, key in measures.items()
+        )
 
     def reached(precision: float | None, recall: float | None) -> str:
         return f"precision {decimal(precision)}, recall {decimal(recall)}"
@@ -128,7 +138,10 @@ def _print_report(report: ThresholdsReport, plan: Path) -> None:
             ("overall", f1("O")),
             ("precise", f"{reached(report.precise['OP'], report.precise['OR'])}, overall"),
             ("out of reach", ", ".join(report.missed) or None),
-            ("without images", ", ".join(label.label for label in report.labels if not label.positives) or None),
+            (
+                "without images",
+                ", ".join(label.label for label in report.labels if not label.positives) or None,
+            ),
             ("written", "yes" if report.written else "no (--dry-run)"),
         ],
     )
@@ -137,7 +150,10 @@ def _print_report(report: ThresholdsReport, plan: Path) -> None:
         f"{label.before:.3f} -> {label.after:.3f}  ({label.positives} images, {reached(label.precision, label.recall)})"
         for label in measured
     ]
-    precise = [f"{label.precise:.3f}  ({reached(label.precise_precision, label.precise_recall)})" for label in measured]
+    precise = [
+        f"{label.precise:.3f}  ({reached(label.precise_precision, label.precise_recall)})"
+        for label in measured
+    ]
     for title, values in (("thresholds", changes), ("precise thresholds", precise)):
         print()
         print_facts(title, zip([label.label for label in measured], values, strict=True))

@@ -16,7 +16,9 @@ from .options import Prevalence, models
 
 
 def train(
-    data: Path = Argument(..., metavar="IMAGES|CONFIG.yaml", help="A folder of images, a configuration or a recipe."),
+    data: Path = Argument(
+        ..., metavar="IMAGES|CONFIG.yaml", help="A folder of images, a configuration or a recipe."
+    ),
     rest: list[str] | None = Argument(
         None,
         metavar="LABELS|KEY=VALUE",
@@ -24,7 +26,12 @@ def train(
         show_default="the label file in IMAGES, or its subfolders",
     ),
     out: Path | None = Option(
-        None, "--out", "-o", metavar="DIR", help="Folder of the run.", show_default="runs/ and the name"
+        None,
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder of the run.",
+        show_default="runs/ and the name",
     ),
     start: str | None = Option(
         None,
@@ -35,8 +42,12 @@ def train(
         autocompletion=models,
     ),
     prevalence: Prevalence = None,
-    quick: bool = Option(False, "--quick", help="A first look: a small network, at most 300 images."),
-    budget: str | None = Option(None, metavar="TIME", help="Time limit of the whole command, such as 30m, 90s or 2h."),
+    quick: bool = Option(
+        False, "--quick", help="A first look: a small network, at most 300 images."
+    ),
+    budget: str | None = Option(
+        None, metavar="TIME", help="Time limit of the whole command, such as 30m, 90s or 2h."
+    ),
     resume: bool = Option(False, "--resume", help="Continue an interrupted run."),
     dry_run: bool = Option(False, "--dry-run", help="Check everything without training."),
 ) -> None:
@@ -75,8 +86,14 @@ def train(
     if wrong := next((option for option, value in unused.items() if value), None):
         first, other, hint = "a folder", "CONFIG.yaml", "Omit it, or write a configuration."
         if not from_images:
-            first, other, hint = "CONFIG.yaml", "a folder of images", "Set the keys of the configuration instead."
-        raise errors.OptionError(wrong, expected=f"{other} as the first argument", got=first, hint=hint)
+            first, other, hint = (
+                "CONFIG.yaml",
+                "a folder of images",
+                "Set the keys of the configuration instead.",
+            )
+        raise errors.OptionError(
+            wrong, expected=f"{other} as the first argument", got=first, hint=hint
+        )
     if len(files) > 1:
         got = f"{len(files)}: {', '.join(map(str, files))}"
         hint = "Join them into one file; settings are written KEY=VALUE."
@@ -87,7 +104,9 @@ def train(
         module = training_module("train", "recipe")
     try:
         if recipe:
-            _print_recipe(*module.train_recipe(data, overrides, out=out, resume=resume, dry_run=dry_run))
+            _print_recipe(
+                *module.train_recipe(data, overrides, out=out, resume=resume, dry_run=dry_run)
+            )
             return
         if not from_images:
             folder = module.train(data, overrides, out=out, resume=resume, dry_run=dry_run)
@@ -119,13 +138,19 @@ def train(
 
 def report(
     runs: list[Path] = Argument(..., metavar="RUN", help="Folders that `pvlr train` wrote."),
-    out: Path = Option(Path("report.html"), "--out", "-o", metavar="HTML", help="The page to write."),
-    images: Path | None = Option(None, metavar="DIR", help="Folder of the images to measure on; needs --labels."),
+    out: Path = Option(
+        Path("report.html"), "--out", "-o", metavar="HTML", help="The page to write."
+    ),
+    images: Path | None = Option(
+        None, metavar="DIR", help="Folder of the images to measure on; needs --labels."
+    ),
     labels: Path | None = Option(None, metavar="CSV", help="Labels of each image; needs --images."),
     split: str | None = Option(
         None, metavar="NAME", help="Measure on this split, of the CSV or of the run's own data."
     ),
-    mistakes: int = Option(12, metavar="N", help="Images to show per kind of mistake; 0 shows no images."),
+    mistakes: int = Option(
+        12, metavar="N", help="Images to show per kind of mistake; 0 shows no images."
+    ),
     as_json: options.Json = False,
 ) -> None:
     """Write an HTML report about trained runs.
@@ -155,7 +180,8 @@ def _print_recipe(plan: Path | None, measured: dict[str, tuple[float, float]]) -
 
     if plan is not None:
         figures = {
-            role: f"{decimal(mAP)} mAP, {decimal(expected)} expected" for role, (mAP, expected) in measured.items()
+            role: f"{decimal(mAP)} mAP, {decimal(expected)} expected"
+            for role, (mAP, expected) in measured.items()
         }
         print_facts(str(plan.parent), [("plan", plan), *figures.items()])
 
@@ -167,7 +193,9 @@ def _minutes(budget: str | None) -> float | None:
     match = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?) *(?:([smh])[a-z]*)?", budget.strip())
     if match is None or float(match[1]) <= 0:
         hint = "For example --budget 30m."
-        raise errors.OptionError("--budget", expected="a time such as 30m, 90s or 2h", got=repr(budget), hint=hint)
+        raise errors.OptionError(
+            "--budget", expected="a time such as 30m, 90s or 2h", got=repr(budget), hint=hint
+        )
     return float(match[1]) * units[match[2] or "m"]
 
 
@@ -176,18 +204,26 @@ def _print_outcome(outcome: Any) -> None:
 
     measured, folder = outcome.measured, outcome.folder
     count = len(measured.per_class)
-    measured_shares = {label: 100 * images / measured.images for label, images in measured.positives.items()}
+    measured_shares = {
+        label: 100 * images / measured.images for label, images in measured.positives.items()
+    }
     stated = measured.prevalence and ("with frequencies", shares(measured.prevalence))
     unstated = ("elsewhere", "where labels are rarer, precision is lower: give --prevalence")
     print_facts(
         f"{folder}: {count} label{'s' * (count != 1)}",
         [
             ("mAP", f"{decimal(measured.mAP)} on {measured.images} held-out images"),
-            ("precision, recall", f"{decimal(measured.OP)}, {decimal(measured.OR)} at the thresholds"),
+            (
+                "precision, recall",
+                f"{decimal(measured.OP)}, {decimal(measured.OR)} at the thresholds",
+            ),
             ("on other images", with_intervals(measured.expected)),
             ("with frequencies", shares(measured_shares)),
             *([("and", with_intervals(measured.expected_there)), stated] if stated else [unstated]),
-            ("same tags as fp32", f"{100 * outcome.agreement.tag_sets:.1f} % of {outcome.agreement.photos} images"),
+            (
+                "same tags as fp32",
+                f"{100 * outcome.agreement.tag_sets:.1f} % of {outcome.agreement.photos} images",
+            ),
             ("plan", f"{outcome.plan} ({measured.precision})"),
             ("report", outcome.page),
             ("bundled model", outcome.comparison),

@@ -64,13 +64,20 @@ def verify(
         with Screen(len(photos.frames), "Verifying") as screen:
             result = measure(tagger, against, photos.frames, photos.targets, screen.step)
         if min_agreement is None:
-            limit = tagger.info["measured"].get("min_agreement", least_agreement(tagger.info["precision"]))
+            limit = tagger.info["measured"].get(
+                "min_agreement", least_agreement(tagger.info["precision"])
+            )
         else:
             limit = min_agreement
         if as_json:
-            print_json({**result.to_dict(), "precision": tagger.info["precision"], "min_agreement": limit})
+            print_json(
+                {**result.to_dict(), "precision": tagger.info["precision"], "min_agreement": limit}
+            )
         else:
-            _print(result, f"{tagger.info['name']} ({tagger.info['precision']}) compared with {against.name}")
+            _print(
+                result,
+                f"{tagger.info['name']} ({tagger.info['precision']}) compared with {against.name}",
+            )
     failed = report_failed(result.failed_images, len(photos.frames))
     try:
         result.agreement.check(limit, str(plan))

@@ -41,7 +41,9 @@ def watch(
     words: options.Words = None,
     bank: options.Bank = None,
     device: options.Device = "auto",
-    every_frame: bool = Option(False, "--every-frame", help="Tag every frame of a file, as fast as possible."),
+    every_frame: bool = Option(
+        False, "--every-frame", help="Tag every frame of a file, as fast as possible."
+    ),
     loop: options.Loop = False,
     tiles: options.Tiles = None,
     labels: options.Label = None,
@@ -50,7 +52,9 @@ def watch(
     memory: options.Memory = None,
     events: Annotated[list[str] | None, options.events("by default on stdout")] = None,
     as_json: bool = Option(False, "--json", help="JSON lines also on a terminal, like --events -."),
-    stats: float | None = Option(None, metavar="SECONDS", help="Print statistics on stderr at this interval.", min=0.1),
+    stats: float | None = Option(
+        None, metavar="SECONDS", help="Print statistics on stderr at this interval.", min=0.1
+    ),
 ) -> None:
     """Watch cameras and report when a label appears and disappears.
 
@@ -101,7 +105,9 @@ def watch(
     )
     site_config = settings.config
     if not site_config.cameras:
-        raise errors.OptionError("URI", expected="a camera", got="none", hint="Pass a URI, or a --config with cameras.")
+        raise errors.OptionError(
+            "URI", expected="a camera", got="none", hint="Pass a URI, or a --config with cameras."
+        )
     if check:
         check_site(site_config)
         return
@@ -110,7 +116,9 @@ def watch(
         if config is None:  # an option that names an unknown label is a mistake
             make_detectors(site_config, tagger)
         site = Site(site_config, tagger=tagger, changes=settings.changes)
-        if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks):
+        if terminal and not any(
+            str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks
+        ):
             site.subscribe(_printer(site))
         start_metrics(site)
         control = Control(tagger, site, settings.state, plans=settings.plans, bank=site_config.bank)
@@ -130,9 +138,18 @@ def _printer(site: Site) -> Callable[[Event], None]:
     from ..cameras.site.health import HEALTH
 
     cameras = site.config.cameras
-    names = [place_of(name, region) for name, camera in cameras.items() for region in tagged_regions(camera)]
-    labels = {label for name in cameras for label in site.levels(name)} | ({HEALTH} if site.config.health else set())
-    camera, label = (min(max(map(cell_len, texts), default=0), most) for texts, most in ((names, 16), (labels, 22)))
+    names = [
+        place_of(name, region)
+        for name, camera in cameras.items()
+        for region in tagged_regions(camera)
+    ]
+    labels = {label for name in cameras for label in site.levels(name)} | (
+        {HEALTH} if site.config.health else set()
+    )
+    camera, label = (
+        min(max(map(cell_len, texts), default=0), most)
+        for texts, most in ((names, 16), (labels, 22))
+    )
 
     def show(event: Event) -> None:
         clock = datetime.fromtimestamp(event.time).strftime("%H:%M:%S")
@@ -182,7 +199,10 @@ def _run(site: Site, every: float | None) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(130 if signals[0] == signal.SIGINT else 0)
-    if any(camera["state"] == "ended" and not camera["captured"] for camera in site.stats()["cameras"].values()):
+    if any(
+        camera["state"] == "ended" and not camera["captured"]
+        for camera in site.stats()["cameras"].values()
+    ):
         raise typer.Exit(2)
 
 
@@ -197,12 +217,16 @@ def _print_stats(site: Site) -> None:
             if camera["age_p50"] is None
             else f", age {1e3 * camera['age_p50']:.0f} ms (p99 {1e3 * camera['age_p99']:.0f})"
         )
-        counts = ", ".join(f"{camera[key]} {key}" for key in ("tagged", "dropped", "late", "failed", "reconnects"))
+        counts = ", ".join(
+            f"{camera[key]} {key}" for key in ("tagged", "dropped", "late", "failed", "reconnects")
+        )
         if camera["computed"] < camera["tiles"]:
             counts += f", {100 * camera['computed'] / camera['tiles']:.0f} % computed"
         note(f"{name}: {camera['state']}, {camera['fps']:.1f} frames/s{ages}, {counts}")
     for sink in stats["sinks"]:
         error = f", {sink['error']}" if sink["error"] else ""
-        note(f"{sink['name']}: {sink['delivered']} delivered, {sink['waiting']} waiting, {sink['lost']} lost{error}")
+        note(
+            f"{sink['name']}: {sink['delivered']} delivered, {sink['waiting']} waiting, {sink['lost']} lost{error}"
+        )
     for statement in stats["precision"]:
         note(statement)

@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
 def xmp(
     source: Path = Argument(
-        ..., metavar="TAGS|PHOTOS", help="A dataset of `pvlr batch` or lines of `pvlr tag --json`; to remove, photos."
+        ...,
+        metavar="TAGS|PHOTOS",
+        help="A dataset of `pvlr batch` or lines of `pvlr tag --json`; to remove, photos.",
     ),
-    prefix: str = Option("", metavar="TAG", help="Parent of the tags, where a field has levels; such as `auto/pvlr`."),
+    prefix: str = Option(
+        "", metavar="TAG", help="Parent of the tags, where a field has levels; such as `auto/pvlr`."
+    ),
     embed: bool = Option(False, "--embed", help="Write into the photos instead of sidecars."),
-    remove: bool = Option(False, "--remove", help="Remove the tags of earlier runs from these photos."),
+    remove: bool = Option(
+        False, "--remove", help="Remove the tags of earlier runs from these photos."
+    ),
     as_json: options.Json = False,
 ) -> None:
     """Write tags next to the photos, as XMP, which photo managers read.
@@ -61,7 +67,9 @@ def xmp(
         raise typer.Exit(2)
 
 
-def write(results: Iterable[tuple[str, Mapping[str, float]]], total: int = 0, **how: Any) -> dict[str, int]:
+def write(
+    results: Iterable[tuple[str, Mapping[str, float]]], total: int = 0, **how: Any
+) -> dict[str, int]:
     """Write the scores of ``total`` photos (0: unknown); returns the numbers of photos, changed and failed ones."""
     from ..workshop.export.xmp import tag_photo
     from .screen import Screen, complain
@@ -73,7 +81,10 @@ def write(results: Iterable[tuple[str, Mapping[str, float]]], total: int = 0, **
             try:
                 counts["changed"] += tag_photo(Path(photo), scores, **how)
                 counts["photos"] += 1
-            except (errors.ImageNotFoundError, errors.OutputError) as error:  # the others are written nevertheless
+            except (
+                errors.ImageNotFoundError,
+                errors.OutputError,
+            ) as error:  # the others are written nevertheless
                 counts["failed"] += 1
                 complain(error)
     return counts

@@ -33,7 +33,9 @@ class PvlrError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments need help to survive pickling between processes.
-        return partial(type(self), self.argument, expected=self.expected, got=self.got, hint=self.hint), ()
+        return partial(
+            type(self), self.argument, expected=self.expected, got=self.got, hint=self.hint
+        ), ()
 
     @property
     def help_anchor(self) -> str:
@@ -284,10 +286,14 @@ class LossError(PvlrError, ArithmeticError):
     """The training's loss or gradient became NaN or infinite; the batch is kept next to the last valid state."""
 
 
-def check_choice(argument: str, value: str, choices: Sequence[str], hint: str = "Choose one of these values.") -> None:
+def check_choice(
+    argument: str, value: str, choices: Sequence[str], hint: str = "Choose one of these values."
+) -> None:
     """Raises OptionError if the value of an option is not among its choices."""
     if value not in choices:
-        raise OptionError(argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint=hint)
+        raise OptionError(
+            argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint=hint
+        )
 
 
 @contextmanager
@@ -296,4 +302,6 @@ def needed(argument: str, expected: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise MissingPartError(argument, expected=expected, got=str(error), hint=install_hint(extra)) from error
+        raise MissingPartError(
+            argument, expected=expected, got=str(error), hint=install_hint(extra)
+        ) from error

@@ -20,7 +20,9 @@ def _requirement(extra: str) -> str:
     root = Path(__file__).parents[2]
     if not (root / "pyproject.toml").is_file():
         try:
-            origin = json.loads(metadata.distribution("pvlr-sdk").read_text("direct_url.json") or "{}")
+            origin = json.loads(
+                metadata.distribution("pvlr-sdk").read_text("direct_url.json") or "{}"
+            )
         except (metadata.PackageNotFoundError, ValueError):
             origin = {}
         url = urlsplit(origin.get("url", ""))

@@ -40,7 +40,9 @@ def small_bgr(frame: FrameLike, color: Color, longest: int) -> NDArray[np.uint8]
     pixels, order, _, _, chroma = load_frame(frame, color)
     height, width = image_size(pixels, order, chroma)
     scale = min(1.0, longest / max(height, width))
-    return _by_core(pixels, order, chroma, max(1, round(height * scale)), max(1, round(width * scale)))
+    return _by_core(
+        pixels, order, chroma, max(1, round(height * scale)), max(1, round(width * scale))
+    )
 
 
 def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
@@ -60,10 +62,16 @@ def shrink(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 
 
 def _by_core(
-    pixels: NDArray[np.uint8], order: Order, chroma: Sequence[NDArray[np.uint8]], height: int, width: int
+    pixels: NDArray[np.uint8],
+    order: Order,
+    chroma: Sequence[NDArray[np.uint8]],
+    height: int,
+    width: int,
 ) -> NDArray[np.uint8]:
     """The core's conversion, which reads every format and scales at once."""
     # Not validated: a frame may be larger than any network's input.
-    spec = InputSpec.model_construct(width=width, height=height, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    spec = InputSpec.model_construct(
+        width=width, height=height, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+    )
     rgb = Preprocessor(spec)(pixels, order, chroma=chroma)
     return np.ascontiguousarray(rgb.round().astype(np.uint8)[::-1].transpose(1, 2, 0))

@@ -39,7 +39,9 @@ class DeviceArray:
     @property
     def contiguous(self) -> bool:
         """Whether the array is C-contiguous."""
-        return np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), self.shape, self.strides).flags.c_contiguous
+        return np.lib.stride_tricks.as_strided(
+            np.empty(1, np.uint8), self.shape, self.strides
+        ).flags.c_contiguous
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class DeviceFrame:
             return replace(cut, crop=region)
         whole = self.pixels
         pointer = whole.pointer + top * whole.strides[0] + left * whole.strides[1]
-        return replace(cut, pixels=replace(whole, pointer=pointer, shape=(height, width, *whole.shape[2:])))
+        return replace(
+            cut, pixels=replace(whole, pointer=pointer, shape=(height, width, *whole.shape[2:]))
+        )
 
 
 def on_gpu(frame: Any) -> bool:
@@ -78,7 +82,9 @@ def on_gpu(frame: Any) -> bool:
         if hasattr(frame, "__dlpack_device__"):
             return int(frame.__dlpack_device__()[0]) in (_CUDA, _CUDA_MANAGED)
         return hasattr(frame, "__cuda_array_interface__")
-    except Exception:  # a property may raise what it likes, and PyTorch does for devices that DLPack lacks
+    except (
+        Exception
+    ):  # a property may raise what it likes, and PyTorch does for devices that DLPack lacks
         return False
 
 
@@ -100,10 +106,15 @@ def load(frame: Any, color: frames.Color = "bgr") -> DeviceFrame:
     planes = frame if isinstance(frame, tuple) else (frame,)
     if not all(map(on_gpu, planes)):
         hint = "Copy the planes to one place."
-        raise errors.FrameTypeError("frame", expected="all planes on a GPU", got="only some", hint=hint)
+        raise errors.FrameTypeError(
+            "frame", expected="all planes on a GPU", got="only some", hint=hint
+        )
     arrays = [_view(plane) for plane in planes]
     # Zero-stride stand-ins of the same shapes pass through the checks of CPU arrays.
-    twins = tuple(np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), a.shape, (0,) * a.ndim) for a in arrays)
+    twins = tuple(
+        np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), a.shape, (0,) * a.ndim)
+        for a in arrays
+    )
     seen = frames.load_frame(twins if isinstance(frame, tuple) else twins[0], color)
     first, *chroma = arrays
     if seen.pixels.ndim < first.ndim:  # (H, W, 1) is grey
@@ -133,7 +144,9 @@ def _view(frame: Any) -> DeviceArray:
     if tensor.on_cuda and tensor.device != "cuda:0":
         got = f"one on GPU {tensor.device.removeprefix('cuda:')}"
         hint = "Copy it to the CPU or to GPU 0, which CUDA_VISIBLE_DEVICES selects."
-        raise errors.FrameTypeError("frame", expected="an array on GPU 0, where plans run", got=got, hint=hint)
+        raise errors.FrameTypeError(
+            "frame", expected="an array on GPU 0, where plans run", got=got, hint=hint
+        )
     _check_dtype(tensor.type)
     return DeviceArray(tensor.pointer, tensor.shape, tensor.strides, ready, tensor)
 
@@ -141,4 +154,6 @@ def _view(frame: Any) -> DeviceArray:
 def _check_dtype(dtype: object) -> None:
     if dtype != "uint8":
         hint = "Convert it to 8-bit values (0..255) first."
-        raise errors.FrameDtypeError("frame", expected="dtype uint8", got=f"dtype {dtype}", hint=hint)
+        raise errors.FrameDtypeError(
+            "frame", expected="dtype uint8", got=f"dtype {dtype}", hint=hint
+        )

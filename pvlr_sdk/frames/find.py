@@ -20,8 +20,38 @@ from .limits import check_pixels
 if TYPE_CHECKING:
     import cv2
 
-IMAGES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts"})
+IMAGES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".ppm",
+        ".pgm",
+    }
+)
+VIDEOS = frozenset(
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".ts",
+        ".mts",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +80,9 @@ def find(inputs: Sequence[str], on_error: Callable[[str, errors.FrameError], Non
     return list(unique)
 
 
-def check_folder(folder: str | os.PathLike[str], option: str, expected: str = "a folder of images") -> None:
+def check_folder(
+    folder: str | os.PathLike[str], option: str, expected: str = "a folder of images"
+) -> None:
     """Raises ImageNotFoundError unless there is such a folder; ``option`` is the option to check."""
     if not os.path.isdir(folder):
         got, hint = "no such folder", f"Check {option}."
@@ -97,7 +129,9 @@ def count(path: Path, *, every: int | None = None, fps: float | None = None) -> 
     frames, rate = _header(video)
     video.release()
     if fps is None:
-        return -(-frames // (every or 1))  # computed, not counted: a damaged header promises any number
+        return -(
+            -frames // (every or 1)
+        )  # computed, not counted: a damaged header promises any number
     _check_rate(path, rate)
     return frames if fps >= rate else 1 + math.floor((frames - 1) * fps / rate)
 
@@ -117,7 +151,9 @@ def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]
     def unreadable(error: OSError) -> None:
         name, got = os.fspath(error.filename), error.strerror or str(error)
         hint = "Check its permissions; the other folders are still searched."
-        on_error(name, errors.ImageNotFoundError(name, expected="a readable folder", got=got, hint=hint))
+        on_error(
+            name, errors.ImageNotFoundError(name, expected="a readable folder", got=got, hint=hint)
+        )
 
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -128,13 +164,21 @@ def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]
 
 def _nothing_in(text: str) -> errors.FrameError:
     if os.path.isdir(text):
-        got, hint = "a folder without any", "Files are recognised by their extension: .jpg, .png, .mp4, ..."
+        got, hint = (
+            "a folder without any",
+            "Files are recognised by their extension: .jpg, .png, .mp4, ...",
+        )
     elif not text:
         got, hint = "an empty string", "Check that the shell variable is set."
     else:
-        got, hint = "a pattern without a match", "Check the pattern; ** matches any number of folders."
+        got, hint = (
+            "a pattern without a match",
+            "Check the pattern; ** matches any number of folders.",
+        )
     text, got, hint = refused_path(text or "input", got, hint)
-    return errors.ImageNotFoundError(text, expected="at least one image or video", got=got, hint=hint)
+    return errors.ImageNotFoundError(
+        text, expected="at least one image or video", got=got, hint=hint
+    )
 
 
 def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[InputFrame]:
@@ -150,14 +194,18 @@ def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[In
                 ok, pixels = video.retrieve()
                 if not ok:
                     break
-                seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000 or (index / rate if rate else None)
+                seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000 or (
+                    index / rate if rate else None
+                )
                 yield InputFrame(str(path), np.asarray(pixels, dtype=np.uint8), index, seconds)
             index += 1
         # Headers may be slightly off, but a video that ends far too early is damaged.
         if index == 0 or index < promised * 0.95 - 2:
             expected = f"the {promised} frames of its header" if promised else "at least one frame"
             hint = "The video is damaged or truncated: copy it again. All frames before the damage were tagged."
-            raise errors.ImageDecodeError(str(path), expected=expected, got=f"{index} decodable frames", hint=hint)
+            raise errors.ImageDecodeError(
+                str(path), expected=expected, got=f"{index} decodable frames", hint=hint
+            )
     finally:
         video.release()
 
@@ -167,14 +215,20 @@ def _open_video(path: Path) -> cv2.VideoCapture:
 
     if not os.path.isfile(path):
         got = "a folder" if os.path.isdir(path) else "no such file"
-        raise errors.ImageNotFoundError(str(path), expected="a video", got=got, hint="Check the path.")
+        raise errors.ImageNotFoundError(
+            str(path), expected="a video", got=got, hint="Check the path."
+        )
     # Silences the decoder's messages on stderr; our error names the file and the fix.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     video = cv2.VideoCapture(str(path))
     if not video.isOpened():
         hint = "Check that the file is complete; converting it to H.264 in .mp4 may help."
-        raise errors.ImageDecodeError(str(path), expected="a video", got="data that cannot be decoded", hint=hint)
-    height, width = (int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+        raise errors.ImageDecodeError(
+            str(path), expected="a video", got="data that cannot be decoded", hint=hint
+        )
+    height, width = (
+        int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+    )
     check_pixels(height, width, str(path))
     return video
 
@@ -192,20 +246,30 @@ def _keeper(path: Path, rate: float, every: int | None, fps: float | None) -> Ca
         step = every or 1
         return lambda index: index % step == 0
     _check_rate(path, rate)
-    return lambda index: index == 0 or math.floor(index * fps / rate) > math.floor((index - 1) * fps / rate)
+    return lambda index: (
+        index == 0 or math.floor(index * fps / rate) > math.floor((index - 1) * fps / rate)
+    )
 
 
 def _check_rate(path: Path, rate: float) -> None:
     if not rate:
         expected = "a video with a frame rate in its header"
-        raise errors.OptionError("fps", expected=expected, got=f"{path} without one", hint="Use --every.")
+        raise errors.OptionError(
+            "fps", expected=expected, got=f"{path} without one", hint="Use --every."
+        )
 
 
 def check_pace(every: int | None, fps: float | None) -> None:
     """Raises OptionError unless at most one of the two is given and it is positive."""
     if every is not None and fps is not None:
-        raise errors.OptionError("every", expected="every or fps", got="both", hint="Omit one of them.")
+        raise errors.OptionError(
+            "every", expected="every or fps", got="both", hint="Omit one of them."
+        )
     if every is not None and every < 1:
-        raise errors.OptionError("every", expected="1 or more", got=str(every), hint="--every 10: every tenth frame.")
+        raise errors.OptionError(
+            "every", expected="1 or more", got=str(every), hint="--every 10: every tenth frame."
+        )
     if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise errors.OptionError("fps", expected="more than 0", got=str(fps), hint="--fps 0.5: a frame every 2 s.")
+        raise errors.OptionError(
+            "fps", expected="more than 0", got=str(fps), hint="--fps 0.5: a frame every 2 s."
+        )

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Planes: TypeAlias = "tuple[NDArray[np.uint8], ...]"
-FrameLike: TypeAlias = "NDArray[np.uint8] | Planes | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
+FrameLike: TypeAlias = (
+    "NDArray[np.uint8] | Planes | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
+)
 """What :func:`load_frame` accepts."""
 
 Color: TypeAlias = Literal["bgr", "rgb", yuv.Order]
@@ -57,7 +59,11 @@ class Frame(NamedTuple):
         if self.crop:
             return self.crop[3], self.crop[2]
         height, width = self.pixels.shape[:2]
-        return (height * 2 // 3, width) if yuv.is_yuv(self.order) and not self.chroma else (height, width)
+        return (
+            (height * 2 // 3, width)
+            if yuv.is_yuv(self.order) and not self.chroma
+            else (height, width)
+        )
 
     def cut(self, region: Region) -> Frame:
         """A part of a frame at its full size, in the same memory: left, top (even for YUV), width and height."""
@@ -75,7 +81,9 @@ def frame_name(frame: object) -> str:
 class Decoder(Protocol):
     """A function with the arguments, result and errors of :func:`pvlr_sdk.frames.images.decode`."""
 
-    def __call__(self, data: bytes, source: str, least_size: tuple[int, int] | None) -> images.DecodedImage: ...
+    def __call__(
+        self, data: bytes, source: str, least_size: tuple[int, int] | None
+    ) -> images.DecodedImage: ...
 
 
 def load_frame(
@@ -137,10 +145,18 @@ def type_hint(frame: Any) -> str:
 
 def check_frames(frames: Any) -> None:
     """Raises FrameTypeError for a single frame, and for anything else that is not an iterable of frames."""
-    single = isinstance(frames, (str, bytes, bytearray, memoryview, os.PathLike)) or getattr(frames, "ndim", 4) != 4
+    single = (
+        isinstance(frames, (str, bytes, bytearray, memoryview, os.PathLike))
+        or getattr(frames, "ndim", 4) != 4
+    )
     none = frames is None or hasattr(frames, "read")  # a file has lines
-    if single or none or not (hasattr(frames, "__iter__") or hasattr(frames, "__getitem__")):  # such as a PIL image
-        got, hint = f"one {type(frames).__name__}", type_hint(frames) if none else "Pass [frame], or call predict."
+    if (
+        single or none or not (hasattr(frames, "__iter__") or hasattr(frames, "__getitem__"))
+    ):  # such as a PIL image
+        got, hint = (
+            f"one {type(frames).__name__}",
+            type_hint(frames) if none else "Pass [frame], or call predict.",
+        )
         raise errors.FrameTypeError("frames", expected="an iterable of frames", got=got, hint=hint)
 
 
@@ -173,19 +189,33 @@ def _from_array(frame: NDArray[Any], color: Color) -> Frame:
     if frame.ndim == 3 and shape[2] == 4:
         return Frame(frame, "rgba" if color == "rgb" else "bgra")
     channels_first = frame.ndim == 3 and shape[0] in (1, 3, 4)
-    hint = "Move the channels last: frame.transpose(1, 2, 0)." if channels_first else "Pass one frame at a time."
+    hint = (
+        "Move the channels last: frame.transpose(1, 2, 0)."
+        if channels_first
+        else "Pass one frame at a time."
+    )
     raise _invalid(errors.FrameShapeError, _LAYOUTS, f"shape {shape}", hint)
 
 
 def _from_planes(planes: tuple[Any, ...], color: Color) -> Frame:
     for plane in planes:
         if not isinstance(plane, np.ndarray):
-            raise _invalid(errors.FrameTypeError, "NumPy arrays as planes", type(plane).__name__, type_hint(plane))
+            raise _invalid(
+                errors.FrameTypeError,
+                "NumPy arrays as planes",
+                type(plane).__name__,
+                type_hint(plane),
+            )
         if plane.dtype != np.uint8:
             _reject_dtype(plane)
         if 0 in plane.shape:
             hint = "Check how the frame was read or cropped."
-            raise _invalid(errors.EmptyFrameError, "at least one pixel", f"a plane of shape {plane.shape}", hint)
+            raise _invalid(
+                errors.EmptyFrameError,
+                "at least one pixel",
+                f"a plane of shape {plane.shape}",
+                hint,
+            )
     yuv.check_planes("frame", [plane.shape for plane in planes], color)
     return Frame(planes[0], color, chroma=planes[1:])
 
@@ -201,7 +231,9 @@ def _reject_dtype(frame: NDArray[Any]) -> None:
     raise _invalid(errors.FrameDtypeError, "dtype uint8", f"dtype {frame.dtype}", hint)
 
 
-def _invalid(kind: type[errors.FrameError], expected: str, got: str, hint: str) -> errors.FrameError:
+def _invalid(
+    kind: type[errors.FrameError], expected: str, got: str, hint: str
+) -> errors.FrameError:
     return kind("frame", expected=expected, got=got, hint=hint)
 
 
@@ -211,7 +243,9 @@ def _decoded(image: images.DecodedImage) -> Frame:
 
 def _is_pil(frame: Any) -> bool:
     # Does not import PIL: a caller with a PIL image has imported it.
-    return any(base.__module__ == "PIL.Image" and base.__name__ == "Image" for base in type(frame).__mro__)
+    return any(
+        base.__module__ == "PIL.Image" and base.__name__ == "Image" for base in type(frame).__mro__
+    )
 
 
 def _from_pil(image: Image) -> Frame:
@@ -228,7 +262,9 @@ def _from_pil(image: Image) -> Frame:
     except Exception as error:  # Pillow decodes it here, and raises many classes for damaged data
         got = str(error) or type(error).__name__
         hint = "Copy or download it again."
-        raise _invalid(errors.ImageDecodeError, "a PIL image that can be loaded", got, hint) from None
+        raise _invalid(
+            errors.ImageDecodeError, "a PIL image that can be loaded", got, hint
+        ) from None
     if 0 in pixels.shape:
         hint = "Check how the image was cropped."
         raise _invalid(errors.EmptyFrameError, "at least one pixel", f"size {image.size}", hint)

@@ -85,19 +85,27 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
         first, counter, entry, value = _number(data, 4, 4, order), 2, 12, 8
     tags: dict[int, int] = {}
     start = first + counter
-    for position in range(start, start + entry * min(_number(data, first, counter, order), 0xFFFF), entry):
+    for position in range(
+        start, start + entry * min(_number(data, first, counter, order), 0xFFFF), entry
+    ):
         if position + entry > len(data):
             break
         tag, kind = _number(data, position, 2, order), _number(data, position + 2, 2, order)
         if tag in _TIFF_HEIGHTS + _TIFF_WIDTHS and kind in _TIFF_TYPES:
             size = _number(data, position + value, _TIFF_TYPES[kind], order)
-            tags[tag] = max(size, tags.get(tag, 0))  # decoders differ in which of two equal tags counts
+            tags[tag] = max(
+                size, tags.get(tag, 0)
+            )  # decoders differ in which of two equal tags counts
     if not (tags.get(257) and tags.get(256)):
         return None
-    return max(tags.get(tag, 0) for tag in _TIFF_HEIGHTS), max(tags.get(tag, 0) for tag in _TIFF_WIDTHS)
+    return max(tags.get(tag, 0) for tag in _TIFF_HEIGHTS), max(
+        tags.get(tag, 0) for tag in _TIFF_WIDTHS
+    )
 
 
-_PNM = re.compile(rb"P[1-6]\s(?:\s|#[^\r\n]*[\r\n])*(\d{1,10})\s(?:\s|#[^\r\n]*[\r\n])*(\d{1,10})\s")
+_PNM = re.compile(
+    rb"P[1-6]\s(?:\s|#[^\r\n]*[\r\n])*(\d{1,10})\s(?:\s|#[^\r\n]*[\r\n])*(\d{1,10})\s"
+)
 
 
 def _pnm(data: bytes) -> tuple[int, int] | None:

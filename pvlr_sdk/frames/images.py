@@ -54,17 +54,29 @@ def read(path: str | os.PathLike[str]) -> bytes:
             hint = "Save it as JPEG or PNG, or raise pvlr_sdk.frames.limits.MAX_BYTES."
             raise errors.ImageSizeError(source, expected=expected, got="more", hint=hint) from None
         got = getattr(error, "strerror", None) or str(error)
-        name, got, hint = refused_path(os.fsdecode(path), got, "Check the path and its permissions.")
+        name, got, hint = refused_path(
+            os.fsdecode(path), got, "Check the path and its permissions."
+        )
         source = f"frame {name!r}"
-        raise errors.ImageNotFoundError(source, expected="the path of an image", got=got, hint=hint) from None
+        raise errors.ImageNotFoundError(
+            source, expected="the path of an image", got=got, hint=hint
+        ) from None
 
 
 def refused_path(path: str, got: str, hint: str) -> tuple[str, str, str]:
     """A path that cannot be read, as messages show it, what it is, and the hint: ``got`` and ``hint`` unless a URL."""
     if url := URL.match(path):
-        hints = {"data:": "Pass the bytes: base64.b64decode(...).", "file:/": "Pass the path without file://."}
-        hint = hints.get(url[0].lower(), "Download it first; pvlr watch and open_source read streams.")
-        path, got = re.sub(r"(?<=:/)(/?)[^/@]*@", r"\1", path).partition("?")[0], "a URL"  # no password, no signature
+        hints = {
+            "data:": "Pass the bytes: base64.b64decode(...).",
+            "file:/": "Pass the path without file://.",
+        }
+        hint = hints.get(
+            url[0].lower(), "Download it first; pvlr watch and open_source read streams."
+        )
+        path, got = (
+            re.sub(r"(?<=:/)(/?)[^/@]*@", r"\1", path).partition("?")[0],
+            "a URL",
+        )  # no password, no signature
     return path if len(path) <= _LONGEST_PATH else f"{path[:80]}...", got, hint
 
 
@@ -95,7 +107,9 @@ def decode(
         ImageDecodeError: it is not a complete image in one of the formats, or there is too little memory for it.
     """
     if not data:
-        raise errors.EmptyFrameError(source, expected="an encoded image", got="no bytes", hint="Check its origin.")
+        raise errors.EmptyFrameError(
+            source, expected="an encoded image", got="no bytes", hint="Check its origin."
+        )
     header = read_header(data)
     if header is None or header.format not in formats or not header.height * header.width:
         raise _undecodable(source, f"{len(data)} bytes in another format, or damaged", formats)
@@ -103,19 +117,28 @@ def decode(
     complete = _complete(data, header.format)
     if complete is None:
         hint = "Copy or download it again."
-        raise errors.ImageDecodeError(source, expected="a complete image", got="a truncated one", hint=hint)
+        raise errors.ImageDecodeError(
+            source, expected="a complete image", got="a truncated one", hint=hint
+        )
     count = -(-header.height // factor) * -(-header.width // factor)
     try:
         pixels, reason = (pixels_of or decode_pixels)(complete, factor, count)
     except (MemoryError, RecursionError) as error:
-        pixels, reason = None, f"{header.width} x {header.height} pixels and a {type(error).__name__}"
+        pixels, reason = (
+            None,
+            f"{header.width} x {header.height} pixels and a {type(error).__name__}",
+        )
     if pixels is None:
         raise _undecodable(source, reason, formats)
     return DecodedImage(pixels, _full_size(header, pixels) if factor > 1 else None)
 
 
 def _reduction(
-    data: bytes, header: ImageHeader, least_size: tuple[int, int] | None, source: str, max_pixels: int | None
+    data: bytes,
+    header: ImageHeader,
+    least_size: tuple[int, int] | None,
+    source: str,
+    max_pixels: int | None,
 ) -> int:
     """The factor to decode at, after the check of the limits."""
     most = limits.MAX_PIXELS if max_pixels is None else max_pixels
@@ -125,7 +148,9 @@ def _reduction(
     if data.count(b"\xff\xda") > _MAX_SCANS:
         raise _undecodable(source, f"more than {_MAX_SCANS} scans", ("jpeg",))
     reducible = max_pixels is None and jpeg.is_streamed(data)
-    limits.check_pixels(header.height, header.width, source, most * (_MAX_REDUCED if reducible else 1))
+    limits.check_pixels(
+        header.height, header.width, source, most * (_MAX_REDUCED if reducible else 1)
+    )
     wanted = jpeg.reduction(data, least_size) if least_size else 1
     return max(wanted, 2) if header.height * header.width > most else wanted
 
@@ -152,7 +177,9 @@ def decode_pixels(data: bytes, factor: int, count: int) -> PixelsOrReason:
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }
     try:
-        pixels: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags[factor])
+        pixels: NDArray[np.uint8] | None = cv2.imdecode(
+            np.frombuffer(data, np.uint8), flags[factor]
+        )
     except cv2.error as error:
         return None, str(error).strip().splitlines()[-1]
     if pixels is not None and pixels.size > 3 * count:
@@ -169,4 +196,6 @@ def _full_size(header: ImageHeader, pixels: NDArray[np.uint8]) -> tuple[int, int
 
 def _undecodable(source: str, got: str, formats: tuple[str, ...]) -> errors.ImageDecodeError:
     hint = "Open it in an image viewer; if that works, save it as JPEG or PNG."
-    return errors.ImageDecodeError(source, expected=f"an image ({', '.join(formats)})", got=got, hint=hint)
+    return errors.ImageDecodeError(
+        source, expected=f"an image ({', '.join(formats)})", got=got, hint=hint
+    )

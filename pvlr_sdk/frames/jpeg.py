@@ -32,7 +32,9 @@ def is_streamed(data: bytes) -> bool:
 
     Of any other, the coefficients of the whole image are kept: up to six bytes per pixel at its full size.
     """
-    frame = next(((marker, position) for marker, position in _segments(data) if marker in _FRAMES), None)
+    frame = next(
+        ((marker, position) for marker, position in _segments(data) if marker in _FRAMES), None
+    )
     scan = next((position for marker, position in _segments(data) if marker == _SCAN), None)
     if frame is None or scan is None or frame[0] not in (0xC0, 0xC1):
         return False

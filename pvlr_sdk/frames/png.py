@@ -13,7 +13,9 @@ def still_image(data: bytes) -> bytes | None:
     """The PNG with the chunks of its still image only, and without bytes after its end; None: it ends early."""
     kept: list[tuple[int, int]] = []
     position = start = _FIRST
-    while (end := position + 12 + int.from_bytes(data[position : position + 4], "big")) <= len(data):
+    while (end := position + 12 + int.from_bytes(data[position : position + 4], "big")) <= len(
+        data
+    ):
         kind = data[position + 4 : position + 8]
         if kind not in _KEPT:
             kept.append((start, position))
@@ -21,6 +23,8 @@ def still_image(data: bytes) -> bytes | None:
         elif kind == b"IEND":
             if not kept and end == len(data):
                 return data
-            return data[:_FIRST] + b"".join(data[first:last] for first, last in [*kept, (start, end)])
+            return data[:_FIRST] + b"".join(
+                data[first:last] for first, last in [*kept, (start, end)]
+            )
         position = end
     return None

@@ -42,7 +42,9 @@ class Preprocessor:
 
     def __init__(self, spec: InputSpec) -> None:
         self.spec = spec
-        mean, std, pad = (np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad))
+        mean, std, pad = (
+            np.array(values, np.float64) for values in (spec.mean, spec.std, spec.pad)
+        )
         self.normalisation: tuple[list[float], list[float], list[float]] = (
             (1 / std).tolist(),
             (-mean / std).tolist(),
@@ -61,7 +63,12 @@ class Preprocessor:
         scale = min(spec.width / width, spec.height / height)
         inner_width = min(max(int(width * scale + 0.5), 1), spec.width)
         inner_height = min(max(int(height * scale + 0.5), 1), spec.height)
-        return (spec.width - inner_width) // 2, (spec.height - inner_height) // 2, inner_width, inner_height
+        return (
+            (spec.width - inner_width) // 2,
+            (spec.height - inner_height) // 2,
+            inner_width,
+            inner_height,
+        )
 
     def __call__(
         self,
@@ -102,9 +109,17 @@ class Preprocessor:
         if order in _REVERSED and pixels.strides[2] == -1:  # frame[:, :, ::-1]
             pixels, order = pixels[:, :, ::-1], _REVERSED[order]
         together = order.startswith("i420") and not chroma
-        planes = [plane if _has_packed_rows(plane, together) else plane.copy() for plane in (pixels, *chroma)]
+        planes = [
+            plane if _has_packed_rows(plane, together) else plane.copy()
+            for plane in (pixels, *chroma)
+        ]
         crop = crop or (0, 0, width, height)
-        frame = [_core.Tensor.from_numpy(plane) for plane in planes], order, crop, self.region(crop[3], crop[2])
+        frame = (
+            [_core.Tensor.from_numpy(plane) for plane in planes],
+            order,
+            crop,
+            self.region(crop[3], crop[2]),
+        )
         target = _core.Tensor.from_numpy(out).with_batch()
         _core.preprocess_batch([frame], target, *self.normalisation, 1, 0)
         return out
@@ -119,7 +134,9 @@ class Preprocessor:
         return self(pixels, order)
 
 
-def image_size(pixels: NDArray[np.uint8], order: Order, chroma: Sequence[NDArray[np.uint8]] = ()) -> tuple[int, int]:
+def image_size(
+    pixels: NDArray[np.uint8], order: Order, chroma: Sequence[NDArray[np.uint8]] = ()
+) -> tuple[int, int]:
     """Height and width in pixels of the image in an array, after checking that the array matches ``order``.
 
     Raises:
@@ -157,16 +174,23 @@ def _has_packed_rows(pixels: NDArray[np.uint8], together: bool) -> bool:
     return row.flags.c_contiguous and row.size <= abs(pixels.strides[0]) <= _LONGEST_PITCH
 
 
-def _invalid(kind: type[errors.FrameError], expected: str, got: str, hint: str) -> errors.FrameError:
+def _invalid(
+    kind: type[errors.FrameError], expected: str, got: str, hint: str
+) -> errors.FrameError:
     return kind("pixels", expected=expected, got=got, hint=hint)
 
 
 def _check_out(out: Any, shape: tuple[int, int, int]) -> None:
     if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-    elif not (out.flags.c_contiguous or out.transpose(1, 2, 0).flags.c_contiguous) or not out.flags.writeable:
+    elif (
+        not (out.flags.c_contiguous or out.transpose(1, 2, 0).flags.c_contiguous)
+        or not out.flags.writeable
+    ):
         got = "an array that is not contiguous or not writeable"
     else:
         return
     hint = "Omit it to allocate one."
-    raise errors.OptionError("out", expected=f"a writeable C-contiguous float32 array {shape}", got=got, hint=hint)
+    raise errors.OptionError(
+        "out", expected=f"a writeable C-contiguous float32 array {shape}", got=got, hint=hint
+    )

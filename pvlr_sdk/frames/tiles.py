@@ -27,11 +27,18 @@ def check_tiles(tiles: Any) -> Tiles | None:
         return "auto"
     match = re.fullmatch("([0-9]{1,4})x([0-9]{1,4})", tiles) if isinstance(tiles, str) else None
     layout = tuple(map(int, match.groups())) if match else tiles
-    if isinstance(layout, (tuple, list)) and len(layout) == 2 and all(type(count) is int for count in layout):
+    if (
+        isinstance(layout, (tuple, list))
+        and len(layout) == 2
+        and all(type(count) is int for count in layout)
+    ):
         columns, rows = layout
         if columns >= 1 and rows >= 1 and columns * rows <= MAX_TILES:
             return columns, rows
-    expected, hint = f"(columns, rows) with at most {MAX_TILES} tiles, or 'auto'", "For example tiles=(2, 2) or 2x2."
+    expected, hint = (
+        f"(columns, rows) with at most {MAX_TILES} tiles, or 'auto'",
+        "For example tiles=(2, 2) or 2x2.",
+    )
     raise errors.OptionError("tiles", expected=expected, got=f"{tiles!r:.60}", hint=hint)
 
 
@@ -40,7 +47,9 @@ def layout_name(layout: Layout) -> str:
     return "{}x{}".format(*layout)
 
 
-def layout_of(tiles: Tiles | None, height: int, width: int, input_size: tuple[int, int]) -> Layout | None:
+def layout_of(
+    tiles: Tiles | None, height: int, width: int, input_size: tuple[int, int]
+) -> Layout | None:
     """The layout for a frame; None: only the whole frame.
 
     ``auto``: a tile for every one and a half times the network's input along each side, rounded; where these would be
@@ -54,7 +63,10 @@ def layout_of(tiles: Tiles | None, height: int, width: int, input_size: tuple[in
     if isinstance(tiles, str):  # auto; halves: of the network's input
         sides = (width, input_size[1]), (height, input_size[0])
         layouts = (
-            [max(1, (2 * side + halves * tile_side // 2) // (halves * tile_side)) for side, tile_side in sides]
+            [
+                max(1, (2 * side + halves * tile_side // 2) // (halves * tile_side))
+                for side, tile_side in sides
+            ]
             for halves in itertools.count(3)
         )
         tiles = next((columns, rows) for columns, rows in layouts if columns * rows <= MAX_TILES)
@@ -75,7 +87,10 @@ def rectangles(layout: Layout, height: int, width: int, source: str = "frame") -
         expected = f"at least {2 * columns} x {2 * rows} pixels for {columns} x {rows} tiles"
         hint = "Use fewer tiles, or none."
         raise errors.ImageSizeError(source, expected=expected, got=f"{width} x {height}", hint=hint)
-    lefts, tops = ([*(number * (side // 2) // count * 2 for number in range(count)), side] for count, side in sides)
+    lefts, tops = (
+        [*(number * (side // 2) // count * 2 for number in range(count)), side]
+        for count, side in sides
+    )
     tiles = [
         (left, top, right - left, bottom - top)
         for top, bottom in itertools.pairwise(tops)

@@ -12,7 +12,14 @@ from typing import Literal, TypeAlias, get_args
 from .. import errors
 
 Order: TypeAlias = Literal[
-    "nv12", "nv12-full", "nv12-bt709", "nv12-bt709-full", "i420", "i420-full", "i420-bt709", "i420-bt709-full"
+    "nv12",
+    "nv12-full",
+    "nv12-bt709",
+    "nv12-bt709-full",
+    "i420",
+    "i420-full",
+    "i420-bt709",
+    "i420-bt709-full",
 ]
 """Luma, then pairs of U and V (nv12), or U, then V (i420): one array (H * 3 / 2, W), H and W even, or a tuple of
 planes, luma (H, W) and those of :func:`chroma_shapes`."""
@@ -36,7 +43,9 @@ def check_planes(name: str, shapes: Sequence[tuple[int, ...]], order: str) -> No
     wanted = [luma, *chroma_shapes(order, *luma)]
     if list(shapes) != wanted:
         expected = f"planes of the shapes {wanted} for {order}"
-        hint = "Pass (luma, pairs of U and V) for nv12, (luma, U, V) for i420, each as rows of bytes."
+        hint = (
+            "Pass (luma, pairs of U and V) for nv12, (luma, U, V) for i420, each as rows of bytes."
+        )
         raise errors.FrameShapeError(name, expected=expected, got=str(list(shapes)), hint=hint)
 
 

@@ -56,7 +56,9 @@ def decode(text: str, source: str, decoders: Decoders | None = None) -> NDArray[
     except (ValueError, errors.FrameError) as error:
         got = error.got if isinstance(error, errors.FrameError) else "invalid base64"
         hint = "Build the plan again."
-        raise errors.ManifestError(source, expected="a base64 PNG as golden.frame_png", got=got, hint=hint) from None
+        raise errors.ManifestError(
+            source, expected="a base64 PNG as golden.frame_png", got=got, hint=hint
+        ) from None
 
 
 def logits_of(
@@ -71,7 +73,13 @@ def logits_of(
     return logits
 
 
-def check(spec: GoldenSpec, frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor, source: str) -> None:
+def check(
+    spec: GoldenSpec,
+    frame: NDArray[np.uint8],
+    backend: Backend,
+    preprocess: Preprocessor,
+    source: str,
+) -> None:
     """Run the golden frame and compare its logits with the manifest's.
 
     Raises:
@@ -88,10 +96,14 @@ def check(spec: GoldenSpec, frame: NDArray[np.uint8], backend: Backend, preproce
     if tolerance is None or difference > tolerance:
         expected = f"golden logits within {tolerance} ({backend.precision})"
         hint = 'This machine computes other results: try precision="fp32", or build the plan again here.'
-        raise errors.SelfTestError(source, expected=expected, got=f"a difference of {difference:.3g}", hint=hint)
+        raise errors.SelfTestError(
+            source, expected=expected, got=f"a difference of {difference:.3g}", hint=hint
+        )
 
 
-def check_labels(frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor, bank: LabelBank) -> None:
+def check_labels(
+    frame: NDArray[np.uint8], backend: Backend, preprocess: Preprocessor, bank: LabelBank
+) -> None:
     """Tag the golden frame with a label bank that an open plan is about to use.
 
     Raises:
@@ -101,7 +113,10 @@ def check_labels(frame: NDArray[np.uint8], backend: Backend, preprocess: Preproc
     scores = sigmoid(logits)
     for name, logit, usable in zip(bank.names, logits, (scores > 0) & (scores < 1), strict=True):
         if not usable:
-            expected, got = "finite scores between 0 and 1 for the golden image", f"a logit of {logit:g} for {name!r}"
+            expected, got = (
+                "finite scores between 0 and 1 for the golden image",
+                f"a logit of {logit:g} for {name!r}",
+            )
             hint = "Make or teach the label again, or copy the label bank again."
             raise errors.LabelBankError("bank", expected=expected, got=got, hint=hint)
 
@@ -134,4 +149,6 @@ def checked(
 def non_finite(source: str) -> errors.NonFiniteError:
     """The error for NaN or infinite logits."""
     hint = 'Try precision="fp32"; if the error persists, the model is broken: export and build it again.'
-    return errors.NonFiniteError(source, expected="finite logits", got="NaN or infinite values", hint=hint)
+    return errors.NonFiniteError(
+        source, expected="finite logits", got="NaN or infinite values", hint=hint
+    )

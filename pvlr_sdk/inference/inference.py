@@ -69,19 +69,31 @@ class Inference:
         return self._checked(result)
 
     def predict(
-        self, backend: Backend, request: Request, frame: FrameLike, kept: Mapping[Region, TagResult] | None = None
+        self,
+        backend: Backend,
+        request: Request,
+        frame: FrameLike,
+        kept: Mapping[Region, TagResult] | None = None,
     ) -> TagResult:
         """The result of a frame, or of its tiles."""
-        decoded = self._decode(frame, request.color, None if request.tiles or kept else self.least_size)
+        decoded = self._decode(
+            frame, request.color, None if request.tiles or kept else self.least_size
+        )
         layout = layout_of(request.tiles, *decoded.pixels.size, self.space.input_size)
         limits = request.limits(layout)
         if kept or layout:
             height, width = decoded.pixels.size
-            regions = rectangles(layout, height, width, frame_name(frame)) if layout else [(0, 0, width, height)]
+            regions = (
+                rectangles(layout, height, width, frame_name(frame))
+                if layout
+                else [(0, 0, width, height)]
+            )
             return self._tiled(backend, decoded, regions, limits, kept or {})
         return self.finish(backend, self._begin(backend, decoded), limits)
 
-    def tag(self, backend: Backend, request: Request, frames: list[FrameLike]) -> list[TagResult | errors.FrameError]:
+    def tag(
+        self, backend: Backend, request: Request, frames: list[FrameLike]
+    ) -> list[TagResult | errors.FrameError]:
         """The result or error of each frame; frames share an inference where the backend allows it."""
         if request.tiles:  # the tiles of each frame share inferences
             return [self._attempt(backend, request, frame) for frame in frames]
@@ -151,18 +163,27 @@ class Inference:
             else:
                 region, job = running.popleft()
                 results[region] = self.finish(backend, job, limits)
-        united = TagResult.united(tuple(Tile(region, results[region]) for region in regions), reference)
+        united = TagResult.united(
+            tuple(Tile(region, results[region]) for region in regions), reference
+        )
         united.thresholds, united.top_k = limits  # a kept result may have others
         united.tiles = united.tiles if len(regions) > 1 else ()
         computed = [part for region, part in results.items() if part is not kept.get(region)]
-        timing = {stage: sum((part.timing[stage] for part in computed), 0.0) for stage in ("preprocess", "head")}
+        timing = {
+            stage: sum((part.timing[stage] for part in computed), 0.0)
+            for stage in ("preprocess", "head")
+        }
         timing |= {"decode": 1e3 * (decoded - began), "total": 1e3 * (perf_counter() - began)}
         united.timing = {**timing, "inference": 2 * timing["total"] - sum(timing.values())}
         return united
 
-    def _decode(self, frame: FrameLike, color: Color, least_size: tuple[int, int] | None) -> _Decoded:
+    def _decode(
+        self, frame: FrameLike, color: Color, least_size: tuple[int, int] | None
+    ) -> _Decoded:
         began = perf_counter()
-        if isinstance(frame, errors.FrameError):  # an iterable has it where it could not read a frame
+        if isinstance(
+            frame, errors.FrameError
+        ):  # an iterable has it where it could not read a frame
             raise frame
         if device_frames.on_gpu(frame):
             pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)
@@ -197,7 +218,8 @@ class Inference:
         result.timing = {
             "decode": 1e3 * job.decoding,
             "preprocess": 1e3 * job.preprocessing,
-            "inference": 1e3 * (inferred - job.began - job.decoding - job.preprocessing),  # with its group's
+            "inference": 1e3
+            * (inferred - job.began - job.decoding - job.preprocessing),  # with its group's
             "head": 1e3 * (ended - inferred),
             "total": 1e3 * (ended - job.began),
         }

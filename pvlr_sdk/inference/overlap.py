@@ -43,7 +43,9 @@ def overlapped(
     try:
         for item in items:
             waiting.append(pool.submit(item))
-            while waiting and (len(waiting) >= workers * together * (1 + _AHEAD) or waiting[0].done() or full()):
+            while waiting and (
+                len(waiting) >= workers * together * (1 + _AHEAD) or waiting[0].done() or full()
+            ):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -73,7 +75,9 @@ class Workers(Generic[Item, Result]):
         together: most items per call of ``work``.
     """
 
-    def __init__(self, work: Callable[[list[Item]], list[Result]], count: int, together: int = 1) -> None:
+    def __init__(
+        self, work: Callable[[list[Item]], list[Result]], count: int, together: int = 1
+    ) -> None:
         self._tasks: SimpleQueue[tuple[AwaitableFuture[Result], Item] | None] = SimpleQueue()
         self._arguments = (work, self._tasks, together, count)
         self._threads: list[Thread] = []
@@ -85,7 +89,9 @@ class Workers(Generic[Item, Result]):
         self._tasks.put((future, item))
         if (number := len(self._threads)) < self._arguments[-1]:
             # Threads that run keep the pool in _pools: a closed one may still release the model's memory.
-            thread = Thread(target=_serve, args=(self, *self._arguments), name=f"pvlr-{number}", daemon=True)
+            thread = Thread(
+                target=_serve, args=(self, *self._arguments), name=f"pvlr-{number}", daemon=True
+            )
             thread.start()
             self._threads.append(thread)
         return future
@@ -121,7 +127,9 @@ def _serve(
         # Leave one item for each other worker: near the end none may idle while another has two.
         while len(group) < together and tasks.qsize() >= workers:
             try:
-                task = tasks.get_nowait()  # waiting here, while others took the rest, would hold up this group
+                task = (
+                    tasks.get_nowait()
+                )  # waiting here, while others took the rest, would hold up this group
             except Empty:
                 break
             if task is None:
@@ -131,7 +139,9 @@ def _serve(
         group = [(future, item) for future, item in group if future.set_running_or_notify_cancel()]
         if group:
             try:
-                for (future, _), result in zip(group, work([item for _, item in group]), strict=True):
+                for (future, _), result in zip(
+                    group, work([item for _, item in group]), strict=True
+                ):
                     future.set_result(result)
             except BaseException as error:  # reported by the future
                 for future, _ in group:

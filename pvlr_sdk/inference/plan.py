@@ -48,7 +48,11 @@ class Options:
 
     def with_rollback(self) -> Options:
         """The same, but a bundle that is older than one that was in use is accepted."""
-        return self if self.trust is None else replace(self, trust=replace(self.trust, allow_rollback=True))
+        return (
+            self
+            if self.trust is None
+            else replace(self, trust=replace(self.trust, allow_rollback=True))
+        )
 
 
 @dataclass
@@ -85,7 +89,9 @@ class LoadedPlan:
         self.thresholds.flags.writeable = False  # results share them
 
     @classmethod
-    def open(cls, plan: str | os.PathLike[str] | None, options: Options, *, record_version: bool = True) -> LoadedPlan:
+    def open(
+        cls, plan: str | os.PathLike[str] | None, options: Options, *, record_version: bool = True
+    ) -> LoadedPlan:
         """Load and test a plan; None: the model bundled with the package.
 
         ``record_version``: refuse older signed bundles of its name from now on.
@@ -105,7 +111,9 @@ class LoadedPlan:
         deployed = np.array(manifest.thresholds(options.operating_point), np.float32)
         thresholds = thresholds_for(deployed, space.index, options.threshold)
         preprocess = Preprocessor(manifest.input)
-        decoders = Decoders().start() if options.isolate else None  # they load their libraries while the plan loads
+        decoders = (
+            Decoders().start() if options.isolate else None
+        )  # they load their libraries while the plan loads
         engine = options.device, options.precision, options.num_threads, options.optimize
         load = partial(open_backend, bundle, *engine, allow_unsigned=options.allow_unsigned)
         try:
@@ -116,7 +124,9 @@ class LoadedPlan:
             if decoders:
                 decoders.close()  # now, and not when nobody holds the exception any more
             raise
-        least_size = (2 * manifest.input.height, 2 * manifest.input.width) if options.reduced_jpeg else None
+        least_size = (
+            (2 * manifest.input.height, 2 * manifest.input.width) if options.reduced_jpeg else None
+        )
         info = {
             "name": manifest.name,
             "plan": source,
@@ -135,9 +145,22 @@ class LoadedPlan:
         }
         inference = Inference(preprocess, space, least_size, source, decoders)
         layouts = manifest.tiles.items()
-        tiled = {name: np.array(points[options.operating_point], np.float32) for name, points in layouts}
+        tiled = {
+            name: np.array(points[options.operating_point], np.float32) for name, points in layouts
+        }
         tried = deque([space.bank], maxlen=256)
-        return cls(backend, inference, space, thresholds, info, bundle.labels, frame, deployed, tiled, tried)
+        return cls(
+            backend,
+            inference,
+            space,
+            thresholds,
+            info,
+            bundle.labels,
+            frame,
+            deployed,
+            tiled,
+            tried,
+        )
 
     def with_labels(self, backend: Backend, bank: LabelBank, options: Options) -> LoadedPlan:
         """The same open plan with another label bank: both share everything else. ``backend`` is that of this plan.
@@ -149,7 +172,9 @@ class LoadedPlan:
         """
         if not isinstance(bank, LabelBank):
             hint = "LabelBank.load reads one from a file."
-            raise errors.OptionError("bank", expected="a LabelBank", got=type(bank).__name__, hint=hint)
+            raise errors.OptionError(
+                "bank", expected="a LabelBank", got=type(bank).__name__, hint=hint
+            )
         space = replace(self.space, names=tuple(bank.names), bank=bank.sha256)
         has_both = bank.precise_thresholds is not None
         precise = bank.precise_thresholds if options.operating_point == "precise" else None
@@ -178,7 +203,9 @@ class LoadedPlan:
         changed._workers, changed._process = self._workers, self._process
         return changed
 
-    def thresholds_of(self, layout: Layout | None, wanted: float | Mapping[str, float] | None) -> NDArray[np.float32]:
+    def thresholds_of(
+        self, layout: Layout | None, wanted: float | Mapping[str, float] | None
+    ) -> NDArray[np.float32]:
         """The thresholds (C,) of a tile layout, which ``wanted``, the tagger's option, may replace; None: without
         tiles."""
         if layout is None:
@@ -210,12 +237,16 @@ class LoadedPlan:
             BackendError: it is None, because the plan is closed, or another process loaded it.
         """
         if backend is None:
-            raise errors.BackendError("tagger", expected="an open tagger", got="a closed one", hint="Create a new one.")
+            raise errors.BackendError(
+                "tagger", expected="an open tagger", got="a closed one", hint="Create a new one."
+            )
         if self._process != os.getpid():
             # The runtime's worker threads don't exist in a forked child: an inference would never return.
             got = "one inherited through a fork"
             hint = 'Start workers with multiprocessing\'s "spawn" method, and create it in each worker.'
-            raise errors.BackendError("tagger", expected="a tagger created in this process", got=got, hint=hint)
+            raise errors.BackendError(
+                "tagger", expected="a tagger created in this process", got=got, hint=hint
+            )
         return backend
 
     def close(self) -> None:

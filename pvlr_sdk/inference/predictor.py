@@ -48,7 +48,9 @@ class Predictor:
             BackendError: the tagger is closed or belongs to another process, or the inference failed.
         """
         plan, backend = self._ready()
-        return plan.inference.predict(backend, self._request(plan, color, threshold, top_k, tiles), frame)
+        return plan.inference.predict(
+            backend, self._request(plan, color, threshold, top_k, tiles), frame
+        )
 
     def predict_async(
         self,
@@ -79,7 +81,9 @@ class Predictor:
         with self._lock:  # between here and submit() the plan must not be closed
             plan, backend = self._ready()
             request = self._request(plan, color, threshold, top_k, tiles)
-            return plan.submit(backend, partial(plan.inference.predict, backend, request, frame, kept))
+            return plan.submit(
+                backend, partial(plan.inference.predict, backend, request, frame, kept)
+            )
 
     def predict_batch(
         self,
@@ -100,7 +104,9 @@ class Predictor:
             PvlrError: what ``predict`` raises, for the first frame that fails.
         """
         results = []
-        for outcome in self.predict_stream(frames, color=color, threshold=threshold, top_k=top_k, tiles=tiles):
+        for outcome in self.predict_stream(
+            frames, color=color, threshold=threshold, top_k=top_k, tiles=tiles
+        ):
             if isinstance(outcome, errors.FrameError):
                 raise outcome
             results.append(outcome)
@@ -155,5 +161,7 @@ class Predictor:
 
         whole = limits(None)  # now, since it raises
         return Request(
-            color, lambda layout: limits(layout) if layout else whole, check_tiles(tiles) or self._defaults.tiles
+            color,
+            lambda layout: limits(layout) if layout else whole,
+            check_tiles(tiles) or self._defaults.tiles,
         )

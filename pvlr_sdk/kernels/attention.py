@@ -65,12 +65,16 @@ def dual_softmax_attention(
     keys = _bank(arguments.view("k_t", k_t))
     labels = keys.shape[2] if len(keys.shape) == 4 else 0
     if keys.shape not in {(batch, heads, labels, dim), (1, heads, labels, dim)} or labels == 0:
-        raise arguments.wrong("k_t", f"a shape ([{batch},] {heads}, labels, {dim})", str(keys.shape))
+        raise arguments.wrong(
+            "k_t", f"a shape ([{batch},] {heads}, labels, {dim})", str(keys.shape)
+        )
     token_values, label_values = arguments.view("v_x", v_x), _bank(arguments.view("v_t", v_t))
     if token_values.shape != queries.shape:
         raise arguments.wrong("v_x", f"the shape of q_x, {queries.shape}", str(token_values.shape))
     if label_values.shape not in {(batch, heads, labels, dim), (1, heads, labels, dim)}:
-        raise arguments.wrong("v_t", f"a shape ([{batch},] {heads}, {labels}, {dim})", str(label_values.shape))
+        raise arguments.wrong(
+            "v_t", f"a shape ([{batch},] {heads}, {labels}, {dim})", str(label_values.shape)
+        )
     inputs = {"q_x": queries, "k_t": keys, "v_x": token_values, "v_t": label_values}
     for name, tensor in inputs.items():
         if tensor.type != queries.type:
@@ -85,7 +89,9 @@ def dual_softmax_attention(
         out = arguments.empty_like(q_x, shapes[0]), arguments.empty_like(q_x, shapes[1])
     elif not isinstance(out, (tuple, list)) or len(out) != 2:
         raise arguments.wrong("out", "two arrays (o_x, o_t)", type(out).__name__)
-    outputs = {f"out[{i}]": arguments.output(f"out[{i}]", out[i], shapes[i], queries.type) for i in (0, 1)}
+    outputs = {
+        f"out[{i}]": arguments.output(f"out[{i}]", out[i], shapes[i], queries.type) for i in (0, 1)
+    }
     for name, tensor in outputs.items():
         arguments.check_rows(name, tensor)
     arguments.apart(outputs, inputs)
@@ -105,7 +111,9 @@ def _mask(arguments: Arguments, mask: Any, batch: int, labels: int) -> Tensor | 
     if tensor.type not in ("bool", "uint8"):
         raise arguments.wrong("mask", "bool or uint8", tensor.type)
     if tensor.shape not in {(labels,), (batch, labels), (1, labels)}:
-        raise arguments.wrong("mask", f"a shape ({labels},) or ({batch}, {labels})", str(tensor.shape))
+        raise arguments.wrong(
+            "mask", f"a shape ({labels},) or ({batch}, {labels})", str(tensor.shape)
+        )
     if tensor.strides[-1] != 1 and labels > 1:
         raise arguments.wrong("mask", "a contiguous last axis", f"strides {tensor.strides}")
     return tensor

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 _CHANNELS = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}
 _PLANES = {"nv12", "i420"}
 _ENDINGS = {"bt709", "full"}
-_NAMES = {"width": "frames", "height": "frames", "pitches": "frames", "dst_width": "spec", "dst_height": "spec"}
+_NAMES = {
+    "width": "frames",
+    "height": "frames",
+    "pitches": "frames",
+    "dst_width": "spec",
+    "dst_height": "spec",
+}
 Box = tuple[int, int, int, int]
 
 
@@ -66,7 +72,9 @@ def preprocess(
         raise arguments.wrong("frames", "a list of at least one frame", type(frames).__name__)
     orders = [order] * len(frames) if isinstance(order, str) else list(order)
     if len(orders) != len(frames):
-        raise arguments.wrong("order", f"one, or one for each of {len(frames)} frames", f"{len(orders)}")
+        raise arguments.wrong(
+            "order", f"one, or one for each of {len(frames)} frames", f"{len(orders)}"
+        )
     pairs = enumerate(zip(frames, orders, strict=True))
     opened = [_open(arguments, f"frames[{i}]", frame, region) for i, (frame, region) in pairs]
     place = Preprocessor(spec)
@@ -81,7 +89,9 @@ def preprocess(
     target = arguments.output("out", out, shape, dtype)
     arguments.check_packed("out", target)
     planes = [plane for opened_frame in opened for plane in opened_frame[0]]
-    arguments.apart({"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)})
+    arguments.apart(
+        {"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)}
+    )
     arguments.run(entries, target, *place.normalisation, threads)
     return out
 
@@ -107,8 +117,12 @@ _Opened = tuple[list["Tensor"], int, int]  # arrays, height, width
 
 def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
     layout, *endings = order.split("-")
-    if layout not in {*_CHANNELS, *_PLANES, "gray"} or (endings and (layout not in _PLANES or set(endings) - _ENDINGS)):
-        expected = f"one of {', '.join([*_CHANNELS, 'gray', *_PLANES])} (the last two with -bt709, -full)"
+    if layout not in {*_CHANNELS, *_PLANES, "gray"} or (
+        endings and (layout not in _PLANES or set(endings) - _ENDINGS)
+    ):
+        expected = (
+            f"one of {', '.join([*_CHANNELS, 'gray', *_PLANES])} (the last two with -bt709, -full)"
+        )
         raise arguments.wrong("order", expected, repr(order))
     parts = list(frame) if layout in _PLANES and isinstance(frame, (list, tuple)) else [frame]
     views = [arguments.view(name, part) for part in parts]
@@ -129,7 +143,11 @@ def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
         raise arguments.wrong(name, "rows of contiguous pixels", f"strides {first.strides}")
     if len(views) == 1 and layout in _PLANES:
         if len(first.shape) != 2 or height % 3 or width % 2:
-            raise arguments.wrong(name, f"(height * 3 / 2, width) with even sides for {layout}", f"shape {first.shape}")
+            raise arguments.wrong(
+                name,
+                f"(height * 3 / 2, width) with even sides for {layout}",
+                f"shape {first.shape}",
+            )
         if layout == "i420" and not first.is_contiguous:
             expected = "a contiguous array for i420 (or a tuple of planes)"
             raise arguments.wrong(name, expected, f"strides {first.strides}")
@@ -137,20 +155,26 @@ def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
     chroma = yuv.chroma_shapes(layout, height, width) if layout in _PLANES else []
     shapes = [view.shape for view in views]
     if shapes != [(height, width), *chroma]:
-        raise arguments.wrong(name, f"planes of shapes {[(height, width), *chroma]} for {layout}", str(shapes))
+        raise arguments.wrong(
+            name, f"planes of shapes {[(height, width), *chroma]} for {layout}", str(shapes)
+        )
     return views, height, width
 
 
 def _regions(arguments: Arguments, regions: Any, opened: list[_Opened]) -> list[tuple[int, Box]]:
     if regions is None:
-        return [(i, (0, 0, opened_frame[2], opened_frame[1])) for i, opened_frame in enumerate(opened)]
+        return [
+            (i, (0, 0, opened_frame[2], opened_frame[1])) for i, opened_frame in enumerate(opened)
+        ]
     checked = []
     for i, region in enumerate(regions):
         try:
             number, (left, top, width, height) = region
             box = (int(left), int(top), int(width), int(height))
             inside = 0 <= number < len(opened) and min(box[:2]) >= 0 and min(box[2:]) >= 1
-            inside = inside and left + width <= opened[number][2] and top + height <= opened[number][1]
+            inside = (
+                inside and left + width <= opened[number][2] and top + height <= opened[number][1]
+            )
         except (TypeError, ValueError, OverflowError):  # int() of infinity
             inside = False
         if not inside:

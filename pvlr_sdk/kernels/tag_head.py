@@ -11,9 +11,17 @@ from .tensors import TYPES, Arguments
 if TYPE_CHECKING:
     from .._core import Tensor
 
-_OUTPUT_TYPES = {"logits": "float32", "scores": "float32", "tags": "bool", "nonfinite": "bool", "maps": "float32"}
+_OUTPUT_TYPES = {
+    "logits": "float32",
+    "scores": "float32",
+    "tags": "bool",
+    "nonfinite": "bool",
+    "maps": "float32",
+}
 _NAMES = {
-    f"{norm}.{part}": f"{norm}[{i}]" for norm in ("x_norm", "t_norm") for i, part in enumerate(("weight", "bias"))
+    f"{norm}.{part}": f"{norm}[{i}]"
+    for norm in ("x_norm", "t_norm")
+    for i, part in enumerate(("weight", "bias"))
 }
 _NAMES["maps_strides"] = "out.maps"
 
@@ -101,9 +109,18 @@ def tag_head(
     inputs = {"x": tokens, "t": bank}
     for name, tensor in inputs.items():
         arguments.check_rows(name, tensor)
-    norms = [_norm(arguments, name, pair, width, inputs) for name, pair in (("x_norm", x_norm), ("t_norm", t_norm))]
-    vectors = [_vector(arguments, *pair, labels, inputs) for pair in (("bias", bias), ("thresholds", thresholds))]
-    numbers = [_number(arguments, *pair) for pair in (("scale", scale), ("alpha", alpha), ("epsilon", epsilon))]
+    norms = [
+        _norm(arguments, name, pair, width, inputs)
+        for name, pair in (("x_norm", x_norm), ("t_norm", t_norm))
+    ]
+    vectors = [
+        _vector(arguments, *pair, labels, inputs)
+        for pair in (("bias", bias), ("thresholds", thresholds))
+    ]
+    numbers = [
+        _number(arguments, *pair)
+        for pair in (("scale", scale), ("alpha", alpha), ("epsilon", epsilon))
+    ]
     arguments.check_threads(threads)
     which = _chosen(arguments, maps, chosen, labels, tokens.on_cuda, inputs)
 
@@ -121,7 +138,9 @@ def tag_head(
     outputs = _outputs(arguments, out, shapes, maps, thresholds)
     arguments.apart({f"out.{name}": tensor for name, tensor in outputs.items() if tensor}, inputs)
     similarity = maps == "similarity"
-    arguments.run(tokens, bank, *norms, *vectors, which, *numbers, similarity, threads, *outputs.values())
+    arguments.run(
+        tokens, bank, *norms, *vectors, which, *numbers, similarity, threads, *outputs.values()
+    )
     return out
 
 
@@ -138,7 +157,9 @@ def _norm(
     return first, second
 
 
-def _vector(arguments: Arguments, name: str, value: Any, size: int, inputs: dict[str, Tensor]) -> Tensor | None:
+def _vector(
+    arguments: Arguments, name: str, value: Any, size: int, inputs: dict[str, Tensor]
+) -> Tensor | None:
     if value is None:
         return None
     tensor = arguments.view(name, value)
@@ -150,14 +171,27 @@ def _vector(arguments: Arguments, name: str, value: Any, size: int, inputs: dict
 
 
 def _number(arguments: Arguments, name: str, value: Any) -> float:
-    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
-    if not number or not abs(value) <= float(np.finfo(np.float32).max) or (name == "epsilon" and value < 0):
-        raise arguments.wrong(name, f"a finite float32{' of at least 0' * (name == 'epsilon')}", repr(value))
+    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(
+        value, bool
+    )
+    if (
+        not number
+        or not abs(value) <= float(np.finfo(np.float32).max)
+        or (name == "epsilon" and value < 0)
+    ):
+        raise arguments.wrong(
+            name, f"a finite float32{' of at least 0' * (name == 'epsilon')}", repr(value)
+        )
     return float(value)
 
 
 def _chosen(
-    arguments: Arguments, maps: Any, chosen: Any, labels: int, on_cuda: bool, inputs: dict[str, Tensor]
+    arguments: Arguments,
+    maps: Any,
+    chosen: Any,
+    labels: int,
+    on_cuda: bool,
+    inputs: dict[str, Tensor],
 ) -> Tensor | None:
     if maps not in (None, "weights", "similarity"):
         raise arguments.wrong("maps", "'weights', 'similarity' or None", repr(maps))
@@ -168,15 +202,21 @@ def _chosen(
     if isinstance(chosen, (list, tuple)):
         chosen = np.array(chosen)
         narrow = chosen.astype(np.int32) if chosen.dtype.kind == "i" else chosen
-        chosen = narrow if np.array_equal(narrow, chosen) else chosen  # not a number that wrapped around
+        chosen = (
+            narrow if np.array_equal(narrow, chosen) else chosen
+        )  # not a number that wrapped around
     tensor = arguments.view("chosen", chosen)
     if len(tensor.shape) != 1 or tensor.shape[0] == 0 or tensor.type != "int32":
-        raise arguments.wrong("chosen", "int32 (labels with a map,)", f"{tensor.type} {tensor.shape}")
+        raise arguments.wrong(
+            "chosen", "int32 (labels with a map,)", f"{tensor.type} {tensor.shape}"
+        )
     arguments.check_packed("chosen", tensor)
     if not on_cuda:
         numbers = np.asarray(chosen)
         if numbers.min() < 0 or numbers.max() >= labels:
-            raise arguments.wrong("chosen", f"labels from 0 to {labels - 1}", f"{numbers.min()} to {numbers.max()}")
+            raise arguments.wrong(
+                "chosen", f"labels from 0 to {labels - 1}", f"{numbers.min()} to {numbers.max()}"
+            )
     inputs["chosen"] = tensor
     return tensor
 
@@ -187,7 +227,9 @@ def _outputs(
     if not isinstance(out, TagHead) or out.logits is None:
         raise arguments.wrong("out", "a TagHead with logits", type(out).__name__)
     if (out.maps is None) != (maps is None):
-        raise arguments.wrong("out.maps", "an array if, and only if, maps are wanted", type(out.maps).__name__)
+        raise arguments.wrong(
+            "out.maps", "an array if, and only if, maps are wanted", type(out.maps).__name__
+        )
     if out.tags is not None and thresholds is None:
         raise arguments.wrong("thresholds", "an array for the tags", "None")
     outputs: dict[str, Tensor | None] = dict.fromkeys(_OUTPUT_TYPES)

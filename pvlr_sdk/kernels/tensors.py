@@ -38,7 +38,9 @@ class Arguments:
         OptionError: the stream is invalid.
     """
 
-    def __init__(self, function: str, stream: Any, *, names: dict[str, str] | None = None, public: str = "") -> None:
+    def __init__(
+        self, function: str, stream: Any, *, names: dict[str, str] | None = None, public: str = ""
+    ) -> None:
         if _core is None:
             raise missing_core()
         self._function = function
@@ -58,20 +60,26 @@ class Arguments:
         try:
             tensor = self._open(value)
         except (BufferError, RuntimeError, TypeError, ValueError, AssertionError) as error:
-            raise self.wrong(name, "an array that can be shared", f"one of {type(value).__name__}: {error}") from error
+            raise self.wrong(
+                name, "an array that can be shared", f"one of {type(value).__name__}: {error}"
+            ) from error
         if tensor is None:
             expected = "a NumPy array, or anything with DLPack or __cuda_array_interface__"
             raise self.wrong(name, expected, type(value).__name__)
         if tensor.on_cuda and not has_cuda():
             got, hint = f"one without, and {name} on a GPU", BUILD_HINT
-            raise errors.MissingPartError("pvlr_sdk._core", expected="a core with CUDA kernels", got=got, hint=hint)
+            raise errors.MissingPartError(
+                "pvlr_sdk._core", expected="a core with CUDA kernels", got=got, hint=hint
+            )
         if self._place is None:
             self._place = tensor.device, name
             if not tensor.on_cuda and self._stream is not None:
                 raise self.wrong("stream", "None for arrays on the CPU", repr(self._stream))
         elif tensor.device != self._place[0]:
             raise self.wrong(
-                name, f"an array on {self._place[0]}, where {self._place[1]} is", f"one on {tensor.device}"
+                name,
+                f"an array on {self._place[0]}, where {self._place[1]} is",
+                f"one on {tensor.device}",
             )
         return tensor
 
@@ -80,9 +88,13 @@ class Arguments:
             return _core.Tensor.from_numpy(value)
         if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
             on_cpu = int(value.__dlpack_device__()[0]) in _CPU
-            return _core.Tensor.from_dlpack(_capsule(value, None if on_cpu else self._ready_on(value)))
+            return _core.Tensor.from_dlpack(
+                _capsule(value, None if on_cpu else self._ready_on(value))
+            )
         interface = getattr(value, "__cuda_array_interface__", None)
-        return None if interface is None else _core.Tensor.from_cuda_array_interface(interface, value)
+        return (
+            None if interface is None else _core.Tensor.from_cuda_array_interface(interface, value)
+        )
 
     def _ready_on(self, value: Any) -> int:
         """The stream on which a producer must make its array ready.
@@ -113,7 +125,9 @@ class Arguments:
     def check_rows(self, name: str, tensor: _core.Tensor) -> None:
         """Reject a last axis that is not contiguous."""
         if tensor.strides[-1] != 1:
-            raise self.wrong(name, "a contiguous last axis", f"strides {tensor.strides} in elements")
+            raise self.wrong(
+                name, "a contiguous last axis", f"strides {tensor.strides} in elements"
+            )
 
     def check_packed(self, name: str, tensor: _core.Tensor) -> None:
         """Reject an array that is not contiguous."""
@@ -142,12 +156,18 @@ class Arguments:
             if isinstance(value, np.ndarray):
                 return np.empty(shape, type_ or value.dtype)
             if library == "torch":
-                return value.new_empty(shape, dtype=getattr(sys.modules[library], type_) if type_ else value.dtype)
+                return value.new_empty(
+                    shape, dtype=getattr(sys.modules[library], type_) if type_ else value.dtype
+                )
             if library in ("cupy", "pycuda"):
                 return type(value)(shape, dtype=np.dtype(type_) if type_ else value.dtype)
         except TypeError as error:  # NumPy has bfloat16 only after an import of ml_dtypes
-            raise self.wrong("out", f"an array to write to, since {library} has no {type_}", "None") from error
-        raise self.wrong("out", f"an array to write to, since {library} arrays cannot be allocated here", "None")
+            raise self.wrong(
+                "out", f"an array to write to, since {library} has no {type_}", "None"
+            ) from error
+        raise self.wrong(
+            "out", f"an array to write to, since {library} arrays cannot be allocated here", "None"
+        )
 
     def run(self, *arguments: Any) -> None:
         """Call the core's function with the arguments and the stream.
@@ -196,4 +216,6 @@ def stream_handle(stream: Any) -> int:
     if isinstance(stream, int) and not isinstance(stream, bool) and 0 <= stream < 2**64:
         return int(stream)
     expected = "None, an integer, or a stream of PyTorch, CuPy or PyCUDA"
-    raise errors.OptionError("stream", expected=expected, got=repr(stream), hint="An integer is a cudaStream_t.")
+    raise errors.OptionError(
+        "stream", expected=expected, got=repr(stream), hint="An integer is a cudaStream_t."
+    )

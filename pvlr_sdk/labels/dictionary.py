@@ -20,7 +20,16 @@ FILE = Path(__file__).with_name("dictionary.npz")
 _BELOW = 0.3
 """The part of a word that its own kinds have, evenly, if ImageNet has any. Chosen on words of COCO
 (docs/open_labels.md)."""
-_ENDINGS = {"s": "", "ses": "s", "xes": "x", "zes": "z", "ches": "ch", "shes": "sh", "men": "man", "ies": "y"}
+_ENDINGS = {
+    "s": "",
+    "ses": "s",
+    "xes": "x",
+    "zes": "z",
+    "ches": "ch",
+    "shes": "sh",
+    "men": "man",
+    "ies": "y",
+}
 """Of plurals and of what they are plurals of, as in WordNet's morphy(7)."""
 
 
@@ -85,9 +94,17 @@ class Dictionary:
         self._words = arrays["words"].tobytes().decode().split("\n")
         self.concepts = arrays["concepts"].tobytes().decode().split("\n")
         self._kinds = arrays["kinds"].tobytes().decode().split("\n")
-        self._steps, self._roots, self._cosines = arrays["classes"], arrays["shares"], arrays["cosines"]
+        self._steps, self._roots, self._cosines = (
+            arrays["classes"],
+            arrays["shares"],
+            arrays["cosines"],
+        )
         self._ends = np.cumsum(arrays["counts"], dtype=np.int64)
-        self._synsets, self._agreements, self._nodes = arrays["synsets"], arrays["agreements"], arrays["nodes"]
+        self._synsets, self._agreements, self._nodes = (
+            arrays["synsets"],
+            arrays["agreements"],
+            arrays["nodes"],
+        )
         self._ambiguous = arrays["ambiguous"]
         self._below = np.split(arrays["below"], arrays["ends"][:-1])
 
@@ -114,7 +131,13 @@ class Dictionary:
         end = int(self._ends[index])
         start = int(self._ends[index - 1]) if index else 0
         senses = tuple(map(self._sense, range(start, end)))
-        return Entry(self._words[index], encoded / encoded.sum(), float(self._cosines[index]) / 255, senses, is_part)
+        return Entry(
+            self._words[index],
+            encoded / encoded.sum(),
+            float(self._cosines[index]) / 255,
+            senses,
+            is_part,
+        )
 
     def _sense(self, index: int) -> Sense:
         synset = int(self._synsets[index])
@@ -142,4 +165,6 @@ def _forms(phrase: str) -> Iterator[str]:
     """A word or phrase, with other hyphens, and their singular."""
     for form in (phrase, phrase.replace("-", " "), phrase.replace(" ", "-")):
         yield form
-        yield from (form.removesuffix(old) + new for old, new in _ENDINGS.items() if form.endswith(old))
+        yield from (
+            form.removesuffix(old) + new for old, new in _ENDINGS.items() if form.endswith(old)
+        )

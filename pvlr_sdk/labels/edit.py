@@ -41,11 +41,15 @@ def add_labels(base: LabelBank, labels: Sequence[str], spec: OpenSpec, words: bo
         arrays["weights"] = np.zeros((len(base), spec.feature_width), np.float16)
     for name, array in arrays.items():
         more = np.zeros((len(new), *array.shape[1:]), array.dtype)
-        arrays[name] = np.concatenate([array, more + THRESHOLD if name.endswith("thresholds") else more])
+        arrays[name] = np.concatenate(
+            [array, more + THRESHOLD if name.endswith("thresholds") else more]
+        )
     if new and words and spec.space == MINILM:
         arrays["embeddings"][len(base) :] = bank_from_words(new).embeddings
     taught = {**base.taught, **{label: {"before": None} for label in new}}
-    return _bank(base, [*base.names, *new], arrays, {**base.text, "features": spec.features}, taught)
+    return _bank(
+        base, [*base.names, *new], arrays, {**base.text, "features": spec.features}, taught
+    )
 
 
 def with_label(
@@ -70,7 +74,9 @@ def with_label(
     arrays["weights"][row] = weights
     for name, value in zip(_SCALARS, (gain, bias, *thresholds), strict=True):
         arrays[name][row] = value
-    return _bank(bank, bank.names, arrays, bank.text, {**bank.taught, label: {**source, "before": before}})
+    return _bank(
+        bank, bank.names, arrays, bank.text, {**bank.taught, label: {**source, "before": before}}
+    )
 
 
 def taught_function(bank: LabelBank, label: str) -> LinearFunction | None:
@@ -81,7 +87,10 @@ def taught_function(bank: LabelBank, label: str) -> LinearFunction | None:
     row = bank.index(label)
     if bank.arrays()["gains"][row]:
         return None
-    return LinearFunction(bank.weights[row].astype(np.float64), 0.0 if bank.biases is None else float(bank.biases[row]))
+    return LinearFunction(
+        bank.weights[row].astype(np.float64),
+        0.0 if bank.biases is None else float(bank.biases[row]),
+    )
 
 
 def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
@@ -97,8 +106,13 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
     for label in labels:
         row = bank.index(label)
         if label not in taught:
-            got, hint = f"{label!r}, which was not", f"Taught labels: {', '.join(map(repr, taught)) or 'none'}."
-            raise errors.OptionError("forget", expected="a label that was taught", got=got, hint=hint)
+            got, hint = (
+                f"{label!r}, which was not",
+                f"Taught labels: {', '.join(map(repr, taught)) or 'none'}.",
+            )
+            raise errors.OptionError(
+                "forget", expected="a label that was taught", got=got, hint=hint
+            )
         arrays["weights"][row] = 0
         try:
             before = taught.pop(label)["before"]
@@ -108,13 +122,22 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
                 for name in _SCALARS:
                     arrays[name][row] = before[name]
         except (KeyError, TypeError, ValueError):
-            expected, hint = f"what {label!r} was before it was taught", "Teach it again, with a bank of its plan."
-            raise errors.LabelBankError("bank", expected=expected, got="another provenance", hint=hint) from None
+            expected, hint = (
+                f"what {label!r} was before it was taught",
+                "Teach it again, with a bank of its plan.",
+            )
+            raise errors.LabelBankError(
+                "bank", expected=expected, got="another provenance", hint=hint
+            ) from None
     return _bank(bank, bank.names, arrays, bank.text, taught).select(kept)
 
 
 def _bank(
-    old: LabelBank, names: list[str], arrays: dict[str, NDArray[Any]], text: Mapping[str, Any], taught: dict[str, Any]
+    old: LabelBank,
+    names: list[str],
+    arrays: dict[str, NDArray[Any]],
+    text: Mapping[str, Any],
+    taught: dict[str, Any],
 ) -> LabelBank:
     """A bank with other arrays; after its last taught label is forgotten, it is again one that was never taught."""
     text, optional_arrays = {**text, "taught": taught}, dict[str, Any](arrays)

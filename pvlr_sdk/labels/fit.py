@@ -55,7 +55,9 @@ def fit(features: Floats, words: Floats | None, present: NDArray[np.bool_]) -> F
     """
     weights, offset = _classifier(features, present)
     folds = _folds(present)
-    scores = features @ weights + offset if folds is None else _cross_validated(features, present, folds)
+    scores = (
+        features @ weights + offset if folds is None else _cross_validated(features, present, folds)
+    )
     parts = [scores] if words is None else [scores, words]
     means = np.array([part.mean() for part in parts])
     scales = np.array([part.std() or 1.0 for part in parts])
@@ -96,7 +98,9 @@ def _folds(present: NDArray[np.bool_]) -> NDArray[np.int64] | None:
     return folds
 
 
-def _cross_validated(features: Floats, present: NDArray[np.bool_], folds: NDArray[np.int64]) -> Floats:
+def _cross_validated(
+    features: Floats, present: NDArray[np.bool_], folds: NDArray[np.int64]
+) -> Floats:
     scores = np.empty(len(present))
     for fold in range(folds.max() + 1):
         held = folds == fold
@@ -123,7 +127,9 @@ def _combine(columns: Floats, present: NDArray[np.bool_], usual: Floats) -> tupl
         curvature = balance * probability * (1 - probability)
         hessian = (design * curvature[:, None]).T @ design + np.diag(precision)
         step = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
-        combined[free] -= step / max(1.0, float(np.linalg.norm(step)))  # of at most 1: it cannot overshoot far
+        combined[free] -= step / max(
+            1.0, float(np.linalg.norm(step))
+        )  # of at most 1: it cannot overshoot far
         low = np.flatnonzero(combined[:-1] < _LEAST)
         combined[low], free[low] = _LEAST, False
         if np.abs(step).max() < 1e-9:

@@ -60,12 +60,18 @@ def expected(
         groups: (N,) integers; images of one group are drawn together. None: each image is a group.
         others: precision and recall on this many other images; None: in the long run.
     """
-    scores, tagged, targets = np.asarray(scores, np.float64), np.asarray(tagged, np.bool_), np.asarray(targets)
+    scores, tagged, targets = (
+        np.asarray(scores, np.float64),
+        np.asarray(tagged, np.bool_),
+        np.asarray(targets),
+    )
     images, answered = len(scores), (targets != 0).sum(0)
     prevalences = (targets == 1).sum(0) / np.maximum(answered, 1)
     share = prevalences if prevalence is None else np.asarray(prevalence, np.float64)
     weight = np.ones(images) if prevalence is None else weights(targets, share)
-    group = np.unique(np.arange(images) if groups is None else np.asarray(groups), return_inverse=True)[1]
+    group = np.unique(
+        np.arange(images) if groups is None else np.asarray(groups), return_inverse=True
+    )[1]
     rounds, rng = max(100, min(_ROUNDS, _MOST // max(images, 1))), np.random.default_rng(0)
     drawn = rng.exponential(size=(rounds, group.max(initial=-1) + 1))[:, group] * weight
     shown = np.flatnonzero(prevalences > 0)
@@ -73,7 +79,9 @@ def expected(
         return dict.fromkeys(("mAP", "CP", "CR", "OP", "OR"), Expected(np.nan, np.nan, np.nan))
     labels = [(scores[:, c], tagged[:, c], targets[:, c], float(share[c])) for c in shown]
     each = [_draws(*label, drawn, weight, group, rng) for label in labels]
-    area, right, wrong = (np.array(measure) for measure in zip(*each, strict=True))  # (labels, rounds)
+    area, right, wrong = (
+        np.array(measure) for measure in zip(*each, strict=True)
+    )  # (labels, rounds)
     present, stated = (
         share[shown, None],
         answered[shown, None] / images,
@@ -91,7 +99,9 @@ def expected(
         "OP": (stated * right).sum(0) / (stated * tags).sum(0),
         "OR": (stated * right).sum(0) / (stated * present).sum(0),
     }
-    return {name: Expected(*map(float, np.quantile(draws, _TAILS))) for name, draws in measures.items()}
+    return {
+        name: Expected(*map(float, np.quantile(draws, _TAILS))) for name, draws in measures.items()
+    }
 
 
 def _draws(
@@ -118,12 +128,19 @@ def _draws(
     halves = []
     for at, rows in ((cut // 2, slice(0, None, 2)), (cut, slice(1, None, 2))):
         # One more with a wrong tag, and one that is missed.
-        mass = np.insert(drawn[rows][:, order], [at, cut], np.stack([side[rows] for side in sides], axis=1), axis=1)
+        mass = np.insert(
+            drawn[rows][:, order],
+            [at, cut],
+            np.stack([side[rows] for side in sides], axis=1),
+            axis=1,
+        )
         positive = np.insert(present, [at, cut], [False, True])
         for kind, part in ((positive, share), (~positive, 1 - share)):
             mass[:, kind] *= part / np.maximum(mass[:, kind].sum(axis=1, keepdims=True), 1e-300)
         hits, retrieved = np.cumsum(mass * positive, axis=1), np.cumsum(mass, axis=1)
-        ends = np.insert(last_of_its_score, [at, cut], [True, True])  # equal scores share a threshold
+        ends = np.insert(
+            last_of_its_score, [at, cut], [True, True]
+        )  # equal scores share a threshold
         precision = hits[:, ends] / np.maximum(retrieved[:, ends], 1e-300)
         area = (np.diff(hits[:, ends], axis=1, prepend=0) * precision).sum(axis=1) / share
         halves.append((area, hits[:, cut], retrieved[:, cut] - hits[:, cut]))
@@ -139,7 +156,10 @@ def weights(targets: ArrayLike, prevalence: ArrayLike, rounds: int = 100) -> Flo
     """
     targets = np.asarray(targets)
     weight: Floats = np.ones(len(targets))
-    sides = [(targets[:, c] == 1, targets[:, c] == -1, q) for c, q in enumerate(np.asarray(prevalence, np.float64))]
+    sides = [
+        (targets[:, c] == 1, targets[:, c] == -1, q)
+        for c, q in enumerate(np.asarray(prevalence, np.float64))
+    ]
     for _ in range(rounds):
         for present, absent, share in sides:
             with_it, without = weight[present].sum(), weight[absent].sum()
@@ -149,7 +169,9 @@ def weights(targets: ArrayLike, prevalence: ArrayLike, rounds: int = 100) -> Flo
     return weight / weight.mean() if len(weight) else weight
 
 
-def reweighted(logits: Floats, targets: NDArray[np.int8], prevalence: Floats) -> tuple[Floats, NDArray[np.int8]]:
+def reweighted(
+    logits: Floats, targets: NDArray[np.int8], prevalence: Floats
+) -> tuple[Floats, NDArray[np.int8]]:
     """Logits and targets with each image repeated in proportion to its :func:`weights`: to choose thresholds from."""
     copies = np.maximum(1, np.round(_COPIES * weights(targets, prevalence))).astype(int)
     return np.repeat(logits, copies, axis=0), np.repeat(targets, copies, axis=0)

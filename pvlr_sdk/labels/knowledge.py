@@ -115,13 +115,20 @@ class Knowledge:
         as_text = descriptions or () if tuple(templates) == TEMPLATES else names
         others = [name for name in names if name not in same]
         word_meanings = meanings(
-            {name: prompts[name] for name in others}, self.names, as_text, self._encoder(), senses or {}, force=force
+            {name: prompts[name] for name in others},
+            self.names,
+            as_text,
+            self._encoder(),
+            senses or {},
+            force=force,
         )
         warnings = [meaning.warning() for meaning in word_meanings if meaning.grade != "exact"]
         for warning in warnings[:_WARNINGS]:
             _log.warning("%s", warning)
         if len(warnings) > _WARNINGS:
-            _log.warning("and %d more words that are doubtful or unknown", len(warnings) - _WARNINGS)
+            _log.warning(
+                "and %d more words that are doubtful or unknown", len(warnings) - _WARNINGS
+            )
         if not others:
             assert base is not None, "names is not empty"
             return base.select(same.values()).renamed(list(same))
@@ -134,18 +141,30 @@ class Knowledge:
     def knows(self, word: str) -> bool:
         """Whether :meth:`bank` accepts a word."""
         try:
-            meanings({word: prompts_of([word], TEMPLATES, {})[0]}, self.names, (), self._encoder(), {})
+            meanings(
+                {word: prompts_of([word], TEMPLATES, {})[0]}, self.names, (), self._encoder(), {}
+            )
         except (errors.OptionError, errors.MissingPartError):
             return False
         return True
 
-    def bank_of(self, names: Sequence[str], shares: Floats, meant: Sequence[Mapping[str, Any]] = ()) -> LabelBank:
+    def bank_of(
+        self, names: Sequence[str], shares: Floats, meant: Sequence[Mapping[str, Any]] = ()
+    ) -> LabelBank:
         """The label bank of C labels with the shares (C, K) of the concepts; ``meant`` is part of their provenance."""
         weights = self._in_context(self._standardised(shares @ self.weights.astype(np.float64)))
         biases = self.calibration.offset - self.calibration.scale * (self._mean @ weights.T)
         count = len(names)
-        source = {"positives": 0, "negatives": 0, "words": True, "knowledge": self.sha256, "before": None}
-        taught = {name: {**source, **more} for name, more in zip(names, meant or repeat({}), strict=False)}
+        source = {
+            "positives": 0,
+            "negatives": 0,
+            "words": True,
+            "knowledge": self.sha256,
+            "before": None,
+        }
+        taught = {
+            name: {**source, **more} for name, more in zip(names, meant or repeat({}), strict=False)
+        }
         return LabelBank(
             names,
             np.zeros((count, self.text["width"]), np.float16),
@@ -165,7 +184,9 @@ class Knowledge:
         encoder = functools.cache(TextEncoder)
 
         def encode(prompts: Sequence[str]) -> tuple[Floats, float]:
-            shares, cosines = self.shares(encoder().encode(prompts).mean(0, keepdims=True).astype(np.float64))
+            shares, cosines = self.shares(
+                encoder().encode(prompts).mean(0, keepdims=True).astype(np.float64)
+            )
             return shares[0], float(cosines[0])
 
         return encode
@@ -195,12 +216,18 @@ class Knowledge:
 
     def to_bytes(self) -> bytes:
         """The contents of a ``.knowledge.safetensors`` file: 8 bits per value, and an exponent of 2 per row."""
-        text, tensors = {**self.text, "calibration": vars(self.calibration)}, dict[str, NDArray[Any]]()
+        text, tensors = (
+            {**self.text, "calibration": vars(self.calibration)},
+            dict[str, NDArray[Any]](),
+        )
         for name in _TENSORS:
             array = getattr(self, name).astype(np.float32)
             peaks = np.abs(array).max(1, keepdims=True)
             exponents = np.ceil(np.log2(np.maximum(peaks, 1e-6) / 127)).astype(np.int8)
-            tensors |= {name: np.round(np.ldexp(array, -exponents)).astype(np.int8), f"{name}_exponents": exponents}
+            tensors |= {
+                name: np.round(np.ldexp(array, -exponents)).astype(np.int8),
+                f"{name}_exponents": exponents,
+            }
         return to_safetensors(tensors, self.names, text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -212,7 +239,9 @@ class Knowledge:
         write_files({Path(path): self.to_bytes()})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None, *, trust: TrustLike = None) -> Knowledge:
+    def load(
+        cls, path: str | os.PathLike[str] | None = None, *, trust: TrustLike = None
+    ) -> Knowledge:
         """Read a ``.knowledge.safetensors`` file.
 
         Args:
@@ -229,12 +258,19 @@ class Knowledge:
             data, _ = read_signed(path, _MAX_BYTES, trust)
         try:
             tensors, names, text = from_safetensors(data)
-            calibration = Calibration(**{key: float(value) for key, value in text.pop("calibration").items()})
-            arrays = {name: _expanded(tensors[name], tensors.get(f"{name}_exponents")) for name in _TENSORS}
+            calibration = Calibration(
+                **{key: float(value) for key, value in text.pop("calibration").items()}
+            )
+            arrays = {
+                name: _expanded(tensors[name], tensors.get(f"{name}_exponents"))
+                for name in _TENSORS
+            }
             loaded = cls(list(names), **arrays, calibration=calibration, text=text)
         except Exception as error:  # the exception classes differ between releases of safetensors
             bank = isinstance(text, dict) and "calibration" not in text
-            raise _invalid(str(path), "a label bank" if bank else f"another or damaged file: {error}") from None
+            raise _invalid(
+                str(path), "a label bank" if bank else f"another or damaged file: {error}"
+            ) from None
         loaded._check(str(path))
         return loaded
 
@@ -258,16 +294,24 @@ class Knowledge:
             tensor = getattr(self, name)
             described = tensor.dtype == np.float16 and tensor.shape == shape and tensor.size
             if not described or not np.isfinite(tensor).all():
-                raise _invalid(source, f"{name} {tensor.dtype} {tensor.shape}, or values that are not finite")
+                raise _invalid(
+                    source, f"{name} {tensor.dtype} {tensor.shape}, or values that are not finite"
+                )
         numbers: dict[str, Any] = {key: self.text.get(key) for key in ("width", "sharpness")}
         words = {key: self.text.get(key) for key in ("space", "features")}
-        fit = all(type(number) in (int, float) and 0 < number <= _MAX_NUMBER for number in numbers.values())
+        fit = all(
+            type(number) in (int, float) and 0 < number <= _MAX_NUMBER
+            for number in numbers.values()
+        )
         if not fit or not isinstance(numbers["width"], int):
             raise _invalid(source, f"{numbers}")
         if not all(isinstance(word, str) for word in words.values()):
             raise _invalid(source, f"{words}")
         low, high = self.calibration.threshold, self.calibration.precise_threshold
-        if not (0 < low <= high < 1 and np.isfinite([self.calibration.scale, self.calibration.offset]).all()):
+        if not (
+            0 < low <= high < 1
+            and np.isfinite([self.calibration.scale, self.calibration.offset]).all()
+        ):
             raise _invalid(source, f"{self.calibration}")
 
 

@@ -115,32 +115,54 @@ def learn(
         present, of_words = targets[answered, column] == 1, (words or {}).get(label)
         logits = None if of_words is None else of_words.logits[answered]
         fitted = fit(features[answered], logits, present)
-        report = _report(label, fitted, logits, present, [images[row] for row in answered.tolist()], prevalence)
+        report = _report(
+            label, fitted, logits, present, [images[row] for row in answered.tolist()], prevalence
+        )
         if words is not None and of_words is None and report.positives <= _FEW:
-            report = replace(report, advice=f"{report.advice[:-1]}, or give it a name that pvlr words knows.")
+            report = replace(
+                report, advice=f"{report.advice[:-1]}, or give it a name that pvlr words knows."
+            )
         thresholds = report.threshold, report.precise_threshold
-        source = {name: value for name, value in asdict(report).items() if name not in _NOT_KEPT} | {"plan": plan}
-        bank = with_label(bank, label, fitted, thresholds, source, None if of_words is None else of_words.function)
+        source = {
+            name: value for name, value in asdict(report).items() if name not in _NOT_KEPT
+        } | {"plan": plan}
+        bank = with_label(
+            bank, label, fitted, thresholds, source, None if of_words is None else of_words.function
+        )
         reports.append(report)
     return bank, reports
 
 
-def check_both(labels: Sequence[str], targets: NDArray[np.int8], failed: Sequence[dict[str, str]] = ()) -> None:
+def check_both(
+    labels: Sequence[str], targets: NDArray[np.int8], failed: Sequence[dict[str, str]] = ()
+) -> None:
     """Raises OptionError unless each label has an image that shows it, and one that does not; targets as above, and
     ``failed`` the images that could not be read, positives first."""
     for label, target in zip(labels, targets.T, strict=True):
-        for wanted, what, argument in ((1, "shows", "positives"), (-1, "does not show", "negatives")):
+        for wanted, what, argument in (
+            (1, "shows", "positives"),
+            (-1, "does not show", "negatives"),
+        ):
             if not (target == wanted).any():
                 expected = f"at least one readable photo that {what} {label!r}"
-                unread = f"; not read: {failed[0 if wanted == 1 else -1]['message'].rstrip('.')}" if failed else ""
+                unread = (
+                    f"; not read: {failed[0 if wanted == 1 else -1]['message'].rstrip('.')}"
+                    if failed
+                    else ""
+                )
                 hint = "Add some; 10 that show it and 50 that do not are a good start."
-                raise errors.OptionError(argument, expected=expected, got=f"none{unread}", hint=hint)
+                raise errors.OptionError(
+                    argument, expected=expected, got=f"none{unread}", hint=hint
+                )
 
 
 def check_prevalence(prevalence: float | None) -> None:
     """Raises OptionError unless it is None, or between 0 and 1."""
     if prevalence is not None and not 0 < prevalence < 1:
-        expected, hint = "a share of photos between 0 and 1", "0.02 means that 2 of 100 photos show the label."
+        expected, hint = (
+            "a share of photos between 0 and 1",
+            "0.02 means that 2 of 100 photos show the label.",
+        )
         raise errors.OptionError("prevalence", expected=expected, got=str(prevalence), hint=hint)
 
 
@@ -159,20 +181,30 @@ def _report(
         few = "that show it" if positives < 2 else "that do not show it"
         advice = f"Add examples {few}: with a single one, nothing can be measured."
         unknown = None, None, None, None
-        return LabelReport(label, *counts, THRESHOLD, THRESHOLD, *unknown, 100 * share, advice, None, None, [])
+        return LabelReport(
+            label, *counts, THRESHOLD, THRESHOLD, *unknown, 100 * share, advice, None, None, []
+        )
     logits, targets = fitted.checked[:, None], np.where(present, 1, -1).astype(np.int8)[:, None]
     shares = None if prevalence is None else np.array([share])
     chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
     f1 = choose_thresholds(*chosen_on)
-    threshold, precise = (float(np.float32(values[0])) for values in (f1, precise_thresholds(*chosen_on, f1)))
+    threshold, precise = (
+        float(np.float32(values[0])) for values in (f1, precise_thresholds(*chosen_on, f1))
+    )
     scores = sigmoid(fitted.checked)
     tagged = scores >= threshold
     right, wrong = share * tagged[present].mean(), (1 - share) * tagged[~present].mean()
     intervals = expected(logits, tagged[:, None], targets, prevalence=shares, others=OTHERS)
-    precision, recall = ((100 * interval.low, 100 * interval.high) for interval in (intervals["OP"], intervals["OR"]))
+    precision, recall = (
+        (100 * interval.low, 100 * interval.high) for interval in (intervals["OP"], intervals["OR"])
+    )
     worse = np.flatnonzero(~present if precision[0] < recall[0] else present)
     hardest = files[worse[np.argmin(np.where(present, scores, -scores)[worse])]]
-    kind = "that do not show it and resemble" if precision[0] < recall[0] else "that show it and resemble"
+    kind = (
+        "that do not show it and resemble"
+        if precision[0] < recall[0]
+        else "that show it and resemble"
+    )
     mistaken = np.flatnonzero(tagged != present)
     mistakes = [
         Mistake(files[row], "added" if tagged[row] else "missed", round(float(scores[row]), 4))

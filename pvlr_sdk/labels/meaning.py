@@ -62,7 +62,12 @@ class Meaning:
     def provenance(self) -> dict[str, object]:
         """What a label bank keeps of it."""
         sense = self.entry.senses[self.sense].kind
-        return {"grade": self.grade, "entry": self.entry.name, "sense": sense, "concepts": dict(self.concepts)}
+        return {
+            "grade": self.grade,
+            "entry": self.entry.name,
+            "sense": sense,
+            "concepts": dict(self.concepts),
+        }
 
 
 def meanings(
@@ -90,14 +95,25 @@ def meanings(
     """
     if others := [word for word in senses if word not in words]:
         hint = f"The words are {', '.join(words)}."
-        raise errors.OptionError("senses", expected="senses of the words", got=repr(others[0]), hint=hint)
-    is_text = {word: word in as_text or Dictionary.packaged().concepts != concepts for word in words}
-    entries = {word: _entry(word, senses_of_word, is_text[word], encode) for word, senses_of_word in words.items()}
-    all_meanings = [_meaning(word, entry, concepts, senses.get(word)) for word, entry in entries.items()]
+        raise errors.OptionError(
+            "senses", expected="senses of the words", got=repr(others[0]), hint=hint
+        )
+    is_text = {
+        word: word in as_text or Dictionary.packaged().concepts != concepts for word in words
+    }
+    entries = {
+        word: _entry(word, senses_of_word, is_text[word], encode)
+        for word, senses_of_word in words.items()
+    }
+    all_meanings = [
+        _meaning(word, entry, concepts, senses.get(word)) for word, entry in entries.items()
+    ]
     unknown = [meaning for meaning in all_meanings if meaning.grade == "unknown"]
     if unknown and not force:
         got = f"{unknown[0].word!r}, whose nearest concepts are {unknown[0].described()}"
-        raise errors.OptionError("words", expected="words for what the model knows", got=got, hint=_HINT)
+        raise errors.OptionError(
+            "words", expected="words for what the model knows", got=got, hint=_HINT
+        )
     return all_meanings
 
 
@@ -109,7 +125,10 @@ def senses_of(word: str) -> list[Meaning]:
     dictionary = Dictionary.packaged()
     if not (entry := dictionary.find(word)):
         return []
-    return [_meaning(word, entry, dictionary.concepts, str(number + 1)) for number in range(len(entry.senses))]
+    return [
+        _meaning(word, entry, dictionary.concepts, str(number + 1))
+        for number in range(len(entry.senses))
+    ]
 
 
 def _entry(word: str, prompts: Sequence[str], is_text: bool, encode: Encode) -> Entry:
@@ -134,8 +153,14 @@ def _meaning(word: str, entry: Entry, concepts: Sequence[str], sense: str | None
     shares = entry.shares(index)
     named: dict[str, float] = {}  # some of ImageNet's classes have the same name
     for concept in np.argsort(-shares, kind="stable")[:_SHOWN]:
-        named[concepts[concept]] = round(named.get(concepts[concept], 0.0) + float(shares[concept]), 3)
-    nearest = tuple(sorted(((name, share) for name, share in named.items() if share > 0), key=lambda pair: -pair[1]))
+        named[concepts[concept]] = round(
+            named.get(concepts[concept], 0.0) + float(shares[concept]), 3
+        )
+    nearest = tuple(
+        sorted(
+            ((name, share) for name, share in named.items() if share > 0), key=lambda pair: -pair[1]
+        )
+    )
     return Meaning(word, entry, index, grade_of(entry, index), nearest)
 
 
@@ -146,7 +171,9 @@ def _index(entry: Entry, word: str, sense: str) -> int:
     if sense in kinds:
         return kinds.index(sense)
     expected = f"a sense of {word!r}: {', '.join(kinds)}"
-    raise errors.OptionError("senses", expected=expected, got=repr(sense), hint=f"pvlr words {word!r} shows them.")
+    raise errors.OptionError(
+        "senses", expected=expected, got=repr(sense), hint=f"pvlr words {word!r} shows them."
+    )
 
 
 def grade_of(entry: Entry, index: int) -> Grade:
@@ -177,8 +204,12 @@ def same_labels(words: Collection[str], labels: Collection[str]) -> dict[str, st
             same = synsets.get(entry.senses[0].synset)
         if same is None:
             continue
-        if other := next((word_before for word_before, label in same_by_word.items() if label == same), None):
+        if other := next(
+            (word_before for word_before, label in same_by_word.items() if label == same), None
+        ):
             got = f"{other!r} and {word!r}, which are both {same!r}"
-            raise errors.OptionError("words", expected="each label once", got=got, hint="Remove one of the words.")
+            raise errors.OptionError(
+                "words", expected="each label once", got=got, hint="Remove one of the words."
+            )
         same_by_word[word] = same
     return same_by_word

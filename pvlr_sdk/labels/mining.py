@@ -10,7 +10,9 @@ ALIKE = 0.95
 cropped by 4 %), and of 11 of the 28 million pairs of 7,469 images of VOC 2007."""
 
 
-def margins_of(logits: NDArray[np.float32], thresholds: NDArray[np.floating]) -> NDArray[np.float32]:
+def margins_of(
+    logits: NDArray[np.float32], thresholds: NDArray[np.floating]
+) -> NDArray[np.float32]:
     """Logits (C,), less those of the thresholds (C,)."""
     clipped = np.clip(thresholds, 1e-6, 1 - 1e-6)
     return np.asarray(logits - np.log(clipped / (1 - clipped)), np.float32)
@@ -53,7 +55,9 @@ def select(
         steps.insert(1, ("disputed", np.where(disputed, -abs(margins - against), np.inf), end))
     for reason, cost, most in steps:
         photos = np.argsort(cost, 0, kind="stable")
-        turns = np.argsort(np.take_along_axis(cost, photos, 0), 1, kind="stable")  # the best label first
+        turns = np.argsort(
+            np.take_along_axis(cost, photos, 0), 1, kind="stable"
+        )  # the best label first
         order = np.take_along_axis(photos, turns, 1).ravel().tolist()
         for photo, label in zip(order, turns.ravel().tolist(), strict=True):
             if (

@@ -56,7 +56,11 @@ _EARLIER = re.compile(_SECTION.format('([^"]*)', "(.*?)"), re.DOTALL)
 
 
 def page(
-    bank: LabelBank, reports: Sequence[LabelReport] = (), failed: Sequence[Mapping[str, str]] = (), *, earlier: str = ""
+    bank: LabelBank,
+    reports: Sequence[LabelReport] = (),
+    failed: Sequence[Mapping[str, str]] = (),
+    *,
+    earlier: str = "",
 ) -> str:
     """The page of a bank, with all its labels from photos and words. It contains small copies of photos.
 
@@ -72,16 +76,23 @@ def page(
     parts = [_SECTION.format(key, sections[key]) for key in map(html, shown) if key in sections]
     if failed:
         listed = "".join(
-            f"<li>{html(failure_row['file'])}: {html(failure_row['message'])}</li>" for failure_row in failed
+            f"<li>{html(failure_row['file'])}: {html(failure_row['message'])}</li>"
+            for failure_row in failed
         )
         parts.append(f"<h2>Photos that could not be read</h2>\n<ul>{listed}</ul>")
-    rows = "\n".join(_row(name, float(bank.thresholds[bank.index(name)]), bank.taught[name]) for name in shown)
-    return _document("Taught labels", _BODY.format(others=f"{OTHERS:,}", rows=rows, sections="\n".join(parts)))
+    rows = "\n".join(
+        _row(name, float(bank.thresholds[bank.index(name)]), bank.taught[name]) for name in shown
+    )
+    return _document(
+        "Taught labels", _BODY.format(others=f"{OTHERS:,}", rows=rows, sections="\n".join(parts))
+    )
 
 
 def gallery(title: str, pictures: Iterable[tuple[bytes | None, str]]) -> str:
     """A page of pictures, as JPEG, with their captions; None: the picture is gone."""
-    figures = "\n".join(_figure(thumbnail(jpeg, description=text), html(text)) for jpeg, text in pictures)
+    figures = "\n".join(
+        _figure(thumbnail(jpeg, description=text), html(text)) for jpeg, text in pictures
+    )
     return _document(title, f'<main class="photos">\n{figures}\n</main>')
 
 
@@ -102,7 +113,10 @@ def _row(label: str, threshold: float, source: Mapping[str, Any]) -> str:
         photos,
         _number(source.get("prevalence")),
         f"{threshold:.3f}",
-        *(_number(source.get(name)) + _range(source.get(f"{name}_interval")) for name in ("precision", "recall")),
+        *(
+            _number(source.get(name)) + _range(source.get(f"{name}_interval"))
+            for name in ("precision", "recall")
+        ),
         *(_number(source.get(name)) for name in ("average_precision", "words_average_precision")),
     ]
     return "<tr>" + "".join(f"<td>{html(cell)}</td>" for cell in cells) + "</tr>"
@@ -114,13 +128,20 @@ def _number(value: object) -> str:
 
 
 def _range(value: object) -> str:
-    return " ({} to {})".format(*map(_number, value)) if isinstance(value, (list, tuple)) and len(value) == 2 else ""
+    return (
+        " ({} to {})".format(*map(_number, value))
+        if isinstance(value, (list, tuple)) and len(value) == 2
+        else ""
+    )
 
 
 def _section(report: LabelReport) -> str:
     title = f"<h2>{html(report.label)}</h2>\n<p>{html(report.advice)}</p>\n"
     if report.recall is None:
-        return title + "<p>Not measured: this needs at least two photos that show it and two that do not.</p>"
+        return (
+            title
+            + "<p>Not measured: this needs at least two photos that show it and two that do not.</p>"
+        )
     if not report.mistakes:
         return title + "<p>No photo is wrong.</p>"
     parts = []
@@ -129,10 +150,15 @@ def _section(report: LabelReport) -> str:
         if wrong:
             more = f"<p>... and {len(wrong) - _MOST} more</p>" if len(wrong) > _MOST else ""
             figures = "\n".join(_mistake(mistake, report) for mistake in wrong[:_MOST])
-            parts.append(f'<h3>{heading}: {len(wrong)}</h3>\n<div class="photos">\n{figures}\n</div>{more}')
+            parts.append(
+                f'<h3>{heading}: {len(wrong)}</h3>\n<div class="photos">\n{figures}\n</div>{more}'
+            )
     return title + "\n".join(parts)
 
 
 def _mistake(mistake: Mistake, report: LabelReport) -> str:
     picture = thumbnail(Path(mistake.file), description=f"{mistake.kind}: {report.label}")
-    return _figure(picture, f"{html(mistake.file)}<br>score {mistake.score:.3f}, threshold {report.threshold:.3f}")
+    return _figure(
+        picture,
+        f"{html(mistake.file)}<br>score {mistake.score:.3f}, threshold {report.threshold:.3f}",
+    )

@@ -32,7 +32,9 @@ def average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
     return float(np.sum(np.diff(hits, prepend=0) * (hits / retrieved)) / hits[-1])
 
 
-def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+def cumulative_counts(
+    scores: ArrayLike, targets: ArrayLike
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
     """The distinct scores of one class in descending order, with the number of positives and examples at or above each.
 
     Returns three arrays (K,): scores, positives, examples. Arguments and errors as for
@@ -43,7 +45,9 @@ def cumulative_counts(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, ND
     if score.ndim != 1 or score.shape != target.shape:
         got = f"scores {score.shape} and targets {target.shape}"
         hint = "Call it once per class, or use per_class for (N, C) arrays."
-        raise errors.OptionError("scores", expected="two arrays (N,) of the same length", got=got, hint=hint)
+        raise errors.OptionError(
+            "scores", expected="two arrays (N,) of the same length", got=got, hint=hint
+        )
     check_values(score, target)
     answered = target != 0
     score, positive = score[answered], target[answered] > 0
@@ -59,8 +63,12 @@ def check_values(score: Floats, target: NDArray[np.generic]) -> None:
     """Raises OptionError for a score that is NaN, and for a target other than 1, 0, -1."""
     if np.isnan(score).any():
         hint = "Check the computation of the scores."
-        raise errors.OptionError("scores", expected="numbers", got=f"{int(np.isnan(score).sum())} NaN", hint=hint)
+        raise errors.OptionError(
+            "scores", expected="numbers", got=f"{int(np.isnan(score).sum())} NaN", hint=hint
+        )
     if not np.isin(target, (-1, 0, 1)).all():
         odd = target[~np.isin(target, (-1, 0, 1))].flat[0]
         hint = "Convert 0/1 targets with 2 * targets - 1."
-        raise errors.OptionError("targets", expected="1 (present), -1 (absent) or 0 (unknown)", got=str(odd), hint=hint)
+        raise errors.OptionError(
+            "targets", expected="1 (present), -1 (absent) or 0 (unknown)", got=str(odd), hint=hint
+        )

@@ -45,7 +45,10 @@ class Photos:
 
     @classmethod
     def from_folders(
-        cls, label: str, positives: Sequence[str | Path] | str | Path, negatives: Sequence[str | Path] | str | Path
+        cls,
+        label: str,
+        positives: Sequence[str | Path] | str | Path,
+        negatives: Sequence[str | Path] | str | Path,
     ) -> Photos:
         """Photos of one label. Copies of a photo count once.
 
@@ -61,7 +64,8 @@ class Photos:
         for folders, target in ((positives, 1), (negatives, -1)):
             inputs = [folders] if isinstance(folders, (str, os.PathLike)) else folders
             for path in find(
-                [os.fspath(path) for path in inputs], lambda name, error: failed.append(failure(name, error))
+                [os.fspath(path) for path in inputs],
+                lambda name, error: failed.append(failure(name, error)),
             ):
                 try:
                     digest = hashlib.sha256(images.read(path)).hexdigest()
@@ -72,7 +76,9 @@ class Photos:
                 if shown != target:
                     got = str(path) if path == earlier else f"{earlier} and {path}, the same photo"
                     hint = "A photo shows the label or it does not: remove it from one of the two."
-                    raise errors.OptionError("positives", expected="no photo of negatives", got=got, hint=hint)
+                    raise errors.OptionError(
+                        "positives", expected="no photo of negatives", got=got, hint=hint
+                    )
         targets = np.array([[shown] for _, shown in first.values()], np.int8).reshape(len(first), 1)
         return cls([label], [path for path, _ in first.values()], targets, failed)
 
@@ -139,7 +145,9 @@ def teach(
         loaded.with_labels(backend, base, engine)  # checks both
         spec = read_manifest(Path(loaded.info["plan"])).open
         assert spec is not None, "with_labels refuses a closed plan"
-        if not replace and (present_labels := [label for label in photos.labels if label in base.names]):
+        if not replace and (
+            present_labels := [label for label in photos.labels if label in base.names]
+        ):
             got, hint = (
                 f"{present_labels[0]!r}, which the bank has",
                 "Choose another name, or teach it again with --replace.",
@@ -149,27 +157,42 @@ def teach(
         worded = base
         if words and knowledge is None and knowledge_path(loaded.info["plan"]).is_file():
             knowledge = Knowledge.of_plan(loaded.info, trust=options.get("trust"))
-        if words and knowledge is not None and (with_words := list(filter(knowledge.knows, photos.labels))):
+        if (
+            words
+            and knowledge is not None
+            and (with_words := list(filter(knowledge.knows, photos.labels)))
+        ):
             worded = knowledge.bank(with_words)
             check_fits(worded, spec, "knowledge")
         taught = add_labels(base, photos.labels, spec, words and knowledge is None)
         # With this bank, the network gives the logits of the words alone.
         plain = LabelBank(taught.names, taught.embeddings, taught.thresholds, taught.text)
-        features, logits, done, failed = _read(loaded.with_labels(backend, plain, engine), photos, spec, progress)
+        features, logits, done, failed = _read(
+            loaded.with_labels(backend, plain, engine), photos, spec, progress
+        )
         plan_hash = loaded.info["sha256"]
     starts = {}
     for label in photos.labels if words else ():
         index = taught.index(label)
         if taught.has_words[index]:
             starts[label] = Words(logits[:, index])
-        elif worded.taught.get(label, {}).get("positives") == 0 and (function := taught_function(worded, label)):
+        elif worded.taught.get(label, {}).get("positives") == 0 and (
+            function := taught_function(worded, label)
+        ):
             starts[label] = Words(features @ function.weights + function.bias, function)
     targets = np.where(done[:, None], photos.targets, np.int8(0))
     check_both(photos.labels, targets, failed or photos.failed)
     files = [str(file) for file in photos.files]
     known_words = starts if knowledge is not None else starts or None
     taught, reports = learn(
-        taught, photos.labels, files, features, targets, plan=plan_hash, words=known_words, prevalence=prevalence
+        taught,
+        photos.labels,
+        files,
+        features,
+        targets,
+        plan=plan_hash,
+        words=known_words,
+        prevalence=prevalence,
     )
     return Teaching(taught, reports, [*photos.failed, *failed])
 
@@ -179,7 +202,10 @@ def _read(
 ) -> tuple[Floats, Floats, NDArray[np.bool_], list[dict[str, str]]]:
     """Features (N, D) and logits (N, labels) of the photos, which photos could be read, and the unreadable photos."""
     count, backend = len(photos.files), plan.check(plan.backend)
-    features, logits = np.zeros((count, spec.feature_width)), np.zeros((count, len(plan.space.names)))
+    features, logits = (
+        np.zeros((count, spec.feature_width)),
+        np.zeros((count, len(plan.space.names))),
+    )
     done, failed = np.zeros(count, np.bool_), []
     request = Request("bgr", lambda _: (plan.thresholds, None))
     for row, outcome in enumerate(plan.stream(backend, request, photos.files)):

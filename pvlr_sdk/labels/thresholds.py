@@ -13,7 +13,9 @@ from .precision_recall import cumulative_counts
 
 Floats = NDArray[np.float64]
 
-_SHRINK = 20  # number of positives at which a label's own threshold weighs as much as the common one
+_SHRINK = (
+    20  # number of positives at which a label's own threshold weighs as much as the common one
+)
 _SHRINK_TILES = 50  # the same for what tiles add to it, and for the rule without measurement
 _SHRINK_LESS = 200  # the same where tiles add less than the rule
 
@@ -41,8 +43,13 @@ class Objective:
         except ValueError:
             value = 0.0
         if kind not in ("precision", "recall") or not separator or not 0 < value <= 1:
-            expected, got = "f1, precision=P or recall=R with a number above 0 and up to 1", repr(text)
-            raise errors.OptionError("--objective", expected=expected, got=got, hint="An example is precision=0.9.")
+            expected, got = (
+                "f1, precision=P or recall=R with a number above 0 and up to 1",
+                repr(text),
+            )
+            raise errors.OptionError(
+                "--objective", expected=expected, got=got, hint="An example is precision=0.9."
+            )
         return cls(cast(Literal["precision", "recall"], kind), value)
 
     def __str__(self) -> str:
@@ -111,7 +118,9 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
     return np.maximum(np.clip(sigmoid(cuts), *_RANGE), thresholds)
 
 
-def tile_thresholds(whole: Floats, tiled: Floats, targets: NDArray[np.int8], thresholds: Floats, tiles: int) -> Floats:
+def tile_thresholds(
+    whole: Floats, tiled: Floats, targets: NDArray[np.int8], thresholds: Floats, tiles: int
+) -> Floats:
     """Thresholds (C,) for frames with tiles: as many of the tags are correct as without tiles at ``thresholds``.
 
     A label's logit rises by the least shift with that precision on these images, or stays. With few positives the shift
@@ -132,7 +141,9 @@ def tile_thresholds(whole: Floats, tiled: Floats, targets: NDArray[np.int8], thr
     shifts = np.full(len(cuts), rule)
     for label in np.flatnonzero(positives):
         shift = _shift(whole[:, label], tiled[:, label], targets[:, label], rule)
-        weight = positives[label] / (positives[label] + (_SHRINK_TILES if shift >= rule else _SHRINK_LESS))
+        weight = positives[label] / (
+            positives[label] + (_SHRINK_TILES if shift >= rule else _SHRINK_LESS)
+        )
         shifts[label] = weight * shift + (1 - weight) * rule
     return np.clip(sigmoid(cuts + shifts), *_RANGE)
 

@@ -44,7 +44,9 @@ def bank_from_words(
     prompts = prompts_of(names, templates, descriptions or {})
     rows = encode_prompts(prompts)
     text = {"encoder": MINILM, "prompts": prompts[0], "space": MINILM}
-    return LabelBank(names, rows.astype(np.float16), np.full(len(names), THRESHOLD, np.float32), text)
+    return LabelBank(
+        names, rows.astype(np.float16), np.full(len(names), THRESHOLD, np.float32), text
+    )
 
 
 def encode_prompts(prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
@@ -56,7 +58,12 @@ def encode_prompts(prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
 
 def checked_words(words: Iterable[str]) -> list[str]:
     if isinstance(words, (str, bytes)) or not isinstance(words, Iterable):
-        raise _invalid("words", "a list of words", f"{type(words).__name__}", 'For example ["forklift", "hard hat"].')
+        raise _invalid(
+            "words",
+            "a list of words",
+            f"{type(words).__name__}",
+            'For example ["forklift", "hard hat"].',
+        )
     names: dict[str, str] = {}
     for word in words:
         if not is_label(word) or not word.strip():
@@ -68,24 +75,44 @@ def checked_words(words: Iterable[str]) -> list[str]:
             raise _invalid("words", "each word once", f"{name!r} twice", "Remove one of the two.")
         names[folded] = name
     if not names:
-        raise _invalid("words", "at least one word", "none", 'For example ["forklift", "hard hat"].')
+        raise _invalid(
+            "words", "at least one word", "none", 'For example ["forklift", "hard hat"].'
+        )
     return list(names.values())
 
 
-def prompts_of(names: list[str], templates: Sequence[str], descriptions: Mapping[str, str]) -> list[list[str]]:
+def prompts_of(
+    names: list[str], templates: Sequence[str], descriptions: Mapping[str, str]
+) -> list[list[str]]:
     if isinstance(templates, str) or not templates:
-        raise _invalid("templates", "a list of templates", repr(templates), "For example ['a photo of a {}.'].")
+        raise _invalid(
+            "templates", "a list of templates", repr(templates), "For example ['a photo of a {}.']."
+        )
     for template in templates:
         if not isinstance(template, str) or "{}" not in template:
-            raise _invalid("templates", "a {} in each template", repr(template), "For example 'a photo of a {}.'.")
+            raise _invalid(
+                "templates",
+                "a {} in each template",
+                repr(template),
+                "For example 'a photo of a {}.'.",
+            )
     if not isinstance(descriptions, Mapping):
         hint = "For example {'hard hat': 'a helmet that workers wear'}."
-        raise _invalid("descriptions", "a mapping from words to text", type(descriptions).__name__, hint)
+        raise _invalid(
+            "descriptions", "a mapping from words to text", type(descriptions).__name__, hint
+        )
     for name, text in descriptions.items():
         if name not in names:
-            raise _invalid("descriptions", "words of this bank", repr(name), "Add it to the words, or remove it.")
+            raise _invalid(
+                "descriptions",
+                "words of this bank",
+                repr(name),
+                "Add it to the words, or remove it.",
+            )
         if not isinstance(text, str) or not text.strip():
-            raise _invalid("descriptions", f"a description of {name!r}", repr(text), "Write a sentence.")
+            raise _invalid(
+                "descriptions", f"a description of {name!r}", repr(text), "Write a sentence."
+            )
     filled = ([template.replace("{}", name) for template in templates] for name in names)
     return [[*of_word, descriptions[name]] if name in descriptions else of_word
             for name, of_word in zip(names, filled, strict=True)]  # fmt: skip

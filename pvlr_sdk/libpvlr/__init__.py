@@ -25,12 +25,19 @@ def prefix(folder: Path = _FOLDER) -> Path:
     library = folder / "lib/libpvlr.so"
     if not library.is_file():
         hint = "Install a wheel of a release, or build it (docs/cpp.md): then call /usr/local/bin/pvlr-tag by its path."
-        raise errors.MissingPartError("libpvlr", expected="an installation that contains it", got="none", hint=hint)
+        raise errors.MissingPartError(
+            "libpvlr", expected="an installation that contains it", got="none", hint=hint
+        )
     try:
         ctypes.CDLL(str(library))
     except OSError as error:
-        expected, hint = "the version of OpenVINO that it was built with", errors.install_hint("cpp")
-        raise errors.MissingPartError("libpvlr", expected=expected, got=str(error), hint=hint) from None
+        expected, hint = (
+            "the version of OpenVINO that it was built with",
+            errors.install_hint("cpp"),
+        )
+        raise errors.MissingPartError(
+            "libpvlr", expected=expected, got=str(error), hint=hint
+        ) from None
     return folder
 
 

@@ -84,7 +84,9 @@ def locate(model: Model) -> tuple[str, Path] | None:
     for place, folder, trusted in places():
         plan = folder / model.name / "engine.plan"
         files = zip(paths_in(model, plan.parent), model.files.values(), strict=True)
-        if os.path.isfile(plan) and (trusted or all(is_released(path, file) for path, file in files)):
+        if os.path.isfile(plan) and (
+            trusted or all(is_released(path, file) for path, file in files)
+        ):
             return place, plan
     return None
 
@@ -105,7 +107,11 @@ def places() -> Iterator[tuple[str, Path, bool]]:
     yield "bundled", PACKAGE / "models", True
     if (PACKAGE.parent / "pyproject.toml").is_file():
         yield "checkout", PACKAGE.parent / "models", True
-    yield "checkout", Path("models").absolute(), False  # the package may be installed from here, not imported
+    yield (
+        "checkout",
+        Path("models").absolute(),
+        False,
+    )  # the package may be installed from here, not imported
     if cache := cache_folder():
         yield "cached", cache, False
 
@@ -116,7 +122,9 @@ def cache_folder() -> Path | None:
     try:
         if setting is not None:
             return Path(setting) / "models" if setting else None
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pvlr_sdk" / "models"
+        return (
+            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pvlr_sdk" / "models"
+        )
     except RuntimeError:  # no home folder
         return None
 
@@ -129,6 +137,9 @@ def paths_in(model: Model, folder: Path) -> list[Path]:
 def is_released(path: Path, file: FileSpec) -> bool:
     """Whether a file has the size and hash of the catalogue."""
     try:
-        return path.stat().st_size == file.bytes and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+        return (
+            path.stat().st_size == file.bytes
+            and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+        )
     except OSError:
         return False

@@ -21,7 +21,9 @@ _SLOWEST = 10_000
 """Bytes per second that a download needs on average, at any moment after the first _TIMEOUT seconds."""
 
 
-def fetch(name: str, progress: Callable[[int], None] | None = None, trust: TrustLike = None) -> Path:
+def fetch(
+    name: str, progress: Callable[[int], None] | None = None, trust: TrustLike = None
+) -> Path:
     """Download a model into the cache, unless it is installed, and return the path of its plan.
 
     The files come from ``PVLR_MODELS_URL``, or from the address in the catalogue. They are verified before any is
@@ -43,7 +45,9 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     model = named(name)
     if model is None:
         hint = f"{suggestion(name)}List the models with pvlr models."
-        raise errors.PlanNotFoundError(name, expected="the name of a model", got="an unknown name", hint=hint)
+        raise errors.PlanNotFoundError(
+            name, expected="the name of a model", got="an unknown name", hint=hint
+        )
     if located := locate(model):
         return located[1]
     cache, url = cache_folder(), models_url()
@@ -65,8 +69,12 @@ def fetch(name: str, progress: Callable[[int], None] | None = None, trust: Trust
     contents = dict(zip(paths, data, strict=True))
     if required := resolve(trust):
         verify_contents(contents, required)
-    with system_errors(errors.OutputError, str(cache), expected="a writable folder", hint="Set PVLR_CACHE_DIR."):
-        cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: it also holds compiled networks
+    with system_errors(
+        errors.OutputError, str(cache), expected="a writable folder", hint="Set PVLR_CACHE_DIR."
+    ):
+        cache.parent.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # private: it also holds compiled networks
     write_files(contents)
     return cache / name / "engine.plan"
 
@@ -78,7 +86,10 @@ def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> byte
     data, began = bytearray(), time.monotonic()
     try:
         # Not closed: that would wait for a thread that still reads.
-        response = within(_TIMEOUT, lambda: urlopen(Request(url, headers={"User-Agent": "pvlr-sdk"}), timeout=_TIMEOUT))
+        response = within(
+            _TIMEOUT,
+            lambda: urlopen(Request(url, headers={"User-Agent": "pvlr-sdk"}), timeout=_TIMEOUT),
+        )
         while len(data) <= file.bytes:
             left = began + _TIMEOUT + len(data) / _SLOWEST - time.monotonic()
             if not (chunk := within(left, lambda: response.read1(1 << 16))):  # what has arrived
@@ -86,14 +97,21 @@ def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> byte
             data += chunk
             progress(len(chunk))
     except (OSError, HTTPException, ValueError) as error:
-        code, reason = getattr(error, "code", ""), getattr(error, "reason", None) or str(error) or type(error).__name__
+        code, reason = (
+            getattr(error, "code", ""),
+            getattr(error, "reason", None) or str(error) or type(error).__name__,
+        )
         got = f"HTTP {code} {reason}" if code else str(reason)
         hint = "Check the connection and PVLR_MODELS_URL, then try again; nothing was changed."
-        raise errors.DownloadError(url, expected=f"a file of {file.bytes} bytes", got=got, hint=hint) from None
+        raise errors.DownloadError(
+            url, expected=f"a file of {file.bytes} bytes", got=got, hint=hint
+        ) from None
     again = "Try again, or check PVLR_MODELS_URL; nothing was changed."
     if len(data) != file.bytes:
         got = f"{len(data)} bytes" if len(data) < file.bytes else "more"
         raise errors.FileSizeError(url, expected=f"{file.bytes} bytes", got=got, hint=again)
     if (digest := hashlib.sha256(data).hexdigest()) != file.sha256:
-        raise errors.FileHashError(url, expected=f"SHA-256 {file.sha256[:16]}...", got=f"{digest[:16]}...", hint=again)
+        raise errors.FileHashError(
+            url, expected=f"SHA-256 {file.sha256[:16]}...", got=f"{digest[:16]}...", hint=again
+        )
     return bytes(data)

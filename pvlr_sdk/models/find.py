@@ -58,14 +58,18 @@ def find_plan(plan: str | os.PathLike[str] | None) -> Path:
     model = named(name)
     if model is None:
         expected = "a plan file, its folder or the name of a model"
-        hint = f"{suggestion(name)}Build a plan with pvlr build, or list the models with pvlr models."
+        hint = (
+            f"{suggestion(name)}Build a plan with pvlr build, or list the models with pvlr models."
+        )
         raise errors.PlanNotFoundError(name, expected=expected, got=_what_is_there(path), hint=hint)
     if located := locate(model):
         return located[1]
     if os.environ.get("PVLR_DOWNLOAD") == "1":
         return fetch(name)
     hint = _ways_to(model)
-    raise errors.PlanNotFoundError(name, expected="an installed model", got=_what_is_installed(model), hint=hint)
+    raise errors.PlanNotFoundError(
+        name, expected="an installed model", got=_what_is_installed(model), hint=hint
+    )
 
 
 def find_knowledge(knowledge: str | os.PathLike[str] | None) -> Path:
@@ -82,8 +86,13 @@ def find_knowledge(knowledge: str | os.PathLike[str] | None) -> Path:
     path = knowledge_path(find_plan(knowledge))
     if not path.is_file():
         names = [model.name for model in catalogue().models if KNOWLEDGE in model.files]
-        expected, hint = "an open plan with a knowledge file beside it", f"Use one of {', '.join(names)}."
-        raise errors.OptionError("knowledge", expected=expected, got=str(knowledge or path), hint=hint)
+        expected, hint = (
+            "an open plan with a knowledge file beside it",
+            f"Use one of {', '.join(names)}.",
+        )
+        raise errors.OptionError(
+            "knowledge", expected=expected, got=str(knowledge or path), hint=hint
+        )
     return path
 
 
@@ -97,14 +106,19 @@ def default_plan() -> Path:
     if not path.is_file():
         got = "an installation without it"
         hint = 'Give the path of a plan, Tagger("engine.plan"), or install pvlr_sdk from its wheel.'
-        raise errors.PlanNotFoundError("plan", expected=f"the bundled model {_DEFAULT_MODEL}", got=got, hint=hint)
+        raise errors.PlanNotFoundError(
+            "plan", expected=f"the bundled model {_DEFAULT_MODEL}", got=got, hint=hint
+        )
     return path
 
 
 def _what_is_installed(model: Model) -> str:
     for _, folder, _ in places():
         files = zip(paths_in(model, folder / model.name), model.files.values(), strict=True)
-        if other := next((path for path, file in files if os.path.exists(path) and not is_released(path, file)), None):
+        if other := next(
+            (path for path, file in files if os.path.exists(path) and not is_released(path, file)),
+            None,
+        ):
             return f"{other}, which differs from the released file"
     return "one that is not installed"
 

@@ -28,14 +28,22 @@ def find_pretrained(repository: str | os.PathLike[str]) -> Path:
             ) from error
         local = os.environ.get("PVLR_DOWNLOAD") != "1"
         try:
-            folder = Path(snapshot_download(os.fspath(repository), allow_patterns=_FILES, local_files_only=local))
+            folder = Path(
+                snapshot_download(
+                    os.fspath(repository), allow_patterns=_FILES, local_files_only=local
+                )
+            )
         except Exception as error:  # of the Hub, of its cache, of the connection
             got = str(error).partition("\n")[0]
             hint = f"Run hf download {repository}, or set PVLR_DOWNLOAD=1."
             expected = "a folder, or a repository that has been downloaded"
-            raise errors.PlanNotFoundError(str(repository), expected=expected, got=got, hint=hint) from None
+            raise errors.PlanNotFoundError(
+                str(repository), expected=expected, got=got, hint=hint
+            ) from None
     plan = folder / "engine.plan"
     if not plan.is_file():
         hint = "Write one with pvlr export-hub."
-        raise errors.PlanNotFoundError(str(folder), expected="engine.plan in it", got="no such file", hint=hint)
+        raise errors.PlanNotFoundError(
+            str(folder), expected="engine.plan in it", got="no such file", hint=hint
+        )
     return plan

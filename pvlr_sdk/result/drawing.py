@@ -77,18 +77,24 @@ def draw_tags(
         texts, scores = [*texts[: room - 1], f"... and {hidden} more"], scores[: room - 1]
     texts = texts or ["no tags"]
 
-    widest = max(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0] for text in texts)
+    widest = max(
+        cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0] for text in texts
+    )
     panel = canvas[: len(texts) * line + 2 * margin, : widest + 2 * margin]
     panel[:] = (panel * (1 - _PANEL_OPACITY)).astype(np.uint8)
     bar_width = panel.shape[1] - 2 * margin
     for row, text in enumerate(texts):
         top = margin + row * line
         if row < len(scores):
-            bar = canvas[top + int(line * 0.82) : top + int(line * 0.82) + max(2, line // 10), margin:][:, :bar_width]
+            bar = canvas[
+                top + int(line * 0.82) : top + int(line * 0.82) + max(2, line // 10), margin:
+            ][:, :bar_width]
             bar[:] = _BAR_BACK
             bar[:, : round(bar_width * scores[row])] = _BAR if row or heat is None else _HEAT_BAR
         origin = (margin, top + int(line * 0.64))
-        cv2.putText(canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _INK, thickness, cv2.LINE_AA)
+        cv2.putText(
+            canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _INK, thickness, cv2.LINE_AA
+        )
     return canvas
 
 
@@ -106,7 +112,9 @@ def blend(canvas: NDArray[np.uint8], heat: NDArray[np.float32]) -> None:
 
     height, width = canvas.shape[:2]
     weights = heat / max(heat.max(), np.finfo(np.float32).tiny)
-    levels = cv2.resize((255 * weights).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    levels = cv2.resize(
+        (255 * weights).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR
+    )
     colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
     gray = cv2.cvtColor(cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     cv2.addWeighted(gray, 1 - _HEAT_OPACITY, colors, _HEAT_OPACITY, 0, dst=canvas)
@@ -118,7 +126,9 @@ def tags_as_html(tags: Sequence[Tag], frame: FrameLike | None, color: Color) -> 
     Self-contained: inline styles, and the frame as a JPEG of at most 320 pixels in a data URI.
     """
     bars = [
-        _BAR_HTML.format(label=escape.html(tag.label), score=100 * tag.score, threshold=100 * tag.threshold)
+        _BAR_HTML.format(
+            label=escape.html(tag.label), score=100 * tag.score, threshold=100 * tag.threshold
+        )
         for tag in tags[:_MOST_BARS]
     ]
     if len(tags) > _MOST_BARS:
@@ -132,7 +142,9 @@ def tags_as_html(tags: Sequence[Tag], frame: FrameLike | None, color: Color) -> 
     )
 
 
-def thumbnail(frame: FrameLike | None, color: Color = "bgr", description: str = "the tagged frame") -> str:
+def thumbnail(
+    frame: FrameLike | None, color: Color = "bgr", description: str = "the tagged frame"
+) -> str:
     """An ``<img>`` of the frame; nothing where it is gone, was deleted, or lies on a GPU."""
     if frame is None:
         return ""
@@ -153,4 +165,8 @@ def _drawable(text: str) -> str:
     import cv2
 
     text = escape.terminal(text)
-    return text if int(cv2.__version__.split(".")[0]) >= 5 else text.encode("ascii", "replace").decode()
+    return (
+        text
+        if int(cv2.__version__.split(".")[0]) >= 5
+        else text.encode("ascii", "replace").decode()
+    )

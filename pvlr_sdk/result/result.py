@@ -106,7 +106,10 @@ class TagResult:
 
     @classmethod
     def united(
-        cls, tiles: tuple[Tile, ...], reference: FrameReference, frame_size: tuple[int, int] | None = None
+        cls,
+        tiles: tuple[Tile, ...],
+        reference: FrameReference,
+        frame_size: tuple[int, int] | None = None,
     ) -> TagResult:
         """The result of a frame from those of its rectangles; ``frame_size``: None if the first is the whole one."""
         whole = tiles[0].result
@@ -119,7 +122,8 @@ class TagResult:
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         # A weak reference cannot be pickled.
         return None, {
-            name: FrameReference() if name == "_reference" else getattr(self, name) for name in self.__slots__
+            name: FrameReference() if name == "_reference" else getattr(self, name)
+            for name in self.__slots__
         }
 
     @property
@@ -163,11 +167,17 @@ class TagResult:
         Raises:
             UnknownLabelError: the model does not have this label.
         """
-        return self._tag(find_label(key, self._space.index)) if isinstance(key, str) else self.tags[key]
+        return (
+            self._tag(find_label(key, self._space.index))
+            if isinstance(key, str)
+            else self.tags[key]
+        )
 
     def _tag(self, label: int) -> Tag:
         score, threshold = self.scores[label], self.thresholds[label]
-        return Tag(self._space.names[label], float(score), float(threshold), float(score - threshold))
+        return Tag(
+            self._space.names[label], float(score), float(threshold), float(score - threshold)
+        )
 
     def __bool__(self) -> bool:
         return True  # a frame without tags is still a result
@@ -175,7 +185,9 @@ class TagResult:
     def __repr__(self) -> str:
         return f"TagResult({', '.join(f'{tag.label} {tag.score:.2f}' for tag in self.tags)})"
 
-    def attention(self, label: str, size: Literal["frame", "grid"] | tuple[int, int] = "frame") -> NDArray[np.float32]:
+    def attention(
+        self, label: str, size: Literal["frame", "grid"] | tuple[int, int] = "frame"
+    ) -> NDArray[np.float32]:
         """The attention map of a label, computed on demand from the same inference.
 
         With tiles, the map of each tile and of the whole frame is multiplied by the label's score there, and a point
@@ -199,25 +211,38 @@ class TagResult:
         spec = self._space.attention
         if self.tiles:
             if size != "grid":
-                return self._united_attention(label, column, self.frame_size if size == "frame" else size)
-            lefts, tops = ({tile.region[side] for tile in self.tiles[1:] or self.tiles} for side in (0, 1))
-            united = self._united_attention(label, column, (len(tops) * spec.rows, len(lefts) * spec.columns))
+                return self._united_attention(
+                    label, column, self.frame_size if size == "frame" else size
+                )
+            lefts, tops = (
+                {tile.region[side] for tile in self.tiles[1:] or self.tiles} for side in (0, 1)
+            )
+            united = self._united_attention(
+                label, column, (len(tops) * spec.rows, len(lefts) * spec.columns)
+            )
             return united / united.sum()
         if not len(self._similarity):
             hint = "Build the plan without --no-maps."
-            raise errors.OptionError("attention", expected="a plan with attention maps", got="one without", hint=hint)
+            raise errors.OptionError(
+                "attention", expected="a plan with attention maps", got="one without", hint=hint
+            )
         weights = spec.alpha * self._similarity[:, column].astype(np.float64)
         weights = np.exp(weights - weights.max())
         grid = (weights / weights.sum()).reshape(spec.rows, spec.columns)
         if size != "grid":
             rows, columns = self.frame_size if size == "frame" else size
-            (left, top, width, height), (input_height, input_width) = self._region, self._space.input_size
+            (left, top, width, height), (input_height, input_width) = (
+                self._region,
+                self._space.input_size,
+            )
             down = _interpolation(rows, spec.rows, top, height, input_height)
             across = _interpolation(columns, spec.columns, left, width, input_width)
             grid = down @ grid.astype(np.float32) @ across.T
         return np.ascontiguousarray(grid, np.float32)
 
-    def _united_attention(self, label: str, column: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    def _united_attention(
+        self, label: str, column: int, shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
         united = np.zeros(shape, np.float32)
         for (left, top, width, height), result in self.tiles:
             rows = _scaled(top, height, self.frame_size[0], shape[0])
@@ -246,7 +271,9 @@ class TagResult:
             frame, color = self._reference.frame, self._reference.color
         if frame is None:
             got, hint = "None, and it no longer exists", "Pass it: result.draw(frame)."
-            raise errors.FrameTypeError("frame", expected="the frame that was tagged", got=got, hint=hint)
+            raise errors.FrameTypeError(
+                "frame", expected="the frame that was tagged", got=got, hint=hint
+            )
         tags, heat = self.tags, None
         if heatmap is not False and (tags or heatmap is not True):
             best = tags[0] if heatmap is True else self._tag(find_label(heatmap, self._space.index))
@@ -262,7 +289,10 @@ class TagResult:
 
     def to_dict(self, *, all_scores: bool = False) -> dict[str, Any]:
         """Tags, timings and plan as plain numbers and strings, ready for JSON; ``all_scores`` adds every label's."""
-        tags = [{"label": tag.label, "score": tag.score, "threshold": tag.threshold} for tag in self.tags]
+        tags = [
+            {"label": tag.label, "score": tag.score, "threshold": tag.threshold}
+            for tag in self.tags
+        ]
         timing = {stage: round(value, 3) for stage, value in self.timing.items()}
         result: dict[str, Any] = {"tags": tags, "timing_ms": timing, "plan": self.plan}
         return {**result, "scores": self.scores_by_label} if all_scores else result
@@ -276,7 +306,11 @@ class Tile(NamedTuple):
 
 
 def _is_size(size: object) -> bool:
-    return isinstance(size, tuple) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
+    return (
+        isinstance(size, tuple)
+        and len(size) == 2
+        and all(isinstance(side, int) and side > 0 for side in size)
+    )
 
 
 def _scaled(start: int, extent: int, total: int, length: int) -> slice:
@@ -285,7 +319,9 @@ def _scaled(start: int, extent: int, total: int, length: int) -> slice:
     return slice(first, max(first + 1, (start + extent) * length // total))
 
 
-def _interpolation(length: int, cells: int, start: int, extent: int, total: int) -> NDArray[np.float32]:
+def _interpolation(
+    length: int, cells: int, start: int, extent: int, total: int
+) -> NDArray[np.float32]:
     """Interpolation weights (length, cells) from the grid's cells to ``length`` points along one side of a frame.
 
     Half-pixel centres; values are clamped at the edges. The side covers ``start .. start + extent`` of an input of

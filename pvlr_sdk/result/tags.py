@@ -29,7 +29,9 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def thresholds_for(
-    deployed: NDArray[np.float32], index: Mapping[str, int], wanted: float | Mapping[str, float] | None
+    deployed: NDArray[np.float32],
+    index: Mapping[str, int],
+    wanted: float | Mapping[str, float] | None,
 ) -> NDArray[np.float32]:
     """The (C,) thresholds of a request: the deployed ones, one for all labels, or overrides of some.
 
@@ -59,15 +61,23 @@ def corrected_thresholds(deployed: NDArray[np.float32], tiles: int) -> NDArray[n
 
 def checked_top_k(top_k: int | None) -> int | None:
     """Return ``top_k``. Raises OptionError if it is neither None nor an integer of at least 1."""
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1):
+    if top_k is not None and (
+        isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1
+    ):
         hint = "None keeps all tags."
-        raise errors.OptionError("top_k", expected="an integer of at least 1, or None", got=repr(top_k), hint=hint)
+        raise errors.OptionError(
+            "top_k", expected="an integer of at least 1, or None", got=repr(top_k), hint=hint
+        )
     return top_k
 
 
 def _checked_threshold(value: Any, argument: str) -> float:
-    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(
+        value, bool
+    )
     if not number or not 0 <= value <= 1:
         hint = "Scores are between 0 and 1."
-        raise errors.OptionError(argument, expected="a number from 0 to 1", got=repr(value), hint=hint)
+        raise errors.OptionError(
+            argument, expected="a number from 0 to 1", got=repr(value), hint=hint
+        )
     return float(value)

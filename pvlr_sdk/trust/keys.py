@@ -16,8 +16,14 @@ from .._util.files import read_file, system_errors
 from .signature import parse_day
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.ec import (
+        EllipticCurvePrivateKey,
+        EllipticCurvePublicKey,
+    )
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
 
     _Public: TypeAlias = EllipticCurvePublicKey | Ed25519PublicKey
     _Private: TypeAlias = EllipticCurvePrivateKey | Ed25519PrivateKey
@@ -26,7 +32,9 @@ _MAX_BYTES = 1 << 16
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of P-256: (r, s) and (r, order - s) are signatures of the same data. Only the one with the lower s is accepted."""
 _KINDS = "an Ed25519 or ECDSA P-256 key"
-_MAKE = "Make a key with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem."
+_MAKE = (
+    "Make a key with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem."
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,9 @@ def trusted_keys(path: Path) -> dict[str, TrustedKey]:
         OptionError: there is none, or one is not valid. None is skipped: a key that seems trusted must be.
         MissingPartError: the package ``cryptography`` is not installed.
     """
-    files = sorted(path.glob("*.pem")) if os.path.isdir(path) else [path]  # pathlib raises where it may not look
+    files = (
+        sorted(path.glob("*.pem")) if os.path.isdir(path) else [path]
+    )  # pathlib raises where it may not look
     keys: dict[str, TrustedKey] = {}
     for file in files:
         key = TrustedKey(file.stem, _load_public(file), _expires(file.with_suffix(".expires")))
@@ -86,7 +96,9 @@ def trusted_keys(path: Path) -> dict[str, TrustedKey]:
             keys[_fingerprint(key.public)] = key
     if not keys:
         hint = "Put the public keys of those who may sign there."
-        raise errors.OptionError("trust", expected=f"public keys, *.pem, in {path}", got="none", hint=hint)
+        raise errors.OptionError(
+            "trust", expected=f"public keys, *.pem, in {path}", got="none", hint=hint
+        )
     return keys
 
 
@@ -120,8 +132,14 @@ def _load_private(path: Path, passphrase: Callable[[], str]) -> _Private:
         raise
     except Exception as error:  # cryptography raises its own classes, ValueError and TypeError
         public = b"PUBLIC KEY" in data
-        got, hint = ("a public key", "Name the private key of the signer.") if public else (_reason(error), _MAKE)
-        raise errors.OptionError("--key", expected=f"{_KINDS} in {path}", got=got, hint=hint) from None
+        got, hint = (
+            ("a public key", "Name the private key of the signer.")
+            if public
+            else (_reason(error), _MAKE)
+        )
+        raise errors.OptionError(
+            "--key", expected=f"{_KINDS} in {path}", got=got, hint=hint
+        ) from None
 
 
 def _supported(key: object) -> _Public:
@@ -151,11 +169,15 @@ def _expires(path: Path) -> date | None:
     except (OSError, ValueError) as error:
         got = getattr(error, "strerror", None) or str(error)
         hint = "Write the last day on which the key is valid."
-        raise errors.OptionError("trust", expected=f"a date such as 2027-12-31 in {path}", got=got, hint=hint) from None
+        raise errors.OptionError(
+            "trust", expected=f"a date such as 2027-12-31 in {path}", got=got, hint=hint
+        ) from None
 
 
 def _read(path: Path, argument: str, what: str) -> bytes:
-    with system_errors(errors.OptionError, argument, expected=f"{what} in {path}", hint="Check the path."):
+    with system_errors(
+        errors.OptionError, argument, expected=f"{what} in {path}", hint="Check the path."
+    ):
         return read_file(path, _MAX_BYTES)
 
 
@@ -168,7 +190,11 @@ def _scheme(key: object) -> tuple[Any, ...]:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    return (ec.ECDSA(SHA256()),) if isinstance(key, (ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey)) else ()
+    return (
+        (ec.ECDSA(SHA256()),)
+        if isinstance(key, (ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey))
+        else ()
+    )
 
 
 def _one_form(key: _Public, signature: bytes) -> bytes:
@@ -185,6 +211,11 @@ def _serialization() -> ModuleType:
     try:
         from cryptography.hazmat.primitives import serialization
     except ImportError:
-        expected, hint = "the package cryptography, which creates and verifies signatures", errors.install_hint("sign")
-        raise errors.MissingPartError("trust", expected=expected, got="an environment without it", hint=hint) from None
+        expected, hint = (
+            "the package cryptography, which creates and verifies signatures",
+            errors.install_hint("sign"),
+        )
+        raise errors.MissingPartError(
+            "trust", expected=expected, got="an environment without it", hint=hint
+        ) from None
     return serialization

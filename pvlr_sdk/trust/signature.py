@@ -33,7 +33,9 @@ _ENVELOPE = (
 )
 """The bytes of a signature file: no other spelling is accepted, so no byte of it can change unnoticed."""
 _PARTS = {"KEY": "([0-9a-f]{64})", "PAYLOAD": "([A-Za-z0-9+/=]+)", "SIGNATURE": "([A-Za-z0-9+/=]+)"}
-_FORM = re.compile(re.sub("KEY|PAYLOAD|SIGNATURE", lambda name: _PARTS[name[0]], re.escape(_ENVELOPE)).encode())
+_FORM = re.compile(
+    re.sub("KEY|PAYLOAD|SIGNATURE", lambda name: _PARTS[name[0]], re.escape(_ENVELOPE)).encode()
+)
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _PREDICATE_TYPE = "https://model_signing/signature/v1.0"
@@ -64,7 +66,10 @@ class Statement:
         """The in-toto statement; ``ignored`` names files next to the bundle that other verifiers must not mind."""
         files = sorted(self.files.items())
         root = hashlib.sha256(b"".join(bytes.fromhex(file.sha256) for _, file in files)).hexdigest()
-        fields = {"version": self.version, "expires": self.expires.isoformat() if self.expires else None}
+        fields = {
+            "version": self.version,
+            "expires": self.expires.isoformat() if self.expires else None,
+        }
         statement = {
             "_type": _STATEMENT_TYPE,
             "subject": [{"name": self.name, "digest": {"sha256": root}}],
@@ -77,7 +82,12 @@ class Statement:
                     "ignore_paths": list(ignored),
                 },
                 "resources": [
-                    {"name": name, "algorithm": "sha256", "digest": file.sha256, "bytes": file.bytes}
+                    {
+                        "name": name,
+                        "algorithm": "sha256",
+                        "digest": file.sha256,
+                        "bytes": file.bytes,
+                    }
                     for name, file in files
                 ],
                 "pvlr": fields,
@@ -112,7 +122,9 @@ class Envelope:
 
     def to_bytes(self) -> bytes:
         """The contents of the signature file."""
-        payload, signature = (base64.b64encode(data).decode() for data in (self.payload, self.signature))
+        payload, signature = (
+            base64.b64encode(data).decode() for data in (self.payload, self.signature)
+        )
         parts = {"KEY": self.key, "PAYLOAD": payload, "SIGNATURE": signature}
         return re.sub("|".join(parts), lambda name: parts[name[0]], _ENVELOPE).encode()
 

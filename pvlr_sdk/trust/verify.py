@@ -59,7 +59,11 @@ def resolve(trust: TrustLike) -> Trust | None:
         return None
     if not isinstance(trust, Trust):
         trust = Trust(trust)
-    return Trust(os.path.abspath(trust.keys), trust.state and os.path.abspath(trust.state), trust.allow_rollback)
+    return Trust(
+        os.path.abspath(trust.keys),
+        trust.state and os.path.abspath(trust.state),
+        trust.allow_rollback,
+    )
 
 
 class Contents(NamedTuple):
@@ -80,7 +84,11 @@ class Signature:
 
     def to_dict(self) -> dict[str, str | int | None]:
         """Key, version and last day, for JSON."""
-        return {"key": self.key, "version": self.version, "expires": self.expires.isoformat() if self.expires else None}
+        return {
+            "key": self.key,
+            "version": self.version,
+            "expires": self.expires.isoformat() if self.expires else None,
+        }
 
 
 def accept(signature: Signature | None, trust: TrustLike = None) -> None:
@@ -108,7 +116,9 @@ def signature_path(path: str | os.PathLike[str]) -> Path:
     return Path(f"{path}.sig") if path.suffix == ".safetensors" else path.with_suffix(".sig")
 
 
-def read_signed(path: Path, max_bytes: int, trust: TrustLike = None) -> tuple[bytes, Signature | None]:
+def read_signed(
+    path: Path, max_bytes: int, trust: TrustLike = None
+) -> tuple[bytes, Signature | None]:
     """The contents of a label bank or knowledge file, and its verified signature: its own, or that of its bundle.
 
     A file without trusted keys, and one that only this user can write in the state folder, need none.
@@ -175,7 +185,9 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = _
         raise errors.NotSignedError(source, expected="a signature", got="none", hint=hint) from None
     except OSError as error:
         got = error.strerror or str(error)
-        raise errors.SignatureInvalidError(source, expected="a signature", got=got, hint=_COPY_AGAIN) from None
+        raise errors.SignatureInvalidError(
+            source, expected="a signature", got=got, hint=_COPY_AGAIN
+        ) from None
     envelope = Envelope.from_bytes(data, source)
     key = _verified_by(envelope, source, trust)
     statement = Statement.from_json(envelope.payload, source)
@@ -184,7 +196,9 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = _
     if unsigned := [path for path in needed if path.name not in statement.files]:
         expected = f"one of the signed files: {', '.join(statement.files)}"
         hint = f"It was added or renamed. {_COPY_AGAIN}"
-        raise errors.FileNotSignedError(str(unsigned[0]), expected=expected, got="another file", hint=hint)
+        raise errors.FileNotSignedError(
+            str(unsigned[0]), expected=expected, got="another file", hint=hint
+        )
     wanted = {path.name for path in needed}
     files = {}
     for name, file in statement.files.items():
@@ -204,7 +218,10 @@ def _read_signed(folder: Path, name: str, file: SignedFile, read: Read) -> bytes
     except OSError as error:
         if error.errno != errno.EFBIG:
             raise errors.SignedFileMissingError(
-                str(path), expected="a signed file", got=error.strerror or str(error), hint=_COPY_AGAIN
+                str(path),
+                expected="a signed file",
+                got=error.strerror or str(error),
+                hint=_COPY_AGAIN,
             ) from None
         digest, got = "", error.strerror or ""
     if digest != file.sha256:
@@ -224,8 +241,13 @@ def _verified_by(envelope: Envelope, source: str, trust: Trust) -> TrustedKey:
         hint = "Get a bundle that is signed with a trusted key, or add the signer's public key if you trust it."
         raise errors.UntrustedKeyError(source, expected=expected, got=got, hint=hint)
     if not key.verifies(envelope.signature, signed_bytes(envelope.payload)):
-        got, hint = "one of another statement, or in another form", f"It was changed or damaged. {_COPY_AGAIN}"
-        raise errors.SignatureInvalidError(source, expected=f"the signature of the key {key.name}", got=got, hint=hint)
+        got, hint = (
+            "one of another statement, or in another form",
+            f"It was changed or damaged. {_COPY_AGAIN}",
+        )
+        raise errors.SignatureInvalidError(
+            source, expected=f"the signature of the key {key.name}", got=got, hint=hint
+        )
     _check_date(source, f"the key {key.name}", key.expires)
     return key
 
@@ -240,4 +262,6 @@ def _check_date(source: str, what: str, expires: date | None) -> None:
     if expires is not None and today > expires:
         got = f"its last day, {expires}"
         hint = "Sign the bundle again, with a valid key. If the date is wrong, set this machine's clock."
-        raise errors.SignatureExpiredError(source, expected=f"{what} to be valid on {today} (UTC)", got=got, hint=hint)
+        raise errors.SignatureExpiredError(
+            source, expected=f"{what} to be valid on {today} (UTC)", got=got, hint=hint
+        )

@@ -72,7 +72,9 @@ class Versions:
     def _read(path: Path) -> dict[str, int]:
         try:
             versions = json.loads(read_file(path, _MAX_BYTES))
-            if isinstance(versions, dict) and all(type(version) is int for version in versions.values()):
+            if isinstance(versions, dict) and all(
+                type(version) is int for version in versions.values()
+            ):
                 return versions
             got = "other contents"
         except FileNotFoundError:
@@ -83,7 +85,9 @@ class Versions:
             got = "invalid JSON"
         # Not treated as empty: a user who can damage the file could then bring back an old bundle.
         hint = "Restore the file. Without it, the next bundle is accepted in any version."
-        raise errors.OptionError("PVLR_STATE", expected=f"the versions of signed bundles in {path}", got=got, hint=hint)
+        raise errors.OptionError(
+            "PVLR_STATE", expected=f"the versions of signed bundles in {path}", got=got, hint=hint
+        )
 
 
 def _signed_by(source: str) -> str:
@@ -96,7 +100,9 @@ def _lock(path: Path) -> Iterator[None]:
     """Exclude other processes: the version that one of them records must not be overwritten by an older one."""
     import fcntl
 
-    hint = "Set PVLR_STATE to a file that this user can write; empty: no protection against rollback."
+    hint = (
+        "Set PVLR_STATE to a file that this user can write; empty: no protection against rollback."
+    )
     with system_errors(errors.OutputError, str(path), expected="a writable state file", hint=hint):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path.with_suffix(".lock"), "ab") as file:

@@ -18,7 +18,9 @@ def run() -> Callable[..., str]:
 
     def call(*arguments: str | Path, status: int = 0) -> str:
         command = [sys.executable, "-m", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT
+        )
         assert done.returncode == status, done.stdout + done.stderr[-2000:]
         return done.stdout
 

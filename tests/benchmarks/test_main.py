@@ -30,7 +30,9 @@ def test_peers_compute_the_same(run: Callable[..., str], tmp_path: Path) -> None
     assert "predict(), int8" in peers["agreement"]
     for name, agreement in peers["agreement"].items():
         if name.startswith("predict"):
-            assert agreement["largest_score_difference"] < (0.3 if name.endswith("int8") else 0.05), name
+            assert agreement["largest_score_difference"] < (
+                0.3 if name.endswith("int8") else 0.05
+            ), name
         assert agreement["same_tag_sets"] >= 2 / 3, name
         assert peers["figures"][name]["median_ms"] > 0
 

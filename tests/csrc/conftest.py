@@ -60,7 +60,9 @@ def compiler(name: str) -> list[str]:
     if shutil.which(name) is None:
         pytest.skip(f"no {name} on this machine")
     if not cuda_include():
-        pytest.skip("no CUDA headers: set CUDA_HOME, or pip install nvidia-cuda-runtime nvidia-cuda-cccl")
+        pytest.skip(
+            "no CUDA headers: set CUDA_HOME, or pip install nvidia-cuda-runtime nvidia-cuda-cccl"
+        )
     return [name, *(f"-isystem{folder}" for folder in cuda_include())]
 
 
@@ -68,7 +70,9 @@ def python_flags() -> list[str]:
     """Where the headers of Python and pybind11 are."""
     import pybind11
 
-    return [f"-isystem{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
+    return [
+        f"-isystem{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))
+    ]
 
 
 class Emulator:
@@ -83,11 +87,16 @@ class Emulator:
     def kernel(self, name: str) -> list[Path]:
         """The sources of a kernel: launcher, instances as CMake generates them, and the CPU version with its checks."""
         if name not in self._kernels:
-            device = [ROOT / f"csrc/kernels/{name}/launcher.cu", *write_instances(name, self.folder)]
+            device = [
+                ROOT / f"csrc/kernels/{name}/launcher.cu",
+                *write_instances(name, self.folder),
+            ]
             self._kernels[name] = device + sorted((ROOT / "csrc/host" / name).glob("*.cpp"))
         return self._kernels[name]
 
-    def build(self, sources: list[Path], *, kind: str, cxx: str = "g++", csrc: Path = ROOT / "csrc") -> Path:
+    def build(
+        self, sources: list[Path], *, kind: str, cxx: str = "g++", csrc: Path = ROOT / "csrc"
+    ) -> Path:
         """The program of ``sources`` and the emulator, in one of :data:`KINDS`; headers are from ``csrc``."""
         key = (tuple(sources), kind, cxx, csrc)
         if key not in self._built:
@@ -105,7 +114,10 @@ class Emulator:
         if kind == "address":
             need_sanitizers(cxx, folder)
         # The emulator itself is the same beside a changed copy of the kernels.
-        jobs = [(source, [], ROOT / "csrc") for source in sorted((ROOT / "tests/emulator").glob("*.cpp"))]
+        jobs = [
+            (source, [], ROOT / "csrc")
+            for source in sorted((ROOT / "tests/emulator").glob("*.cpp"))
+        ]
         jobs += [(source, own, csrc) for source in sources]
         missing, objects = [], []
         for source, extra, headers in jobs:
@@ -113,7 +125,18 @@ class Emulator:
             if key not in self._objects:
                 self._objects[key] = folder / f"{source.name}-{len(self._objects)}.o"
                 folders = [f"-I{headers}", f"-I{headers / 'include'}", f"-I{ROOT / 'tests'}"]
-                missing.append([*command, *extra, *folders, "-xc++", "-c", str(source), "-o", str(self._objects[key])])
+                missing.append(
+                    [
+                        *command,
+                        *extra,
+                        *folders,
+                        "-xc++",
+                        "-c",
+                        str(source),
+                        "-o",
+                        str(self._objects[key]),
+                    ]
+                )
             objects.append(str(self._objects[key]))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(functools.partial(subprocess.run, check=True), missing))
@@ -122,7 +145,9 @@ class Emulator:
         subprocess.run([cxx, *common, *link, *objects, "-o", str(program)], check=True)
         return program
 
-    def for_all(self, check: Callable[[Any, Path], None], cases: Iterable[Any], folder: Path) -> None:
+    def for_all(
+        self, check: Callable[[Any, Path], None], cases: Iterable[Any], folder: Path
+    ) -> None:
         """Calls check(case, a folder of its own) for each case, several at a time."""
 
         def one(numbered: tuple[int, Any]) -> None:
@@ -139,7 +164,15 @@ class Emulator:
         need_sanitizers("g++", self.folder)
         program = self.folder / sources[-1].stem
         folders = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
-        command = [*compiler("g++"), *BASE, *sanitize, *folders, *map(str, sources), "-o", str(program)]
+        command = [
+            *compiler("g++"),
+            *BASE,
+            *sanitize,
+            *folders,
+            *map(str, sources),
+            "-o",
+            str(program),
+        ]
         subprocess.run(command, check=True)
         return program
 
@@ -182,7 +215,11 @@ def libpvlr(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cuda_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where CMake has built everything with nvcc for sm_87, the kernels also as PTX, with warnings as errors."""
     nvcc = find_tool("nvcc")
-    parts = {"nvcc": nvcc, "cmake": shutil.which("cmake"), "pybind11": importlib.util.find_spec("pybind11")}
+    parts = {
+        "nvcc": nvcc,
+        "cmake": shutil.which("cmake"),
+        "pybind11": importlib.util.find_spec("pybind11"),
+    }
     if missing := [name for name, found in parts.items() if not found]:
         pytest.skip(f"no {' and no '.join(missing)} on this machine")
     import pybind11

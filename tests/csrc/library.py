@@ -16,7 +16,9 @@ GSTREAMER = ("gstreamer-1.0 >= 1.20.3", "gstreamer-base-1.0", "gstreamer-video-1
 
 def cmake(*arguments: object) -> None:
     """Run CMake; its output is shown if it fails."""
-    done = subprocess.run(["cmake", *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["cmake", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
@@ -24,10 +26,17 @@ def build_options(flags: str) -> list[str]:
     """How CMake builds, with flags of the compilers."""
     ninja = ["-GNinja"] if shutil.which("ninja") else []
     kind = "Sanitized" if flags else "Release"  # CMake knows the first only by its flags
-    return [*ninja, f"-DCMAKE_BUILD_TYPE={kind}", f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_C_FLAGS={flags}"]
+    return [
+        *ninja,
+        f"-DCMAKE_BUILD_TYPE={kind}",
+        f"-DCMAKE_CXX_FLAGS={flags}",
+        f"-DCMAKE_C_FLAGS={flags}",
+    ]
 
 
-def install(folder: Path, flags: str = "", *, gstreamer: bool = False, tensorrt: list[str] | None = None) -> Path:
+def install(
+    folder: Path, flags: str = "", *, gstreamer: bool = False, tensorrt: list[str] | None = None
+) -> Path:
     """Builds libpvlr, and on request the GStreamer element and the TensorRT runner; returns the prefix.
 
     ``tensorrt``: CMake's options that find TensorRT.
@@ -39,11 +48,17 @@ def install(folder: Path, flags: str = "", *, gstreamer: bool = False, tensorrt:
     source = "".join(f"#include <{header}>\n" for header in headers) + "int main() { return 0; }\n"
     probe = ["c++", "-std=c++17", *flags.split(), "-xc++", "-", "-o", str(folder / "probe")]
     if subprocess.run(probe, input=source, text=True, capture_output=True, check=False).returncode:
-        pytest.skip("the C++ compiler lacks a header or sanitizers; .ci/run lists the Debian packages")
+        pytest.skip(
+            "the C++ compiler lacks a header or sanitizers; .ci/run lists the Debian packages"
+        )
     if importlib.util.find_spec("openvino") is None:
         pytest.skip("no openvino, whose package has the headers")
     prefix, build = folder / "prefix", folder / "library"
-    options = [f"-DPVLR_{'GSTREAMER' if gstreamer else 'RUNTIME'}=ON", "-DPVLR_PYTHON=OFF", "-DPVLR_WERROR=ON"]
+    options = [
+        f"-DPVLR_{'GSTREAMER' if gstreamer else 'RUNTIME'}=ON",
+        "-DPVLR_PYTHON=OFF",
+        "-DPVLR_WERROR=ON",
+    ]
     options += [f"-DPython3_EXECUTABLE={sys.executable}", f"-DCMAKE_INSTALL_PREFIX={prefix}"]
     options += ["-DPVLR_CUDA=OFF"] if tensorrt is None else tensorrt
     cmake("-S", ROOT, "-B", build, *build_options(flags), *options, "-DCMAKE_INSTALL_LIBDIR=lib")

@@ -35,13 +35,19 @@ from packaging.requirements import Requirement
 pytestmark = pytest.mark.docs
 
 ROOT = Path(__file__).parents[2]
-PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))}
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
+}
 ELSEWHERE = {
     **{
         f"docs/{page}.md": "days of training, on data sets"
         for page in ("accuracy", "heads", "open_labels", "shipped_models")
     },
-    **{f"docs/extend/{path.name}": "test_recipes.py follows it" for path in (ROOT / "docs/extend").glob("*.md")},
+    **{
+        f"docs/extend/{path.name}": "test_recipes.py follows it"
+        for path in (ROOT / "docs/extend").glob("*.md")
+    },
     "docs/performance.md": "benchmarks, which tests/benchmarks runs in short",
 }
 _HEADER = re.compile(r"\A<!-- commands: (.+?) -->\n")
@@ -127,7 +133,10 @@ def _save(name: str, content: str) -> str:
 
 
 MAKE |= {
-    b[1][6:]: _save(b[1][6:], b[3]) for t in PAGES.values() for b in _BLOCK.finditer(t) if (b[1] or "")[:5] == "file:"
+    b[1][6:]: _save(b[1][6:], b[3])
+    for t in PAGES.values()
+    for b in _BLOCK.finditer(t)
+    if (b[1] or "")[:5] == "file:"
 }
 
 
@@ -164,7 +173,9 @@ class Runner:
     def __init__(self, dist: Any, folder: Path) -> None:
         self._dist, self._folder = dist, folder
         self._variables = {
-            name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTHONPATH", "VIRTUAL_ENV")
         }
         self.ran: dict[str, Path] = {}
 
@@ -172,12 +183,24 @@ class Runner:
         folder = self._folder / f"extras-{extras}"
         if not folder.exists():
             venv.create(folder, symlinks=True)
-            command = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python"), "install", "-q"]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "--python",
+                str(folder / "bin/python"),
+                "install",
+                "-q",
+            ]
             if os.environ.get("PVLR_DOCS_ENVS") == "1":
                 wheel = f"{self._dist.wheel}[{extras}]" if extras else self._dist.wheel
                 subprocess.run([*command, wheel], env=self._variables, check=True)
                 return folder
-            subprocess.run([*command, "--no-index", "--no-deps", self._dist.wheel], env=self._variables, check=True)
+            subprocess.run(
+                [*command, "--no-index", "--no-deps", self._dist.wheel],
+                env=self._variables,
+                check=True,
+            )
             (site,) = folder.glob("lib/*/site-packages")
             (own,) = distributions(name="pvlr-sdk", path=[str(site)])
             required: dict[tuple[str, str], Distribution] = {}
@@ -202,10 +225,18 @@ class Runner:
             shutil.copytree(self._dist.checkout, folder, copy_function=os.link)
             for core in environment.glob("lib/*/site-packages/pvlr_sdk/_core*.so"):
                 shutil.copy(core, folder / "pvlr_sdk")  # as an installation from the checkout does
-        (folder / "page.sh").write_text(_script(text, origin, re.findall(r"[^,]+", header.get("files", ""))))
-        variables = {"ENVIRONMENT": str(environment), "EXTRAS": extras, "PATH": f"{environment}/bin:/usr/bin:/bin"}
+        (folder / "page.sh").write_text(
+            _script(text, origin, re.findall(r"[^,]+", header.get("files", "")))
+        )
+        variables = {
+            "ENVIRONMENT": str(environment),
+            "EXTRAS": extras,
+            "PATH": f"{environment}/bin:/usr/bin:/bin",
+        }
         variables["HOME"] = variables["XDG_CACHE_HOME"] = str(self._folder)
-        with (folder / "output.txt").open("w") as output:  # not a pipe, which background processes keep open
+        with (folder / "output.txt").open(
+            "w"
+        ) as output:  # not a pipe, which background processes keep open
             page = subprocess.Popen(
                 ["nice", "bash", "page.sh"],
                 cwd=folder,
@@ -231,7 +262,9 @@ def runner(dist: Any, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     return Runner(dist, tmp_path_factory.mktemp("docs"))
 
 
-@pytest.mark.parametrize("page", sorted(name for name, header in HEADERS.items() if not header.startswith("not run: ")))
+@pytest.mark.parametrize(
+    "page", sorted(name for name, header in HEADERS.items() if not header.startswith("not run: "))
+)
 def test_the_commands_of_a_page_run(page: str, runner: Runner) -> None:
     if page not in runner.ran:
         runner.run(PAGES[page], page)
@@ -258,5 +291,11 @@ def test_a_planted_wrong_command_fails(wrong: str, runner: Runner) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_with_commands_says_how_they_run(page: str) -> None:
     blocks = [block.groups(default="") for block in _BLOCK.finditer(PAGES[page])]
-    assert page in HEADERS or page in ELSEWHERE or not any(language in ("bash", "python") for _, language, _ in blocks)
-    assert len(re.findall(f"^{_NOTE}", PAGES[page], re.MULTILINE)) == len([note for note, _, _ in blocks if note])
+    assert (
+        page in HEADERS
+        or page in ELSEWHERE
+        or not any(language in ("bash", "python") for _, language, _ in blocks)
+    )
+    assert len(re.findall(f"^{_NOTE}", PAGES[page], re.MULTILINE)) == len(
+        [note for note, _, _ in blocks if note]
+    )

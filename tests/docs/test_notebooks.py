@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 # Not imported here: nbformat takes seconds, in each worker.
-if missing := [name for name in ("nbformat", "nbclient", "ipykernel") if not importlib.util.find_spec(name)]:
+if missing := [
+    name for name in ("nbformat", "nbclient", "ipykernel") if not importlib.util.find_spec(name)
+]:
     pytest.skip(f"no {missing[0]}", allow_module_level=True)
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs/notebooks").glob("*.ipynb"))
@@ -47,7 +49,11 @@ def _joined(outputs: list[Any]) -> list[Any]:
     """The outputs with consecutive pieces of one stream in one."""
     joined: list[Any] = []
     for output in outputs:
-        if joined and output.output_type == "stream" == joined[-1].output_type and output.name == joined[-1].name:
+        if (
+            joined
+            and output.output_type == "stream" == joined[-1].output_type
+            and output.name == joined[-1].name
+        ):
             joined[-1].text += output.text
         else:
             joined.append(output)
@@ -71,8 +77,13 @@ def test_runs_and_prints_what_is_committed(path: Path) -> None:
         pytest.importorskip("torch")
     committed, fresh = _texts(read(path)), _texts(execute(path))
     assert committed
-    assert [_NUMBER.sub("#", text) for text in fresh] == [_NUMBER.sub("#", text) for text in committed]
-    numbers = [[float(number) for text in texts for number in _NUMBER.findall(text)] for texts in (fresh, committed)]
+    assert [_NUMBER.sub("#", text) for text in fresh] == [
+        _NUMBER.sub("#", text) for text in committed
+    ]
+    numbers = [
+        [float(number) for text in texts for number in _NUMBER.findall(text)]
+        for texts in (fresh, committed)
+    ]
     assert numbers[0] == pytest.approx(numbers[1], abs=_TOLERANCE)
 
 

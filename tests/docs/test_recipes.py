@@ -27,7 +27,11 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "copy"
         for name in ("pvlr_sdk", "csrc", "training", "benchmarks", "tests", "docs/images"):
-            shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__", "models"))
+            shutil.copytree(
+                ROOT / name,
+                self.folder / name,
+                ignore=shutil.ignore_patterns("__pycache__", "models"),
+            )
         for name in ("CMakeLists.txt", "pyproject.toml", ".clang-format"):
             shutil.copy(ROOT / name, self.folder)
         (self.folder / "pvlr_sdk/models").symlink_to(ROOT / "pvlr_sdk/models")
@@ -39,7 +43,9 @@ class Copy:
         """Create and change the files as the recipe says; returns the changed files."""
         text, position, path, changed = RECIPES[recipe], 0, "", []
         for block in _BLOCK.finditer(text):
-            named = _PATH.search(text, position, block.start())  # blocks without text between them are of one file
+            named = _PATH.search(
+                text, position, block.start()
+            )  # blocks without text between them are of one file
             path = named[1] if named else path
             position = block.end()
             file, content = self.folder / path, block[2]
@@ -55,7 +61,9 @@ class Copy:
     def run(self, *command: str) -> str:
         """What a command prints with the copy in place of the installed package."""
         environment = {**os.environ, "PYTHONPATH": self._path}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -67,7 +75,9 @@ def _changed(text: str, diff: str, path: str) -> str:
     """The text after a diff without line numbers: the old lines of each hunk must be there exactly once."""
     for hunk in diff.split("@@\n"):
         lines = hunk.splitlines()
-        old, new = ("".join(f"{line[1:]}\n" for line in lines if line[0] in kinds) for kinds in (" -", " +"))
+        old, new = (
+            "".join(f"{line[1:]}\n" for line in lines if line[0] in kinds) for kinds in (" -", " +")
+        )
         assert text.count(old) == 1, f"{path}: {text.count(old)} times\n{old}"
         text = text.replace(old, new)
     return text
@@ -82,8 +92,12 @@ def test_backend(copy: Copy, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     assert len(copy.follow("backend")) == 2
     network = next((ROOT / "pvlr_sdk/models").glob("*/engine.plan"))
-    copy.pvlr("build", str(network), "--out", str(tmp_path / "engine.plan"), "--device", "onnxruntime")
-    assert copy.pvlr("tag", "docs/images/chelsea.jpg", "--plan", str(tmp_path / "engine.plan")).endswith("cat 0.99\n")
+    copy.pvlr(
+        "build", str(network), "--out", str(tmp_path / "engine.plan"), "--device", "onnxruntime"
+    )
+    assert copy.pvlr(
+        "tag", "docs/images/chelsea.jpg", "--plan", str(tmp_path / "engine.plan")
+    ).endswith("cat 0.99\n")
 
 
 def test_source(copy: Copy, tmp_path: Path) -> None:
@@ -105,7 +119,9 @@ def test_sink(copy: Copy, tmp_path: Path) -> None:
 
     assert len(copy.follow("sink")) == 1
     image = cv2.resize(cv2.imread(str(ROOT / "docs/images/chelsea.jpg")), (320, 240))
-    writer = cv2.VideoWriter(str(tmp_path / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 240))
+    writer = cv2.VideoWriter(
+        str(tmp_path / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 240)
+    )
     for _ in range(30):
         writer.write(image)
     writer.release()
@@ -175,8 +191,15 @@ def test_kernel(copy: Copy, tmp_path: Path) -> None:
 
     for old in (copy.folder / "pvlr_sdk").glob("_core*.so"):
         old.unlink()
-    options = [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", "-DPYBIND11_FINDPYTHON=ON", "-DPVLR_WERROR=ON"]
-    options += [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={copy.folder / 'pvlr_sdk'}"]
+    options = [
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        "-DPYBIND11_FINDPYTHON=ON",
+        "-DPVLR_WERROR=ON",
+    ]
+    options += [
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={copy.folder / 'pvlr_sdk'}",
+    ]
     copy.run("cmake", "-S", ".", "-B", str(tmp_path), *options)
     copy.run("cmake", "--build", str(tmp_path), "--target", "_core")
     code = "import numpy as np; from pvlr_sdk.kernels import sigmoid; print(sigmoid(np.zeros(4, np.float32)))"
@@ -192,11 +215,17 @@ def test_at_most_two_files_change_and_the_linters_pass(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
     for recipe in RECIPES:
         assert len(copy.follow(recipe)) <= 2, recipe
-    missing = [tool for tool in ("clang-format", "lint-imports", "ruff") if shutil.which(tool) is None]
+    missing = [
+        tool for tool in ("clang-format", "lint-imports", "ruff") if shutil.which(tool) is None
+    ]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
     copy.run("lint-imports")
     copy.run("ruff", "check", "pvlr_sdk", "training")
     copy.run("ruff", "format", "--check", "pvlr_sdk", "training")
-    sources = [str(path) for path in copy.folder.glob("csrc/**/*") if path.is_file() and "sigmoid" in str(path)]
+    sources = [
+        str(path)
+        for path in copy.folder.glob("csrc/**/*")
+        if path.is_file() and "sigmoid" in str(path)
+    ]
     copy.run("clang-format", "--dry-run", "-Werror", *sources)

@@ -17,7 +17,9 @@ NAMED = sorted(set(re.findall(r"`(\w+\.py)::(\w+)`", (ROOT / "SECURITY.md").read
 def _tests(file: str) -> frozenset[str]:
     """Names of the tests in all files of this name."""
     trees = [ast.parse(path.read_text()) for path in (ROOT / "tests").rglob(file)]
-    return frozenset(node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef))
+    return frozenset(
+        node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)
+    )
 
 
 def test_it_names_tests():

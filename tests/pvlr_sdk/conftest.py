@@ -35,7 +35,9 @@ class Weights:
     def forward(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(3, H, W) -> logits (C,), similarity (N, C)."""
         patches = image.astype(np.float64).reshape(3, ROWS, STRIDE, COLUMNS, STRIDE)
-        features = np.maximum(np.einsum("irykx,diyx->rkd", patches, self.kernel.astype(np.float64)), 0)
+        features = np.maximum(
+            np.einsum("irykx,diyx->rkd", patches, self.kernel.astype(np.float64)), 0
+        )
         similarity = features.reshape(ROWS * COLUMNS, DEPTH) @ self.labels
         weights = np.exp(ALPHA * (similarity - similarity.max(0)))
         return (weights / weights.sum(0) * similarity).sum(0) + self.bias, similarity
@@ -49,7 +51,9 @@ class Exported:
     weights: Weights
 
 
-def _network(folder: Path, *, names: list[str], seed: int, spec: dict[str, Any] | None, **changes: Any) -> Exported:
+def _network(
+    folder: Path, *, names: list[str], seed: int, spec: dict[str, Any] | None, **changes: Any
+) -> Exported:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -92,7 +96,9 @@ def _network(folder: Path, *, names: list[str], seed: int, spec: dict[str, Any] 
         [helper.make_tensor_value_info(image, TensorProto.FLOAT, ["batch", 3, HEIGHT, WIDTH])],
         [
             helper.make_tensor_value_info(logits, TensorProto.FLOAT, ["batch", count]),
-            helper.make_tensor_value_info("similarity", TensorProto.FLOAT, ["batch", ROWS * COLUMNS, count]),
+            helper.make_tensor_value_info(
+                "similarity", TensorProto.FLOAT, ["batch", ROWS * COLUMNS, count]
+            ),
         ],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
@@ -127,7 +133,10 @@ def _network(folder: Path, *, names: list[str], seed: int, spec: dict[str, Any] 
 @pytest.fixture(scope="session", autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the tests out of the user's cache of compiled networks, and out of the states of the user's sites."""
-    folders = {"PVLR_CACHE_DIR": tmp_path_factory.mktemp("cache"), "XDG_STATE_HOME": tmp_path_factory.mktemp("state")}
+    folders = {
+        "PVLR_CACHE_DIR": tmp_path_factory.mktemp("cache"),
+        "XDG_STATE_HOME": tmp_path_factory.mktemp("state"),
+    }
     before = {name: os.environ.get(name) for name in folders}
     for name, folder in folders.items():
         folder.chmod(0o700)
@@ -148,7 +157,12 @@ def make_network() -> Callable[..., Exported]:
     """
 
     def make(
-        folder: Path, *, names: list[str] = NAMES, seed: int = 0, spec: dict[str, Any] | None = None, **changes: Any
+        folder: Path,
+        *,
+        names: list[str] = NAMES,
+        seed: int = 0,
+        spec: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> Exported:
         return _network(folder, names=names, seed=seed, spec=spec, **changes)
 
@@ -156,7 +170,9 @@ def make_network() -> Callable[..., Exported]:
 
 
 @pytest.fixture(scope="session")
-def exported(make_network: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(
+    make_network: Callable[..., Exported], tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
     """The tiny network as the training package exports it."""
     return make_network(tmp_path_factory.mktemp("exported"))
 
@@ -178,9 +194,17 @@ def plans(make_network: Callable[..., Exported], tmp_path_factory: pytest.TempPa
     from pvlr_sdk.workshop.compile.build import build
 
     folder = tmp_path_factory.mktemp("plans")
-    kinds = {"first": (NAMES, 0), "second": (NAMES, 7), "other": ([*NAMES, "dog"], 1), "order": (NAMES[::-1], 2)}
+    kinds = {
+        "first": (NAMES, 0),
+        "second": (NAMES, 7),
+        "other": ([*NAMES, "dog"], 1),
+        "order": (NAMES[::-1], 2),
+    }
     for name, (names, seed) in kinds.items():
-        build(make_network(folder / "networks" / name, names=names, seed=seed).onnx, folder / name / "engine.plan")
+        build(
+            make_network(folder / "networks" / name, names=names, seed=seed).onnx,
+            folder / name / "engine.plan",
+        )
     return folder
 
 

@@ -17,7 +17,9 @@ def installed(tmp_path, monkeypatch):
     """Pretend that pip installed the package; call it with the content of direct_url.json, None for an index."""
 
     def install(origin):
-        monkeypatch.setattr("pvlr_sdk.errors.install.__file__", str(tmp_path / "pvlr_sdk/errors/install.py"))
+        monkeypatch.setattr(
+            "pvlr_sdk.errors.install.__file__", str(tmp_path / "pvlr_sdk/errors/install.py")
+        )
         record = tmp_path / "pvlr_sdk-9.dist-info"
         record.mkdir()
         (record / "METADATA").write_text("Metadata-Version: 2.1\nName: pvlr-sdk\nVersion: 9\n")
@@ -53,7 +55,10 @@ def test_a_folder_that_is_gone_is_not_named(installed, tmp_path):
 
 def test_a_package_from_a_repository_names_its_address(installed):
     installed({"url": "https://example.org/a.git", "vcs_info": {"vcs": "git", "commit_id": "1"}})
-    assert errors.install_hint("serve") == 'Run pip install "pvlr-sdk[serve] @ git+https://example.org/a.git".'
+    assert (
+        errors.install_hint("serve")
+        == 'Run pip install "pvlr-sdk[serve] @ git+https://example.org/a.git".'
+    )
 
 
 def test_a_package_from_an_index_is_named_alone(installed):

@@ -39,16 +39,27 @@ def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[tuple[str
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            above = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             base = ".".join([*above, *filter(None, [node.module])])
             found = [f"{base}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Constant) and re.fullmatch(rf"{FACE}(\.\w+)+(:\w+)?", str(node.value)):
+        elif isinstance(node, ast.Constant) and re.fullmatch(
+            rf"{FACE}(\.\w+)+(:\w+)?", str(node.value)
+        ):
             found = [str(node.value).replace(":", ".")]
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in IMPORTERS:
+        elif (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", getattr(node.func, "id", "")) in IMPORTERS
+        ):
             if isinstance(node.args[0], ast.Constant) and str(node.args[0].value).startswith("."):
                 found = [f"{package}{node.args[0].value}"]
             elif isinstance(node.args[0], ast.JoinedStr):
-                found = [one for one in known if one.rpartition(".")[0] == package and known[one].stem == "__init__"]
+                found = [
+                    one
+                    for one in known
+                    if one.rpartition(".")[0] == package and known[one].stem == "__init__"
+                ]
         for text in found:
             one = text if text in known else text.rpartition(".")[0]
             if one in known and one != name:
@@ -73,19 +84,34 @@ def test_no_circle_between_files() -> None:
 
 def test_imports_by_string_point_down() -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    floor = {room.strip(): len(layers) - row for row, layer in enumerate(layers) for room in layer.split("|")}
+    floor = {
+        room.strip(): len(layers) - row
+        for row, layer in enumerate(layers)
+        for room in layer.split("|")
+    }
     floor |= {"_core": 0, "": len(layers) + 1}  # the compiled module, and the public face
     known = modules(ROOT)
-    edges = {(name, one) for name, path in known.items() for one, by_string in imports(name, path, known) if by_string}
+    edges = {
+        (name, one)
+        for name, path in known.items()
+        for one, by_string in imports(name, path, known)
+        if by_string
+    }
     rooms = {(name.split(".")[1] if "." in name else "", one.split(".")[1]) for name, one in edges}
     assert rooms
     assert {(up, down) for up, down in rooms if up != down and floor[up] <= floor[down]} == set()
 
 
 def test_the_first_corridor_has_only_what_a_device_needs_and_the_two_wings() -> None:
-    rooms = {name.split(".")[1] for name in modules(ROOT) if "." in name} - {"_core", "__main__", "_util"}
+    rooms = {name.split(".")[1] for name in modules(ROOT) if "." in name} - {
+        "_core",
+        "__main__",
+        "_util",
+    }
     device = "backends batch bundle cli errors frames inference kernels labels libpvlr models result tagger trust"
     assert rooms == {*device.split(), "cameras", "workshop"}
 

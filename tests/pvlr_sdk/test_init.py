@@ -13,10 +13,23 @@ import pvlr_sdk
 
 class TestImport:
     def run(self, code: str) -> str:
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
 
     def test_is_light(self) -> None:
-        heavy = ["torch", "numpy", "cv2", "av", "openvino", "pydantic", "rich", "typer", "PIL", "safetensors"]
+        heavy = [
+            "torch",
+            "numpy",
+            "cv2",
+            "av",
+            "openvino",
+            "pydantic",
+            "rich",
+            "typer",
+            "PIL",
+            "safetensors",
+        ]
         code = f"import pvlr_sdk, sys; print([name for name in {heavy} if name in sys.modules])"
         assert self.run(code) == "[]\n"
 
@@ -33,6 +46,8 @@ class TestImport:
             assert getattr(pvlr_sdk, name) is not None
             assert name in dir(pvlr_sdk)
         loaded = {name for name in dir(pvlr_sdk) if f"pvlr_sdk.{name}" in sys.modules}
-        assert {name for name in dir(pvlr_sdk) if name[:2] != "__"} == {*pvlr_sdk.__all__} - {"__version__"} | loaded
+        assert {name for name in dir(pvlr_sdk) if name[:2] != "__"} == {*pvlr_sdk.__all__} - {
+            "__version__"
+        } | loaded
         with pytest.raises(AttributeError):
             pvlr_sdk.nothing  # noqa: B018

@@ -11,18 +11,24 @@ from pvlr_sdk import errors, libpvlr
 
 
 def test_an_installation_without_it(tmp_path: Path) -> None:
-    with pytest.raises(errors.MissingPartError, match=r"expected an installation that contains it.*docs/cpp\.md"):
+    with pytest.raises(
+        errors.MissingPartError, match=r"expected an installation that contains it.*docs/cpp\.md"
+    ):
         libpvlr.prefix(tmp_path)
 
 
 def test_a_library_that_does_not_load(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/libpvlr.so").write_bytes(b"not a library")
-    with pytest.raises(errors.MissingPartError, match=r"the version of OpenVINO that .* got .*libpvlr\.so.*\[cpp\]"):
+    with pytest.raises(
+        errors.MissingPartError, match=r"the version of OpenVINO that .* got .*libpvlr\.so.*\[cpp\]"
+    ):
         libpvlr.prefix(tmp_path)
 
 
-@pytest.mark.parametrize(("command", "call"), [("pvlr-tag", "pvlr_tag"), ("pvlr_sdk.libpvlr", "print_prefix")])
+@pytest.mark.parametrize(
+    ("command", "call"), [("pvlr-tag", "pvlr_tag"), ("pvlr_sdk.libpvlr", "print_prefix")]
+)
 def test_the_commands_say_what_is_missing(
     command: str, call: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,10 +30,14 @@ SMALL_COCO80 = ROOT / "models" / "pvlr-lite0-coco80" / "engine.plan"
 SMALL = SMALL_OPEN, SMALL_COCO80
 MAP = ROOT / "training" / "configs" / "voc_to_coco.json"
 
-photos_of_voc = pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled photos")
+photos_of_voc = pytest.mark.skipif(
+    "PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled photos"
+)
 
 
-@pytest.mark.parametrize(("photo", "label"), [("astronaut", "person"), ("chelsea", "cat"), ("coffee", "cup")])
+@pytest.mark.parametrize(
+    ("photo", "label"), [("astronaut", "person"), ("chelsea", "cat"), ("coffee", "cup")]
+)
 def test_bundled_model_tags_the_shipped_photos(photo: str, label: str) -> None:
     with Tagger() as tagger:
         assert tagger.info["name"] == "pvlr-lite2-open"
@@ -44,7 +48,9 @@ def test_bundled_model_tags_the_shipped_photos(photo: str, label: str) -> None:
     assert where.max() > 2 * where.mean(), "the map is flat"
 
 
-@pytest.mark.parametrize("plan", [COCO80, *(pytest.param(one, marks=pytest.mark.slow) for one in (*LARGE, *SMALL))])
+@pytest.mark.parametrize(
+    "plan", [COCO80, *(pytest.param(one, marks=pytest.mark.slow) for one in (*LARGE, *SMALL))]
+)
 def test_other_models_tag_the_shipped_photos(plan: Path) -> None:
     with Tagger(plan) as tagger:
         assert tagger.predict(PHOTOS / "astronaut.jpg").tags[0].label == "person"
@@ -60,7 +66,9 @@ def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
     for precision in ("fp32", "bf16"):
         with Tagger(plan, precision=precision) as tagger:
             labels, thresholds = tagger.labels, tagger.thresholds
-            found[precision] = np.stack([tagger.predict(path).scores for path in sorted(PHOTOS.glob("*.jpg"))])
+            found[precision] = np.stack(
+                [tagger.predict(path).scores for path in sorted(PHOTOS.glob("*.jpg"))]
+            )
     assert len(labels) == len(thresholds)
     differ = (found["fp32"] >= thresholds) != (found["bf16"] >= thresholds)
     assert (np.abs(found["fp32"] - thresholds)[differ] < 0.01).all()
@@ -123,7 +131,13 @@ assert 'torch' not in sys.modules
 # Not getrusage: its peak is inherited from the process that started this one.
 print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path.parent,
+    )
     assert int(done.stdout) // 1024 < 400
 
 
@@ -142,7 +156,9 @@ def test_compiled_plans_are_accurate(plan: Path | None, least: float) -> None:
     voc = Path(os.environ["PVLR_DATA"]) / "voc2007"
     with Tagger(plan) as tagger:
         table = read_labels(voc / "labels.csv", "testdev", tagger.labels, read_rename(MAP))
-        some = LabelTable(table.files[::6], np.ascontiguousarray(table.targets[::6]), table.missing, table.extra)
+        some = LabelTable(
+            table.files[::6], np.ascontiguousarray(table.targets[::6]), table.missing, table.extra
+        )
         report = evaluate(tagger, voc / "images", some)
     assert report.images == len(some.files)
     assert report.mAP is not None
@@ -154,6 +170,9 @@ def test_the_open_model_reads_words_that_nobody_trained() -> None:
     words = Knowledge.load().bank(["espresso", "kitten", "forklift"])
     with Tagger() as tagger:
         tagger.set_labels(tagger.label_bank.join(words))
-        coffee, cat = ([tag.label for tag in tagger.predict(PHOTOS / f"{name}.jpg")] for name in ("coffee", "chelsea"))
+        coffee, cat = (
+            [tag.label for tag in tagger.predict(PHOTOS / f"{name}.jpg")]
+            for name in ("coffee", "chelsea")
+        )
     assert {"cup", "espresso"} <= set(coffee)
     assert set(cat) == {"cat", "kitten"}

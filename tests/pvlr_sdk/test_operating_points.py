@@ -55,7 +55,9 @@ def test_each_operating_point_has_its_thresholds(two_points: Path, photo: np.nda
         assert changed.thresholds[:2].tolist() == [np.float32(0.7), np.float32(0.1)]
 
 
-def test_a_plan_with_one_list_uses_it_for_both(plan: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_plan_with_one_list_uses_it_for_both(
+    plan: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     assert json.loads(manifest_path(plan).read_text())["format"] == 1
     with Tagger(plan, operating_point="precise") as tagger:
         np.testing.assert_array_equal(tagger.thresholds, F1)
@@ -66,14 +68,25 @@ def test_a_plan_with_one_list_uses_it_for_both(plan: Path, recwarn: pytest.Warni
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda raw: raw["labels"][2].update(precise_threshold=0.1), "precise_threshold: 0.1 is below threshold"),
+        (
+            lambda raw: raw["labels"][2].update(precise_threshold=0.1),
+            "precise_threshold: 0.1 is below threshold",
+        ),
         (lambda raw: raw["labels"][2].update(precise_threshold=1.0), "labels.2.precise_threshold"),
-        (lambda raw: raw["labels"][2].update(precise_threshold="high"), "labels.2.precise_threshold"),
-        (lambda raw: raw["labels"][2].pop("precise_threshold"), "all must have a precise_threshold in format 2"),
+        (
+            lambda raw: raw["labels"][2].update(precise_threshold="high"),
+            "labels.2.precise_threshold",
+        ),
+        (
+            lambda raw: raw["labels"][2].pop("precise_threshold"),
+            "all must have a precise_threshold in format 2",
+        ),
         (lambda raw: raw.update(format=1), "none in format 1"),
     ],
 )
-def test_invalid_thresholds_in_a_manifest(two_points: Path, change: Callable[[Any], object], message: str) -> None:
+def test_invalid_thresholds_in_a_manifest(
+    two_points: Path, change: Callable[[Any], object], message: str
+) -> None:
     edit_manifest(two_points, change)
     with pytest.raises(errors.ManifestError, match=message):
         Tagger(two_points)
@@ -89,7 +102,9 @@ def test_invalid_thresholds_in_a_manifest(two_points: Path, change: Callable[[An
         (np.full(5, np.nan, np.float32), "nan"),
     ],
 )
-def test_invalid_thresholds_in_a_label_bank(two_points: Path, precise: np.ndarray, message: str) -> None:
+def test_invalid_thresholds_in_a_label_bank(
+    two_points: Path, precise: np.ndarray, message: str
+) -> None:
     bank = LabelBank.load(labels_path(two_points))
     with pytest.raises(errors.LabelBankError, match=message):
         LabelBank(bank.names, bank.embeddings, bank.thresholds, bank.text, precise)

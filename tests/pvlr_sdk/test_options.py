@@ -15,10 +15,16 @@ class TestOptions:
     def test_deployed_thresholds_by_default(self, tagger: Tagger, photo: np.ndarray) -> None:
         result = tagger.predict(photo)
         np.testing.assert_allclose(result.thresholds, np.linspace(0.3, 0.6, 5), rtol=1e-6)
-        expected = [name for name, s, t in zip(tagger.labels, result.scores, result.thresholds, strict=True) if s >= t]
+        expected = [
+            name
+            for name, s, t in zip(tagger.labels, result.scores, result.thresholds, strict=True)
+            if s >= t
+        ]
         assert sorted(tag.label for tag in result) == sorted(expected)
 
-    def test_one_threshold_for_all_and_per_label(self, plan: Path, tagger: Tagger, photo: np.ndarray) -> None:
+    def test_one_threshold_for_all_and_per_label(
+        self, plan: Path, tagger: Tagger, photo: np.ndarray
+    ) -> None:
         assert len(tagger.predict(photo, threshold=0.0)) == 5
         assert len(tagger.predict(photo, threshold=1.0)) == 0
         one = tagger.predict(photo, threshold={"cat": 0.0})
@@ -37,14 +43,22 @@ class TestOptions:
         tagger.predict(photo, threshold={"cat": 0.5}).thresholds[:] = 1
         np.testing.assert_array_equal(tagger.thresholds, before)
 
-    def test_top_k_keeps_the_best_that_reach_their_threshold(self, tagger: Tagger, photo: np.ndarray) -> None:
+    def test_top_k_keeps_the_best_that_reach_their_threshold(
+        self, tagger: Tagger, photo: np.ndarray
+    ) -> None:
         all_tags = tagger.predict(photo, threshold=0.0).tags
         assert tagger.predict(photo, threshold=0.0, top_k=2).tags == all_tags[:2]
         cut = (all_tags[0].score + all_tags[1].score) / 2
-        assert [tag.label for tag in tagger.predict(photo, threshold=cut, top_k=2)] == [all_tags[0].label]
+        assert [tag.label for tag in tagger.predict(photo, threshold=cut, top_k=2)] == [
+            all_tags[0].label
+        ]
 
-    @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), "0.5", True, {"cat": 2}, {"cat": None}])
-    def test_bad_thresholds(self, plan: Path, tagger: Tagger, photo: np.ndarray, threshold: Any) -> None:
+    @pytest.mark.parametrize(
+        "threshold", [-0.1, 1.1, float("nan"), "0.5", True, {"cat": 2}, {"cat": None}]
+    )
+    def test_bad_thresholds(
+        self, plan: Path, tagger: Tagger, photo: np.ndarray, threshold: Any
+    ) -> None:
         with pytest.raises(errors.OptionError):
             tagger.predict(photo, threshold=threshold)
         with pytest.raises(errors.OptionError):

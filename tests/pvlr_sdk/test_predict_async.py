@@ -23,7 +23,9 @@ class TestAsync:
             np.testing.assert_array_equal(future.result(20).logits, expected.logits)
             assert [tag.label for tag in future.result()] == [tag.label for tag in expected]
 
-    def test_a_bad_frame_fails_in_its_future_and_a_bad_option_at_once(self, tagger: Tagger, photo: np.ndarray) -> None:
+    def test_a_bad_frame_fails_in_its_future_and_a_bad_option_at_once(
+        self, tagger: Tagger, photo: np.ndarray
+    ) -> None:
         bad, good = tagger.predict_async(photo.astype(np.float32)), tagger.predict_async(photo)
         assert isinstance(bad.exception(20), errors.FrameDtypeError)
         assert good.result(20)
@@ -50,7 +52,11 @@ class TestAsync:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
-        "call", ["[tagger.predict_async(frame) for _ in range(40)]", "next(tagger.predict_stream([frame] * 40))"]
+        "call",
+        [
+            "[tagger.predict_async(frame) for _ in range(40)]",
+            "next(tagger.predict_stream([frame] * 40))",
+        ],
     )
     def test_a_script_may_end_with_work_in_flight(self, plan: Path, call: str) -> None:
         """Without a crash: the interpreter must not be finalised while a thread is inside the runtime."""
@@ -59,5 +65,7 @@ class TestAsync:
             f"frame = numpy.zeros((1080, 1920, 3), 'u1'); keep = {call}"
         )
         for _ in range(3):
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=False
+            )
             assert (done.returncode, done.stderr) == (0, "")

@@ -30,7 +30,9 @@ def test_results_are_bit_equal_to_predicts(plan: Path, optimize: str) -> None:
             np.testing.assert_array_equal(result.logits, expected.logits)
             np.testing.assert_array_equal(result.attention("cat"), expected.attention("cat"))
             assert result.tags == expected.tags
-        assert [r.logits.tobytes() for r in tagger.predict_batch(given)] == [r.logits.tobytes() for r in results]
+        assert [r.logits.tobytes() for r in tagger.predict_batch(given)] == [
+            r.logits.tobytes() for r in results
+        ]
 
 
 def test_frames_of_one_inference_get_their_own_bits(plan: Path, tmp_path: Path) -> None:
@@ -58,7 +60,9 @@ def test_frames_of_one_inference_get_their_own_bits(plan: Path, tmp_path: Path) 
         assert len(backend._free_groups) == 1  # type: ignore[attr-defined]  # it was used, and used again
 
 
-def test_engines_that_disagree_do_not_share_an_inference(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engines_that_disagree_do_not_share_an_inference(
+    plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(OpenVinoBackend, "_group_agrees", lambda self: False)
     given = frames(12)
     with Tagger(plan, optimize="throughput") as tagger:
@@ -68,14 +72,23 @@ def test_engines_that_disagree_do_not_share_an_inference(plan: Path, monkeypatch
 
 
 def test_throughput_and_latency_say_the_same(plan: Path, photo: np.ndarray) -> None:
-    logits = [Tagger(plan, optimize=goal, precision="fp32").predict(photo).logits for goal in ("latency", "throughput")]
+    logits = [
+        Tagger(plan, optimize=goal, precision="fp32").predict(photo).logits
+        for goal in ("latency", "throughput")
+    ]
     np.testing.assert_allclose(*logits, atol=1e-4)
 
 
 def test_a_bad_frame_gives_its_error_in_its_place(plan: Path, tmp_path: Path) -> None:
     good, bad = frames(2), [tmp_path / "missing.jpg", np.zeros((4, 4), np.float32), b"not an image"]
     outcomes = list(Tagger(plan).predict_stream([good[0], *bad, good[1]]))
-    kinds = [TagResult, errors.ImageNotFoundError, errors.FrameDtypeError, errors.ImageDecodeError, TagResult]
+    kinds = [
+        TagResult,
+        errors.ImageNotFoundError,
+        errors.FrameDtypeError,
+        errors.ImageDecodeError,
+        TagResult,
+    ]
     assert [type(outcome) for outcome in outcomes] == kinds
 
 
@@ -130,7 +143,9 @@ def test_what_cannot_be_iterated_is_an_error_at_once(plan: Path, tmp_path: Path)
         assert len(tagger.predict_batch(Dataset())) == 2  # type: ignore[arg-type]
 
 
-def test_an_inference_that_cannot_start_is_a_typed_error(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inference_that_cannot_start_is_a_typed_error(
+    plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Tagger(plan) as tagger:
         backend = tagger._plan.backend
         assert isinstance(backend, OpenVinoBackend)

@@ -84,7 +84,9 @@ class TestNumbers:
             assert_same(one, other)
 
     @pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
-    def test_unknown_fp32_until_is_a_foreign_model(self, make_network: Callable[..., Any], tmp_path: Path) -> None:
+    def test_unknown_fp32_until_is_a_foreign_model(
+        self, make_network: Callable[..., Any], tmp_path: Path
+    ) -> None:
         network = make_network(tmp_path, fp32_until="nowhere")
         with pytest.raises(errors.ModelError, match="nowhere"):
             build(network.onnx, tmp_path / "engine.plan")
@@ -140,7 +142,9 @@ class TestThreads:
         for thread in threads:
             thread.join()
         for number in range(8):
-            for result, wanted in zip(answers[number], expected[number:] + expected[:number], strict=True):
+            for result, wanted in zip(
+                answers[number], expected[number:] + expected[:number], strict=True
+            ):
                 assert_same(result, wanted)
 
     def test_results_outlive_the_next_frame(self, tagger: Tagger) -> None:
@@ -198,7 +202,9 @@ class TestLife:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-    def test_forked_child_gets_an_error_instead_of_hanging(self, tagger: Tagger, photo: np.ndarray) -> None:
+    def test_forked_child_gets_an_error_instead_of_hanging(
+        self, tagger: Tagger, photo: np.ndarray
+    ) -> None:
         child = os.fork()
         if child == 0:
             signal.alarm(10)  # ends the child if it hangs
@@ -230,15 +236,22 @@ def test_timing(tagger: Tagger, photo: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-def test_isolated_decoding_gives_the_same_results(plan: Path, photo: np.ndarray, tmp_path: Path) -> None:
+def test_isolated_decoding_gives_the_same_results(
+    plan: Path, photo: np.ndarray, tmp_path: Path
+) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(cv2.imencode(".jpg", photo)[1].tobytes())
-    with Tagger(plan, precision="fp32") as plain, Tagger(plan, precision="fp32", isolate=True) as isolated:
+    with (
+        Tagger(plan, precision="fp32") as plain,
+        Tagger(plan, precision="fp32", isolate=True) as isolated,
+    ):
         expected = plain.predict(path).logits
         for frame in (path, path.read_bytes()):
             np.testing.assert_array_equal(isolated.predict(frame).logits, expected)
         assert "<img" in plain.predict(path)._repr_html_()
-        assert "<img" not in isolated.predict(path)._repr_html_()  # a notebook decodes in this process
+        assert (
+            "<img" not in isolated.predict(path)._repr_html_()
+        )  # a notebook decodes in this process
         again = pickle.loads(pickle.dumps(isolated))
         decoders = again._plan.inference.decoders
         assert decoders is not None
@@ -262,5 +275,7 @@ thread.start()
 thread.join()
 os.kill(os.getpid(), signal.SIGUSR1)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(plan)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(plan)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "handled\n")

@@ -18,7 +18,9 @@ from tests.manifests import edit_manifest
 FRAME = np.random.default_rng(3).integers(0, 256, (61, 83, 3), np.uint8)
 
 
-def alone(tagger: Tagger, frame: np.ndarray, region: tuple[int, int, int, int], color: Any = "bgr") -> np.ndarray:
+def alone(
+    tagger: Tagger, frame: np.ndarray, region: tuple[int, int, int, int], color: Any = "bgr"
+) -> np.ndarray:
     """The logits of a region as a frame of its own."""
     left, top, width, height = region
     cut = frame[top : top + height, left : left + width]
@@ -31,13 +33,17 @@ def alone(tagger: Tagger, frame: np.ndarray, region: tuple[int, int, int, int], 
             planes = chroma.reshape(2, rows // 2, -1)
             half = np.s_[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
             parts = [planes[0][half].ravel(), planes[1][half].ravel()]
-        cut = np.concatenate([part.reshape(-1) for part in (cut, *parts)]).reshape(height * 3 // 2, width)
+        cut = np.concatenate([part.reshape(-1) for part in (cut, *parts)]).reshape(
+            height * 3 // 2, width
+        )
     return tagger.predict(np.ascontiguousarray(cut), color=color).logits
 
 
 @pytest.mark.parametrize("optimize", ["latency", "throughput"])
 @pytest.mark.parametrize("layout", [(2, 1), (2, 2), (3, 2), (4, 4)])
-def test_each_tile_is_that_part_alone_and_a_score_is_the_maximum(plan: Path, optimize: Any, layout: Any) -> None:
+def test_each_tile_is_that_part_alone_and_a_score_is_the_maximum(
+    plan: Path, optimize: Any, layout: Any
+) -> None:
     with Tagger(plan, optimize=optimize) as tagger:
         result = tagger.predict(FRAME, tiles=layout)
         assert len(result.tiles) == 1 + layout[0] * layout[1]
@@ -50,7 +56,9 @@ def test_each_tile_is_that_part_alone_and_a_score_is_the_maximum(plan: Path, opt
         assert min(result.timing.values()) >= 0
 
 
-@pytest.mark.parametrize("view", [np.s_[:, :, 0], np.s_[::-1], np.s_[:, ::-1], np.s_[::2, 5:], np.s_[:, :, ::-1]])
+@pytest.mark.parametrize(
+    "view", [np.s_[:, :, 0], np.s_[::-1], np.s_[:, ::-1], np.s_[::2, 5:], np.s_[:, :, ::-1]]
+)
 def test_frames_of_any_strides(tagger: Tagger, view: Any) -> None:
     frame = FRAME[view]
     for region, part in tagger.predict(frame, tiles=(2, 2)).tiles:
@@ -85,15 +93,21 @@ def test_every_way_to_predict(plan: Path, tagger: Tagger, tmp_path: Path) -> Non
     expected = tagger.predict(FRAME, tiles=(2, 2))
     assert not tagger.predict(FRAME, tiles=(1, 1)).tiles
     assert not tagger.predict(FRAME).tiles
-    np.testing.assert_array_equal(tagger.predict_async(FRAME, tiles=(2, 2)).result().logits, expected.logits)
+    np.testing.assert_array_equal(
+        tagger.predict_async(FRAME, tiles=(2, 2)).result().logits, expected.logits
+    )
     cv2.imwrite(str(tmp_path / "thin.png"), FRAME[:1])
     frames = [tmp_path / "a.png", FRAME[:1], FRAME, FRAME[:40, :40], tmp_path / "thin.png"]
     outcomes = list(tagger.predict_stream(frames, tiles=(2, 2)))
     assert isinstance(outcomes[1], errors.ImageSizeError)
-    assert str(outcomes[4]).startswith(f"frame '{tmp_path}/thin.png': expected at least 4 x 4 pixels for 2 x 2 tiles")
+    assert str(outcomes[4]).startswith(
+        f"frame '{tmp_path}/thin.png': expected at least 4 x 4 pixels for 2 x 2 tiles"
+    )
     for outcome, frame in zip(outcomes, frames, strict=True):
         if isinstance(frame, np.ndarray) and len(frame) > 1:
-            np.testing.assert_array_equal(outcome.logits, tagger.predict(frame, tiles=(2, 2)).logits)
+            np.testing.assert_array_equal(
+                outcome.logits, tagger.predict(frame, tiles=(2, 2)).logits
+            )
     np.testing.assert_array_equal(outcomes[0].logits, expected.logits)
     with pytest.raises(errors.ImageSizeError):
         tagger.predict_batch([FRAME[:1]], tiles=(2, 2))
@@ -110,7 +124,10 @@ def test_every_way_to_predict(plan: Path, tagger: Tagger, tmp_path: Path) -> Non
 def test_bad_tiles(plan: Path, tagger: Tagger) -> None:
     for call in (tagger.predict, tagger.predict_async, tagger.predict_batch, tagger.predict_stream):
         with pytest.raises(errors.OptionError, match="tiles"):
-            call([FRAME] if "batch" in call.__name__ or "stream" in call.__name__ else FRAME, tiles=(0, 1))
+            call(
+                [FRAME] if "batch" in call.__name__ or "stream" in call.__name__ else FRAME,
+                tiles=(0, 1),
+            )
     for tiles in ((100, 100), "3x"):
         with pytest.raises(errors.OptionError, match="tiles"):
             Tagger(plan, tiles=tiles)
@@ -166,7 +183,9 @@ class TestThresholds:
         np.testing.assert_array_equal(corrected, corrected_thresholds(plain, 4))
         np.testing.assert_array_equal(tagger.predict(FRAME, tiles=(1, 1)).thresholds, plain)
         assert (tagger.predict(FRAME, tiles=(4, 4)).thresholds > corrected).all()
-        assert (tagger.predict(FRAME, tiles=(2, 2), threshold=0.2).thresholds == np.float32(0.2)).all()
+        assert (
+            tagger.predict(FRAME, tiles=(2, 2), threshold=0.2).thresholds == np.float32(0.2)
+        ).all()
         one = tagger.predict(FRAME, tiles=(2, 2), threshold={"cat": 0.2}).thresholds
         assert one[1] == np.float32(0.2)
         assert one[0] == corrected[0]
@@ -174,9 +193,13 @@ class TestThresholds:
             assert made.predict(FRAME).thresholds[1] == np.float32(0.1)
             assert made.predict(FRAME).thresholds[0] == corrected[0]
 
-    def test_measured_ones_are_of_one_layout_and_one_operating_point(self, two_points: Path) -> None:
+    def test_measured_ones_are_of_one_layout_and_one_operating_point(
+        self, two_points: Path
+    ) -> None:
         def measured(raw: dict[str, Any]) -> None:
-            raw.update(format=3, tiles={"2x2": {"f1": [0.5, 0.6, 0.7, 0.8, 0.1], "precise": [0.9] * 5}})
+            raw.update(
+                format=3, tiles={"2x2": {"f1": [0.5, 0.6, 0.7, 0.8, 0.1], "precise": [0.9] * 5}}
+            )
 
         edit_manifest(two_points, measured)
         with Tagger(two_points) as tagger:

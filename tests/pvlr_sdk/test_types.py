@@ -62,19 +62,31 @@ WRONG = {
 
 def parameters() -> Iterator[tuple[str, inspect.Parameter]]:
     """Those of the functions, classes and methods in the API reference."""
-    for name in re.findall(r"^::: (\S+)", "".join(page.read_text() for page in REFERENCE.glob("*.md")), re.MULTILINE):
+    for name in re.findall(
+        r"^::: (\S+)", "".join(page.read_text() for page in REFERENCE.glob("*.md")), re.MULTILINE
+    ):
         found: Any = locate(name)
-        members = [value for key, value in vars(found).items() if key[0] != "_"] if inspect.isclass(found) else []
+        members = (
+            [value for key, value in vars(found).items() if key[0] != "_"]
+            if inspect.isclass(found)
+            else []
+        )
         for one in filter(callable, [found, *members]):
             if not inspect.isclass(one) or not issubclass(one, Exception):
-                yield from ((f"{name}.{one.__name__}", each) for each in inspect.signature(one).parameters.values())
+                yield from (
+                    (f"{name}.{one.__name__}", each)
+                    for each in inspect.signature(one).parameters.values()
+                )
 
 
 def test_no_choice_is_plain_text() -> None:
     found = {
         f"{where}({one.name})"
         for where, one in parameters()
-        if one.annotation in ("str", str) and isinstance(one.default, str) and one.default and one.name not in OPEN
+        if one.annotation in ("str", str)
+        and isinstance(one.default, str)
+        and one.default
+        and one.name not in OPEN
     }
     assert not found
 
@@ -85,8 +97,17 @@ def test_mypy_accepts_each_value_and_refuses_a_misspelling(tmp_path: Path) -> No
     files = {name: USE.format(**{**RIGHT, key: value}) for name, (key, value, _) in WRONG.items()}
     for name, text in {"right": USE.format(**RIGHT), **files}.items():
         (tmp_path / f"{name}.py").write_text(text)
-    options = ["--strict", "--cache-dir", str(tmp_path / "cache"), "--config-file", "", "--no-error-summary"]
+    options = [
+        "--strict",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "--config-file",
+        "",
+        "--no-error-summary",
+    ]
     output, _, _ = api.run([*options, *map(str, tmp_path.glob("*.py"))])
     errors = re.findall(r"(\w+)\.py:\d+: error: .*\[arg-type\]", output)
-    assert {name: errors.count(name) for name in {*errors}} == {name: count for name, (_, _, count) in WRONG.items()}
+    assert {name: errors.count(name) for name in {*errors}} == {
+        name: count for name, (_, _, count) in WRONG.items()
+    }
     assert output.count("error:") == len(errors), output

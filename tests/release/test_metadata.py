@@ -40,11 +40,14 @@ def _bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedPr
     """Run a step's script as GitHub does."""
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **variables}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
-    ("tag", "code"), [(f"v{__version__}", 0), (f"v{__version__}.1", 1), (__version__, 1), ("v9.9.9", 1)]
+    ("tag", "code"),
+    [(f"v{__version__}", 0), (f"v{__version__}.1", 1), (__version__, 1), ("v9.9.9", 1)],
 )
 def test_a_release_needs_the_tag_of_its_version(release, tag, code):
     done = _bash(_script(release["sdist"], "Check that the tag"), ROOT, GITHUB_REF_NAME=tag)
@@ -56,7 +59,9 @@ def test_a_release_needs_a_section_in_the_changelog(release, tmp_path):
     (tmp_path / "pvlr_sdk").mkdir()
     (tmp_path / "pvlr_sdk/__init__.py").write_text('__version__ = "3.0.0"\n')
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [2.0.0]\n")
-    done = _bash(_script(release["sdist"], "Check that the tag"), tmp_path, GITHUB_REF_NAME="v3.0.0")
+    done = _bash(
+        _script(release["sdist"], "Check that the tag"), tmp_path, GITHUB_REF_NAME="v3.0.0"
+    )
     assert (done.returncode, done.stdout) == (1, "::error::CHANGELOG.md has no section [3.0.0]\n")
 
 
@@ -68,7 +73,9 @@ def test_the_hashes_of_a_release_can_be_checked(release, tmp_path):
     (tmp_path / "sbom/pvlr-sdk.cdx.json").write_text("{}")
     assert _bash(_script(release["publish"], "Write the hashes"), tmp_path).returncode == 0
     assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 3
-    check = "mkdir -p all && cp dist/* sbom/* all && cd all && sha256sum --check --strict ../SHA256SUMS"
+    check = (
+        "mkdir -p all && cp dist/* sbom/* all && cd all && sha256sum --check --strict ../SHA256SUMS"
+    )
     assert _bash(check, tmp_path).returncode == 0
     (tmp_path / "dist/pvlr_sdk-1.tar.gz").write_text("another")
     assert _bash(check, tmp_path).returncode == 1
@@ -86,14 +93,20 @@ def test_workflows_pin_their_actions_and_have_no_rights_unasked(workflow):
 
 def test_wheels_are_built_and_tried_for_every_supported_python(project, release):
     prefix = "Programming Language :: Python :: 3."
-    minors = [name.removeprefix(prefix) for name in project["project"]["classifiers"] if name.startswith(prefix)]
+    minors = [
+        name.removeprefix(prefix)
+        for name in project["project"]["classifiers"]
+        if name.startswith(prefix)
+    ]
     assert project["tool"]["cibuildwheel"]["build"].split() == [f"cp3{minor}-*" for minor in minors]
     assert release["install"]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in minors]
     assert project["project"]["requires-python"] == f">=3.{minors[0]}"
 
 
 def test_libpvlr_is_built_with_the_openvino_of_its_extra(project):
-    (version,) = re.findall(r"^openvino==(\S+) ", (ROOT / "csrc/wheel.txt").read_text(), re.MULTILINE)
+    (version,) = re.findall(
+        r"^openvino==(\S+) ", (ROOT / "csrc/wheel.txt").read_text(), re.MULTILINE
+    )
     assert project["project"]["optional-dependencies"]["cpp"] == [f"openvino=={version}"]
 
 
@@ -105,7 +118,10 @@ def _name(requirement: str) -> str:
 def _packages(project: dict[str, Any], *extras: str) -> set[str]:
     """Normalised names of what an installation with these extras requires."""
     optional = project["project"]["optional-dependencies"]
-    lines = [*project["project"]["dependencies"], *(line for extra in extras for line in optional[extra])]
+    lines = [
+        *project["project"]["dependencies"],
+        *(line for extra in extras for line in optional[extra]),
+    ]
     found = set()
     for line in lines:
         if nested := re.match(r"pvlr-sdk\[(.*)\]", line):
@@ -147,10 +163,14 @@ def _with_dependencies(names: set[str]) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("folder", "extras"), [("training", ["train"]), ("pvlr_sdk/cameras/serve", ["serve"])])
+@pytest.mark.parametrize(
+    ("folder", "extras"), [("training", ["train"]), ("pvlr_sdk/cameras/serve", ["serve"])]
+)
 def test_an_extra_has_every_package_that_its_code_imports(project, folder, extras):
     of_module = importlib.metadata.packages_distributions()
     available = _with_dependencies(_packages(project, *extras))
     for module in _imports(ROOT / folder):
         names = {_name(name) for name in of_module.get(module, [])}
-        assert names & available, f"{folder} imports {module}, which the extra {extras} does not install"
+        assert names & available, (
+            f"{folder} imports {module}, which the extra {extras} does not install"
+        )

@@ -32,7 +32,9 @@ def test_each_tool_has_its_version_and_hashes(name):
     entries = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
     entries = [entry for entry in entries if entry.strip() and not entry.startswith("#")]
     for entry in entries:
-        assert re.match(r"[\w.-]+==[\w.]+ \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+", entry), entry
+        assert re.match(r"[\w.-]+==[\w.]+ \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+", entry), (
+            entry
+        )
     assert "WARNING" not in text
     wanted, pinned = _pins(REQUIREMENTS / f"{name}.in"), _pins(REQUIREMENTS / f"{name}.txt")
     assert wanted.items() <= pinned.items()
@@ -41,14 +43,19 @@ def test_each_tool_has_its_version_and_hashes(name):
 def test_what_builds_the_package_is_what_it_requires():
     tomllib = pytest.importorskip("tomllib")  # in the standard library from Python 3.11 on
     requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    assert {re.match(r"[\w-]+", line)[0] for line in requires} == set(_pins(REQUIREMENTS / "build.in"))
+    assert {re.match(r"[\w-]+", line)[0] for line in requires} == set(
+        _pins(REQUIREMENTS / "build.in")
+    )
 
 
 def test_the_release_installs_nothing_without_a_hash_but_what_it_releases():
     steps = [step for job in yaml.safe_load(RELEASE)["jobs"].values() for step in job["steps"]]
     scripts = [step.get("run", "") for step in steps] + [str(step.get("env", {})) for step in steps]
     commands = [
-        line for script in scripts for line in script.splitlines() if re.search(r"\bpipx? .*(install|run)\b", line)
+        line
+        for script in scripts
+        for line in script.splitlines()
+        if re.search(r"\bpipx? .*(install|run)\b", line)
     ]
     assert len(commands) == 7
     for command in commands:
@@ -60,7 +67,13 @@ def _environment(folder: Path) -> Path:
     venv.create(folder, symlinks=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     names, found = {"pvlr-sdk"}, set()
-    for line in (ROOT / "pyproject.toml").read_text().split("dependencies = [")[1].partition("]")[0].split('"')[1::2]:
+    for line in (
+        (ROOT / "pyproject.toml")
+        .read_text()
+        .split("dependencies = [")[1]
+        .partition("]")[0]
+        .split('"')[1::2]
+    ):
         names.add(line)
     while names - found:
         name = re.match(r"[\w.-]+", (names - found).pop())[0]
@@ -86,7 +99,10 @@ def _bill(folder: Path) -> dict[str, Any]:
         "pyproject.toml", f"{ROOT}/pyproject.toml"
     )
     subprocess.run(
-        [sys.executable, "-m", "cyclonedx_py", *arguments.split()], cwd=folder, check=True, capture_output=True
+        [sys.executable, "-m", "cyclonedx_py", *arguments.split()],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
     return json.loads((folder / "pvlr-sdk.cdx.json").read_text())
 
@@ -98,8 +114,14 @@ def test_the_bill_of_materials_is_valid_and_complete(tmp_path):
     from cyclonedx.validation.json import JsonStrictValidator
 
     text = (tmp_path / "pvlr-sdk.cdx.json").read_text()
-    assert JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"])).validate_str(text) is None
-    assert JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"])).validate_str("{}") is not None
+    assert (
+        JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"])).validate_str(text)
+        is None
+    )
+    assert (
+        JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"])).validate_str("{}")
+        is not None
+    )
     assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "pvlr-sdk")
     versions = {component["name"].lower(): component for component in bill["components"]}
     for name in ("numpy", "opencv-python", "openvino", "pydantic", "rich", "safetensors", "typer"):

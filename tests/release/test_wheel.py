@@ -63,7 +63,13 @@ LIBPVLR = [
     "pvlr_sdk/libpvlr/lib/cmake/pvlr/pvlr-config.cmake",
     "pvlr_sdk/libpvlr/lib/pkgconfig/pvlr.pc",
 ]
-SOURCES = {"csrc", "docs", "pvlr_sdk", "training", "pvlr_sdk.egg-info"}  # of docs the image that cibuildwheel tags
+SOURCES = {
+    "csrc",
+    "docs",
+    "pvlr_sdk",
+    "training",
+    "pvlr_sdk.egg-info",
+}  # of docs the image that cibuildwheel tags
 TOP_LEVEL = {"CHANGELOG.md", "CMakeLists.txt", "LICENSE", "MANIFEST.in", "PKG-INFO", "README.md"}
 TOP_LEVEL |= {"pyproject.toml", "setup.cfg", "setup.py"}
 
@@ -102,8 +108,14 @@ class Installed(NamedTuple):
     def run(self, *command: str | Path) -> str:
         """What a command prints that finds the environment's programs and no others."""
         home = self.bin.parent
-        environment = {"PATH": str(self.bin), "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
-        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+        environment = {
+            "PATH": str(self.bin),
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / "cache"),
+        }
+        done = subprocess.run(
+            command, cwd=home, env=environment, capture_output=True, text=True, check=False
+        )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -113,7 +125,18 @@ def installed(dist, tmp_path_factory):
     target = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(target, symlinks=True)
     python = target / "bin/python"
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index", "--no-deps", dist.wheel]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        dist.wheel,
+    ]
     subprocess.run(install, env=ENVIRONMENT, check=True)
     site = target / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     dependencies = Path(sysconfig.get_path("purelib"))
@@ -151,7 +174,9 @@ def test_the_program_of_the_wheel_tags_an_image(dist, installed, tmp_path):
     for command in (installed.bin / "pvlr-tag", program):
         tags = json.loads(installed.run(command, plan, image))["tags"]
         assert "person" in [tag["label"] for tag in tags]
-    listed = subprocess.run(["ldd", program.parents[1] / "lib/libpvlr.so"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ldd", program.parents[1] / "lib/libpvlr.so"], capture_output=True, text=True, check=True
+    )
     for name in ("libcrypto", "libpng16", "libopenvino"):
         (path,) = re.findall(rf"{name}\S* => (\S+)", listed.stdout)
         assert Path(path).is_relative_to(installed.site), listed.stdout
@@ -180,7 +205,9 @@ def test_programs_are_built_with_the_wheel(way, dist, installed, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.environ.get("PVLR_TEST_AARCH64") != "1", reason="takes minutes: set PVLR_TEST_AARCH64=1")
+@pytest.mark.skipif(
+    os.environ.get("PVLR_TEST_AARCH64") != "1", reason="takes minutes: set PVLR_TEST_AARCH64=1"
+)
 def test_the_wheel_for_aarch64_tags_an_image_under_qemu(tmp_path):
     """Built with the cross compiler, and installed with an AArch64 Python."""
     script = ROOT / "csrc/wheel.sh"
@@ -202,5 +229,7 @@ def test_the_wheel_for_aarch64_tags_an_image_under_qemu(tmp_path):
         [package / "libpvlr/bin/pvlr-tag", plan, _ppm(tmp_path)],
     ):
         run = ["qemu-aarch64", "-L", system, "-E", f"PYTHONPATH={system / 'site'}", *command]
-        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        done = subprocess.run(
+            run, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT, check=False
+        )
         assert "person" in done.stdout, done.stderr

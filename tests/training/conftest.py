@@ -62,7 +62,9 @@ def tiny_config(photos: Path, **changes: Any) -> dict[str, Any]:
         "data": {
             "input": {"width": 64, "height": 64, "mean": [127, 127, 127], "std": [64, 64, 64]},
             "labels": list(COLOURS),
-            "sources": [{"images": str(photos), "labels": str(photos / "labels.csv"), "splits": ["train"]}],
+            "sources": [
+                {"images": str(photos), "labels": str(photos / "labels.csv"), "splits": ["train"]}
+            ],
             "holdout": 0.2,
             "min_crop": 0.8,
         },
@@ -83,10 +85,20 @@ def random_config(labels: Sequence[str], side: int = 64, **model: Any) -> Config
     """A small network with random weights, without images; ``model`` changes keys of that section."""
     from pvlr_training.config import Config
 
-    tiny = {"backbone": "test_efficientnet", "pretrained": False, "width": 32, "heads": 4, "ffn": 32}
+    tiny = {
+        "backbone": "test_efficientnet",
+        "pretrained": False,
+        "width": 32,
+        "heads": 4,
+        "ffn": 32,
+    }
     spec = {"width": side, "height": side, "mean": [127] * 3, "std": [64] * 3}
     data = {"input": spec, "labels": list(labels), "sources": [{"images": ".", "labels": "x"}]}
-    raw = {"name": "random", "model": {**tiny, "text": {"encoder": "random"}, **model}, "data": data}
+    raw = {
+        "name": "random",
+        "model": {**tiny, "text": {"encoder": "random"}, **model},
+        "data": data,
+    }
     return Config.model_validate(raw)
 
 

@@ -24,7 +24,9 @@ from pvlr_sdk._util import files
 from pvlr_training import logs, loop, train
 
 
-def on_call(number: int, owner: Any, name: str, action: Callable[[], None], *, after: bool = False) -> None:
+def on_call(
+    number: int, owner: Any, name: str, action: Callable[[], None], *, after: bool = False
+) -> None:
     """Act before or after the ``number``-th call of a function."""
     original, calls = getattr(owner, name), []
 
@@ -74,7 +76,9 @@ def train_until_killed(config: Path, out: Path, point: str, number: int) -> int:
         arm(point, number)
         # Save after every step; for rename points, only at the end of each epoch.
         often = f"train.save_every={1000 if point == 'rename' else 0}"
-        train.train(config, [often], out=out, resume=point == "again", console=Console(file=io.StringIO()))
+        train.train(
+            config, [often], out=out, resume=point == "again", console=Console(file=io.StringIO())
+        )
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
@@ -86,6 +90,8 @@ if __name__ == "__main__":
         what, n = kill_point.split(":")
         folder = Path(sys.argv[2]) / f"{what}-{n}"
         ended = train_until_killed(Path(sys.argv[1]), folder, what, int(n))
-        assert ended == (signal.SIGXFSZ if what == "write" else signal.SIGKILL), f"{kill_point} ended with {ended}"
+        assert ended == (signal.SIGXFSZ if what == "write" else signal.SIGKILL), (
+            f"{kill_point} ended with {ended}"
+        )
         while what == "again" and ended:
             ended = train_until_killed(Path(sys.argv[1]), folder, what, int(n))

@@ -51,7 +51,11 @@ def exported(backbone: str, size: int, max_labels: int | None = None) -> tuple[b
         {
             "name": backbone,
             "model": {"backbone": backbone, "pretrained": False, "text": {"encoder": "random"}},
-            "data": {"input": spec, "labels": LABELS, "sources": [{"images": ".", "labels": "x", "splits": ["train"]}]},
+            "data": {
+                "input": spec,
+                "labels": LABELS,
+                "sources": [{"images": ".", "labels": "x", "splits": ["train"]}],
+            },
             "train": {"head": stage, "finetune": stage},
         }
     )
@@ -102,7 +106,9 @@ def check_ports(payload: bytes, room: OpenSpec, projections: dict[str, Any]) -> 
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     outputs = [network.get_output(index) for index in range(network.num_outputs)]
     assert inputs[0].name == "image"
-    assert {one.name: tuple(one.shape) for one in inputs[1:]} == {name: a.shape for name, a in projections.items()}
+    assert {one.name: tuple(one.shape) for one in inputs[1:]} == {
+        name: a.shape for name, a in projections.items()
+    }
     assert {one.name: one.shape[-1] for one in outputs} == {
         "logits": room.max_labels, "similarity": room.max_labels, "features": room.feature_width,
     }  # fmt: skip
@@ -119,8 +125,12 @@ def build_open(backbone: str, size: int) -> dict[str, int]:
     network = convert(rest, precision="fp16")
     return {
         "open": build(network, "1:1:8"),
-        "inputs": check_ports(network, room, project(compile_labels(labels, "model.onnx"), bank, room, "bank")),
-        "closed": build(convert(closed(opened, bank.select(LABELS[1:4])), precision="fp16"), "1:1:8"),
+        "inputs": check_ports(
+            network, room, project(compile_labels(labels, "model.onnx"), bank, room, "bank")
+        ),
+        "closed": build(
+            convert(closed(opened, bank.select(LABELS[1:4])), precision="fp16"), "1:1:8"
+        ),
     }
 
 

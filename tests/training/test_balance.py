@@ -47,13 +47,17 @@ def test_images_are_drawn_as_often_as_their_weights_say() -> None:
         assert ((counts - expected).abs() < 1).all(), "rounded up or down"
         total += counts
     for part in (slice(0, 100), slice(100, 200), slice(200, 1000)):
-        assert total[part].mean().item() / 40 == pytest.approx(expected[part].mean().item(), rel=0.03)
+        assert total[part].mean().item() / 40 == pytest.approx(
+            expected[part].mean().item(), rel=0.03
+        )
 
 
 def test_the_order_is_mixed_repeatable_and_that_of_before_without_weights() -> None:
     weights = torch.ones(1000)
     weights[:10] = 5.0
-    first, again, other = (epoch_order(1000, 1, SETTINGS, 7, epoch, weights)[0] for epoch in (0, 0, 1))
+    first, again, other = (
+        epoch_order(1000, 1, SETTINGS, 7, epoch, weights)[0] for epoch in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     rows = [row for row, batch in enumerate(first.tolist()) if 3 in batch]

@@ -43,7 +43,9 @@ def test_ridge_regression_finds_a_linear_function():
     photos = seen()
     weights = regress(photos.features, photos.logits + 3, 1e-9)
     found = photos.features @ weights.T
-    np.testing.assert_allclose(found - found.mean(0), photos.logits - photos.logits.mean(0), atol=1e-3)
+    np.testing.assert_allclose(
+        found - found.mean(0), photos.logits - photos.logits.mean(0), atol=1e-3
+    )
 
 
 def test_a_label_with_the_name_of_a_class_has_its_evidence(vectors):
@@ -73,12 +75,16 @@ def photos(folder: Path, count: int) -> Path:
     folder.mkdir()
     random = np.random.default_rng(0)
     for index in range(count):
-        cv2.imwrite(str(folder / f"{index}.png"), random.integers(0, 256, (40, 40, 3)).astype(np.uint8))
+        cv2.imwrite(
+            str(folder / f"{index}.png"), random.integers(0, 256, (40, 40, 3)).astype(np.uint8)
+        )
     return folder
 
 
 @pytest.mark.slow
-def test_the_command_writes_the_knowledge_of_the_network(run: Path, tmp_path: Path, vectors: np.ndarray) -> None:
+def test_the_command_writes_the_knowledge_of_the_network(
+    run: Path, tmp_path: Path, vectors: np.ndarray
+) -> None:
     folder = photos(tmp_path / "photos", 100)
     (folder / "broken.jpg").write_bytes(b"no image")
     done = CliRunner().invoke(app, ["export", str(run), "--open", "--knowledge", str(folder)])
@@ -94,11 +100,15 @@ def test_the_command_writes_the_knowledge_of_the_network(run: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_too_few_photos(run: Path, tmp_path: Path) -> None:
     arguments = ["export", str(run), "--open", "--knowledge", str(photos(tmp_path / "photos", 3))]
-    with pytest.raises(errors.OptionError, match="--knowledge: expected at least 100 readable photos, got 3"):
+    with pytest.raises(
+        errors.OptionError, match="--knowledge: expected at least 100 readable photos, got 3"
+    ):
         app(arguments, standalone_mode=False)
 
 
 def test_a_closed_network_has_no_knowledge(tmp_path: Path) -> None:
     arguments = ["export", str(tmp_path), "--knowledge", str(tmp_path)]
-    with pytest.raises(errors.OptionError, match="--knowledge: expected --open, got a closed network"):
+    with pytest.raises(
+        errors.OptionError, match="--knowledge: expected --open, got a closed network"
+    ):
         app(arguments, standalone_mode=False)

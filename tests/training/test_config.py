@@ -14,7 +14,9 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 
 
 def test_overrides_reach_nested_keys(write_config: Any) -> None:
-    config = load_config(write_config(), ["train.finetune.epochs=9", "model.cap.mode=none", "data.cutout=0.5"])
+    config = load_config(
+        write_config(), ["train.finetune.epochs=9", "model.cap.mode=none", "data.cutout=0.5"]
+    )
     assert config.train.finetune.epochs == 9
     assert config.model.cap.mode == "none"
     assert config.data.cutout == 0.5
@@ -51,7 +53,10 @@ def test_labels_can_only_be_left_out_of_a_head_that_reads_any(write_config: Any)
         ("train.finetune.epoch=9", "Did you mean train.finetune.epochs?"),
         ("trian.seed=1", "Did you mean train?"),
         ("data.input.widht=9", "Did you mean data.input.width?"),
-        ("train.epochs=9", "Did you mean train.head.epochs or train.finetune.epochs?"),  # in other sections
+        (
+            "train.epochs=9",
+            "Did you mean train.head.epochs or train.finetune.epochs?",
+        ),  # in other sections
         ("model.cap.zzz=1", "There are mode, tokens."),
     ],
 )
@@ -64,7 +69,9 @@ def test_the_hint_names_the_key_that_was_meant(write_config: Any, override: str,
 
 def test_a_typo_in_a_source_is_suggested_too(write_config: Any) -> None:
     source = {"images": "/photos", "label": "labels.csv", "splits": ["train"]}
-    with pytest.raises(ConfigError, match=r"data\.sources\.0\.label.* Did you mean data\.sources\.labels\?"):
+    with pytest.raises(
+        ConfigError, match=r"data\.sources\.0\.label.* Did you mean data\.sources\.labels\?"
+    ):
         load_config(write_config(data={"sources": [source]}))
 
 
@@ -89,14 +96,18 @@ def test_paths_are_relative_to_the_file_and_variables_expand(
         load_config(write_config(data={"sources": [source]}))
 
 
-def test_a_file_changes_keys_of_its_base(write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_changes_keys_of_its_base(
+    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Paths in the base are relative to the base; a path that is replaced may have a variable that is not set."""
     monkeypatch.delenv("PHOTOS", raising=False)
     photos = {"images": "$PHOTOS/images", "labels": "labels.csv", "splits": ["train"]}
     base = write_config(data={"sources": [photos]}, train={"init": "first"})
     mine = tmp_path / "mine" / "changed.yaml"
     mine.parent.mkdir()
-    mine.write_text(f"base: ../{base.name}\ntrain: {{head: {{epochs: 7}}}}\ndata: {{labels: [green]}}\n")
+    mine.write_text(
+        f"base: ../{base.name}\ntrain: {{head: {{epochs: 7}}}}\ndata: {{labels: [green]}}\n"
+    )
     with pytest.raises(ConfigError, match="PHOTOS"):
         load_config(mine)
     config = load_config(mine, ["data.sources=[{images: photos, labels: more.csv}]"])
@@ -129,8 +140,13 @@ def test_a_path_on_the_command_line_is_relative_to_the_working_folder(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("RUNS", "/srv/runs")
-    assert load_config(write_config(), ["train.init=runs/first"]).train.init == elsewhere / "runs" / "first"
-    assert load_config(write_config(), ["train.init=$RUNS/first"]).train.init == Path("/srv/runs/first")
+    assert (
+        load_config(write_config(), ["train.init=runs/first"]).train.init
+        == elsewhere / "runs" / "first"
+    )
+    assert load_config(write_config(), ["train.init=$RUNS/first"]).train.init == Path(
+        "/srv/runs/first"
+    )
     assert load_config(write_config(train={"init": "first"})).train.init == tmp_path / "first"
 
 
@@ -143,7 +159,10 @@ def test_paths_in_lists_are_resolved_as_well(
     monkeypatch.setenv("RUNS", "/srv/runs")
     path = write_config(train={"teacher": {"runs": ["first", "$RUNS/second"]}})
     assert load_config(path).train.teacher.runs == (tmp_path / "first", Path("/srv/runs/second"))
-    for override in ("train.teacher.runs=[first, $RUNS/second]", "train.teacher={runs: [first, $RUNS/second]}"):
+    for override in (
+        "train.teacher.runs=[first, $RUNS/second]",
+        "train.teacher={runs: [first, $RUNS/second]}",
+    ):
         runs = load_config(write_config(), [override]).train.teacher.runs
         assert runs == (elsewhere / "first", Path("/srv/runs/second"))
     source = f"{{images: images, labels: {photos}/labels.csv}}"
@@ -154,11 +173,17 @@ def test_paths_in_lists_are_resolved_as_well(
 
 def test_labels_and_sources_are_enough(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(f"data: {{sources: [{{images: {photos}, labels: {photos}/labels.csv}}], input: {{width: 64}}}}\n")
+    path.write_text(
+        f"data: {{sources: [{{images: {photos}, labels: {photos}/labels.csv}}], input: {{width: 64}}}}\n"
+    )
     config = load_config(path, ["train.finetune.epochs=8"])
     assert (config.name, config.data.labels) == ("mine", ("red", "green", "blue"))
     assert (config.data.input.width, config.data.input.height) == (64, 224)
-    assert (config.train.finetune.epochs, config.train.finetune.lr, config.train.head.lr) == (8, 2e-4, 5e-4)
+    assert (config.train.finetune.epochs, config.train.finetune.lr, config.train.head.lr) == (
+        8,
+        2e-4,
+        5e-4,
+    )
 
 
 def test_all_errors_are_reported_at_once(write_config: Any) -> None:
@@ -169,7 +194,11 @@ def test_all_errors_are_reported_at_once(write_config: Any) -> None:
     assert len(lines) == 4
     assert "train.finetune.epoch: expected a known key" in lines[0]
     rest = "\n".join(lines[1:])
-    for part in ("train.head.lr: expected greater than 0, got -1", "data.holdout: expected a share", "model.width"):
+    for part in (
+        "train.head.lr: expected greater than 0, got -1",
+        "data.holdout: expected a share",
+        "model.width",
+    ):
         assert part in rest
 
 
@@ -182,8 +211,17 @@ def test_voc_needs_a_list_of_labels(write_config: Any) -> None:
 def test_a_checkpoint_of_version_0_2_has_settings_that_are_gone(write_config: Any) -> None:
     config = load_config(write_config())
     raw = config.model_dump(mode="json")
-    raw["model"] |= {"attention": "fused", "csra": {"heads": 1, "weight": 0.1}, "ml_decoder": {"groups": 100}}
-    raw["model"] |= {"pooling": "soft", "classifier": "labels", "knowledge": "none", "knowledge_gain": 1.0}
+    raw["model"] |= {
+        "attention": "fused",
+        "csra": {"heads": 1, "weight": 0.1},
+        "ml_decoder": {"groups": 100},
+    }
+    raw["model"] |= {
+        "pooling": "soft",
+        "classifier": "labels",
+        "knowledge": "none",
+        "knowledge_gain": 1.0,
+    }
     raw["train"]["features"] = None
     assert stored_config(raw) == config
     models = {"head": "csra"}, {"knowledge": "imagenet"}

@@ -47,13 +47,24 @@ def wordnet(tmp_path: Path) -> WordNet:
 
 
 def test_words_for_what_photos_show(wordnet: WordNet) -> None:
-    assert wordnet.concrete() == {"animal": [2], "beast": [2], "bird": [3], "kite": [4, 6], "toy": [5]}
+    assert wordnet.concrete() == {
+        "animal": [2],
+        "beast": [2],
+        "bird": [3],
+        "kite": [4, 6],
+        "toy": [5],
+    }
 
 
 def test_similarity_is_the_information_that_two_meanings_share(wordnet: WordNet) -> None:
     # Kinds, with the synset itself: entity 11, animal 5 (with Fido), bird 3, kite 2, toy 2, the toy kite 1.
-    information = {offset: 1 - math.log(kinds) / math.log(11) for offset, kinds in {2: 5, 3: 3, 4: 2, 6: 1}.items()}
-    assert {offset: wordnet.information[offset] for offset in information} == pytest.approx(information)
+    information = {
+        offset: 1 - math.log(kinds) / math.log(11)
+        for offset, kinds in {2: 5, 3: 3, 4: 2, 6: 1}.items()
+    }
+    assert {offset: wordnet.information[offset] for offset in information} == pytest.approx(
+        information
+    )
     others = [4, 6, 2]
     below = {1: [0, 1, 2], 2: [0, 2], 3: [0], 4: [0], 5: [1], 6: [1]}
     expected = [

@@ -51,15 +51,28 @@ def test_a_loss_that_is_not_finite_keeps_its_batch_and_the_last_sound_state(
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(loop.StageLoss, "forward", spoil)
-        with pytest.raises(LossError, match=r"loss: .* got NaN at step 3 of head epoch 2, images '\d+\.png'") as caught:
+        with pytest.raises(
+            LossError, match=r"loss: .* got NaN at step 3 of head epoch 2, images '\d+\.png'"
+        ) as caught:
             train(write_config(), ["train.save_every=0"], out=out, console=screen()[0])
     assert str(out / "nonfinite.safetensors") in caught.value.hint
     assert "train.head.lr or train.grad_clip and add --resume" in caught.value.hint
-    batch, details = load_file(out / "nonfinite.safetensors"), json.loads((out / "nonfinite.json").read_text())
+    batch, details = (
+        load_file(out / "nonfinite.safetensors"),
+        json.loads((out / "nonfinite.json").read_text()),
+    )
     assert len(batch["inputs"]) == len(batch["targets"]) == len(details["files"]) == 16
-    assert (details["stage"], details["epoch"], details["step"], details["loss"]) == ("head", 2, 3, "nan")
+    assert (details["stage"], details["epoch"], details["step"], details["loss"]) == (
+        "head",
+        2,
+        3,
+        "nan",
+    )
     assert details["rates"][0] > 0
-    rows = {line.split(",")[0]: line for line in Path(config_labels(write_config)).read_text().splitlines()}
+    rows = {
+        line.split(",")[0]: line
+        for line in Path(config_labels(write_config)).read_text().splitlines()
+    }
     for name, target in zip(details["files"], batch["targets"].tolist(), strict=True):
         assert rows[name] == f"{name},train," + ",".join(map(str, target))
     # Without the cause (a lower rate, a repaired image) the run continues with identical results.
@@ -82,10 +95,14 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(
 
     def infinite_slope(self: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss = compute(self, inputs, targets)
-        return loss.detach() + (loss - loss.detach()).sqrt()  # a finite value with the gradient 1 / 0
+        return (
+            loss.detach() + (loss - loss.detach()).sqrt()
+        )  # a finite value with the gradient 1 / 0
 
     monkeypatch.setattr(loop.StageLoss, "forward", infinite_slope)
-    with pytest.raises(LossError, match=r"gradient: .* at step 1 of head epoch 1.* start again: no state"):
+    with pytest.raises(
+        LossError, match=r"gradient: .* at step 1 of head epoch 1.* start again: no state"
+    ):
         train(write_config(), out=tmp_path / "run", console=screen()[0])
 
 
@@ -110,7 +127,9 @@ def test_a_full_disk_leaves_the_state_before_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "save_state", save_on_a_full_disk)
-        with pytest.raises(OutputError, match=r"state\.safetensors: .*Free some space and add --resume"):
+        with pytest.raises(
+            OutputError, match=r"state\.safetensors: .*Free some space and add --resume"
+        ):
             train(write_config(), ["train.save_every=0"], out=out, console=screen()[0])
     assert (out / "state.safetensors").read_bytes() == states[3]
     assert not list(out.glob(".*.tmp"))
@@ -142,7 +161,9 @@ def test_a_photo_that_breaks_in_the_middle_is_skipped_and_named(
     assert f"skipped images: {', '.join(map(repr, named))}" in text.getvalue()
 
 
-def test_everything_wrong_with_the_data_is_said_at_once(write_config: Any, photos: Path, tmp_path: Path) -> None:
+def test_everything_wrong_with_the_data_is_said_at_once(
+    write_config: Any, photos: Path, tmp_path: Path
+) -> None:
     folder = copy_photos(photos, tmp_path / "copy", 40)
     (folder / "7.png").write_text("no picture")
     header, *rows = (photos / "labels.csv").read_text().splitlines()
@@ -171,10 +192,17 @@ def test_a_misspelt_label_is_suggested(write_config: Any, tmp_path: Path) -> Non
 
 def test_nothing_held_out_is_an_error(write_config: Any, photos: Path, tmp_path: Path) -> None:
     folder = copy_photos(photos, tmp_path / "copy", 4)
-    (folder / "labels.csv").write_text("\n".join((photos / "labels.csv").read_text().splitlines()[:5]) + "\n")
+    (folder / "labels.csv").write_text(
+        "\n".join((photos / "labels.csv").read_text().splitlines()[:5]) + "\n"
+    )
     config = write_config(data={"sources": [source(folder)], "holdout": 0.01})
     with pytest.raises(ConfigError, match=r"data\.holdout: .* holds out none"):
-        train(config, ["train.head.batch=2", "train.finetune.batch=2"], out=tmp_path / "run", console=screen()[0])
+        train(
+            config,
+            ["train.head.batch=2", "train.finetune.batch=2"],
+            out=tmp_path / "run",
+            console=screen()[0],
+        )
 
 
 def test_a_held_out_split_of_damaged_images_is_an_error_with_their_reasons(
@@ -190,14 +218,26 @@ def test_a_held_out_split_of_damaged_images_is_an_error_with_their_reasons(
     (folder / "labels.csv").write_text("\n".join(map(",".join, rows)) + "\n")
     sources = [{**source(folder), "splits": []}]
     config, (console, text) = write_config(data={"sources": sources, "holdout": "val"}), screen()
-    with pytest.raises(ConfigError, match=r"data\.holdout: .* holds out none of 10\. Check the images of that split"):
-        train(config, ["train.head.batch=2", "train.finetune.batch=2"], out=tmp_path / "run", console=console)
+    with pytest.raises(
+        ConfigError,
+        match=r"data\.holdout: .* holds out none of 10\. Check the images of that split",
+    ):
+        train(
+            config,
+            ["train.head.batch=2", "train.finetune.batch=2"],
+            out=tmp_path / "run",
+            console=console,
+        )
     assert f"{rows[1][0]} (" in text.getvalue()
 
 
-def test_a_label_of_a_configuration_that_no_bundle_can_have(write_config: Any, tmp_path: Path) -> None:
+def test_a_label_of_a_configuration_that_no_bundle_can_have(
+    write_config: Any, tmp_path: Path
+) -> None:
     config = write_config(data={"labels": ["red", "x" * 1001]})
-    with pytest.raises(ConfigError, match=r"data\.labels: expected label names of 1 to 1000 characters"):
+    with pytest.raises(
+        ConfigError, match=r"data\.labels: expected label names of 1 to 1000 characters"
+    ):
         train(config, out=tmp_path / "run", console=screen()[0])
 
 
@@ -210,14 +250,21 @@ def test_features_that_would_not_fit_are_refused_before_the_kernel_kills(
 
 
 @pytest.mark.slow
-def test_figures_that_nobody_can_know_are_null(write_config: Any, photos: Path, tmp_path: Path) -> None:
+def test_figures_that_nobody_can_know_are_null(
+    write_config: Any, photos: Path, tmp_path: Path
+) -> None:
     """NaN is not valid JSON."""
     rows = [line.split(",") for line in (photos / "labels.csv").read_text().splitlines()]
     blank = [[name, split, *("-1" for _ in labels)] for name, split, *labels in rows]
-    kept = [row if number == 0 or not is_held_out(row[0], 0.2) else blank[number] for number, row in enumerate(rows)]
+    kept = [
+        row if number == 0 or not is_held_out(row[0], 0.2) else blank[number]
+        for number, row in enumerate(rows)
+    ]
     (tmp_path / "labels.csv").write_text("\n".join(map(",".join, kept)) + "\n")
     sources = [{**source(photos), "labels": str(tmp_path / "labels.csv")}]
     stages = [f"train.{stage}.epochs=1" for stage in ("head", "finetune")]
-    run = train(write_config(data={"sources": sources}), stages, out=tmp_path / "run", console=screen()[0])
+    run = train(
+        write_config(data={"sources": sources}), stages, out=tmp_path / "run", console=screen()[0]
+    )
     data = json.loads((run / "model.json").read_text(), parse_constant=pytest.fail)
     assert data["holdout"]["mAP"] is None

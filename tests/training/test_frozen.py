@@ -18,7 +18,14 @@ CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU, PyTorch co
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["test_efficientnet", "test_vit", "mobilenetv3_small_050", "ghostnet_050", "test_resnet", "test_convnext"],
+    [
+        "test_efficientnet",
+        "test_vit",
+        "mobilenetv3_small_050",
+        "ghostnet_050",
+        "test_resnet",
+        "test_convnext",
+    ],
 )
 def test_a_frozen_network_computes_what_the_network_does(name: str) -> None:
     torch.manual_seed(0)

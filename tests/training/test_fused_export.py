@@ -22,7 +22,11 @@ SIDE = 64
 
 
 def exported(
-    labels: int = 20, backbone: str = "tf_efficientnet_lite0", *, is_open: bool = False, **model: Any
+    labels: int = 20,
+    backbone: str = "tf_efficientnet_lite0",
+    *,
+    is_open: bool = False,
+    **model: Any,
 ) -> bytes:
     """A network with random weights as ``pvlr export`` writes it."""
     from pvlr_sdk.bundle.open_labels import label_inputs
@@ -39,8 +43,12 @@ def exported(
     if not is_open:
         return describe(to_onnx(deployed, config), deployed, config, {"holdout": {}})
     opened = OpenPVLR(deployed, trained.text)
-    bank, room = open_bank(label_bank(deployed, config, [0.5] * labels, None), opened, config, labels)
-    return describe(to_onnx(opened, config, label_inputs(bank, room)), deployed, config, {"holdout": {}}, room)
+    bank, room = open_bank(
+        label_bank(deployed, config, [0.5] * labels, None), opened, config, labels
+    )
+    return describe(
+        to_onnx(opened, config, label_inputs(bank, room)), deployed, config, {"holdout": {}}, room
+    )
 
 
 def operators(payload: bytes) -> Counter[str]:
@@ -48,7 +56,11 @@ def operators(payload: bytes) -> Counter[str]:
 
 
 def outputs(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
-    return next(outputs_of(payload, [np.random.default_rng(0).normal(size=(3, SIDE, SIDE)).astype(np.float32)]))
+    return next(
+        outputs_of(
+            payload, [np.random.default_rng(0).normal(size=(3, SIDE, SIDE)).astype(np.float32)]
+        )
+    )
 
 
 @pytest.mark.slow
@@ -72,7 +84,9 @@ def test_attention_and_end_are_nodes(options: dict[str, Any], heads: int) -> Non
     assert before["Softmax"] - after["Softmax"] == 2 * layers + heads
     for result, wanted in zip(outputs(fused), outputs(payload), strict=True):
         np.testing.assert_allclose(result, wanted, atol=1e-4)
-    graph = onnx.load_from_string(convert(payload, precision="fp16", attention="fused", maps=False)).graph
+    graph = onnx.load_from_string(
+        convert(payload, precision="fp16", attention="fused", maps=False)
+    ).graph
     assert [output.name for output in graph.output] == ["logits"]
     ends = [node for node in graph.node if node.op_type == "TagHead"]
     assert [(len(node.output), edit.attribute(node, "maps")) for node in ends] == [(1, 0)] * heads
@@ -92,7 +106,8 @@ def test_attention_and_end_are_nodes(options: dict[str, Any], heads: int) -> Non
 )
 def test_another_network_is_refused(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(
-        errors.ModelError, match=f"both directions, got a network without .*{reason}.*--attention native"
+        errors.ModelError,
+        match=f"both directions, got a network without .*{reason}.*--attention native",
     ):
         convert(exported(**options), precision="fp32", attention="fused")
 
@@ -106,10 +121,14 @@ def test_an_export_of_0_2_with_many_labels(monkeypatch: pytest.MonkeyPatch) -> N
         split = layer._split
         key, label_key = split(layer.visual_key(visual)), split(layer.label_key(labels))
         scale = key.shape[-1] ** -0.5
-        read = (key @ label_key.transpose(-1, -2) * scale).softmax(-1) @ split(layer.label_value(labels))
+        read = (key @ label_key.transpose(-1, -2) * scale).softmax(-1) @ split(
+            layer.label_value(labels)
+        )
         new_visual = layer.visual_output(visual, merge_heads(read))
         value, updated = split(layer.visual_value(visual)), []
-        for block, block_key in zip(labels.split(7, 1), (label_key * scale).split(7, 2), strict=True):
+        for block, block_key in zip(
+            labels.split(7, 1), (label_key * scale).split(7, 2), strict=True
+        ):
             read = (block_key @ key.transpose(-1, -2)).softmax(-1) @ value
             updated.append(layer.label_output(block, merge_heads(read)))
         return new_visual, torch.cat(updated, 1)
@@ -118,7 +137,9 @@ def test_an_export_of_0_2_with_many_labels(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(DualModalAttention, "forward", in_blocks)
     blocked = exported()
     assert operators(blocked)["Softmax"] == operators(whole)["Softmax"] + 2
-    for result, wanted in zip(outputs(convert(blocked, precision="fp32")), outputs(whole), strict=True):
+    for result, wanted in zip(
+        outputs(convert(blocked, precision="fp32")), outputs(whole), strict=True
+    ):
         np.testing.assert_allclose(result, wanted, atol=1e-4)
     with pytest.raises(
         errors.ModelError,

@@ -16,14 +16,26 @@ from pvlr_training.logs import RunLog
 
 
 def row(stage: str, epoch: int, **figures: float) -> dict[str, Any]:
-    return {"stage": stage, "epoch": epoch, "loss": 0.5 / epoch, "seconds": 7, "lr": 1e-3, **figures}
+    return {
+        "stage": stage,
+        "epoch": epoch,
+        "loss": 0.5 / epoch,
+        "seconds": 7,
+        "lr": 1e-3,
+        **figures,
+    }
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
     events = event_accumulator.EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
-    return {tag: [(e.step, round(e.value, 4)) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return {
+        tag: [(e.step, round(e.value, 4)) for e in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
 
 
 @pytest.fixture
@@ -31,7 +43,9 @@ def console() -> Console:
     return Console(file=io.StringIO())
 
 
-def test_epochs_and_steps_are_logged(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_and_steps_are_logged(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logs, "_SECONDS_BETWEEN_POINTS", 0.0)
     log = RunLog(tmp_path, console)
     log.open([], 0)
@@ -51,7 +65,9 @@ def test_epochs_and_steps_are_logged(tmp_path: Path, console: Console, monkeypat
     assert "head 2/3  loss 0.25  7 s" in console.file.getvalue()
 
 
-def test_a_resumed_run_drops_what_a_killed_one_logged_after_its_last_state(tmp_path: Path, console: Console) -> None:
+def test_a_resumed_run_drops_what_a_killed_one_logged_after_its_last_state(
+    tmp_path: Path, console: Console
+) -> None:
     killed = RunLog(tmp_path, console)
     killed.open([], 0)
     for epoch, step in ((1, 10), (2, 20), (3, 30)):

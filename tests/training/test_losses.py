@@ -36,7 +36,9 @@ def test_the_loss_of_the_probability_behind_a_score_has_its_minimum_there(gamma:
     assert ((probabilities > 0) & (probabilities < 1)).all()
     assert (probabilities.diff() > 0).all()
     logits = scores.logit()[None].requires_grad_()
-    (gradient,) = torch.autograd.grad(asymmetric_loss(logits, 2 * probabilities[None] - 1, gamma), logits)
+    (gradient,) = torch.autograd.grad(
+        asymmetric_loss(logits, 2 * probabilities[None] - 1, gamma), logits
+    )
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-12, rtol=0)
     assert asl_probability(torch.tensor([0.0, 1.0]), gamma).tolist() == [0, 1]
 
@@ -46,9 +48,18 @@ def test_a_soft_target_mixes_the_losses_of_both_answers(gamma: float) -> None:
     torch.manual_seed(2)
     logits = torch.randn(6, 9, dtype=torch.float64) * 3
     targets = torch.randint(-1, 2, (6, 9))
-    pairs = [(x, y) for x, y in zip(logits.flatten().tolist(), targets.flatten().tolist(), strict=True) if y]
-    mixed = sum(0.95 * _asl_by_hand(x, y, gamma) + 0.05 * _asl_by_hand(x, -y, gamma) for x, y in pairs) / 6
-    assert asymmetric_loss(logits, 0.9 * targets.double(), gamma).item() == pytest.approx(mixed, rel=1e-9)
+    pairs = [
+        (x, y)
+        for x, y in zip(logits.flatten().tolist(), targets.flatten().tolist(), strict=True)
+        if y
+    ]
+    mixed = (
+        sum(0.95 * _asl_by_hand(x, y, gamma) + 0.05 * _asl_by_hand(x, -y, gamma) for x, y in pairs)
+        / 6
+    )
+    assert asymmetric_loss(logits, 0.9 * targets.double(), gamma).item() == pytest.approx(
+        mixed, rel=1e-9
+    )
 
 
 def test_unknown_labels_have_no_gradient() -> None:
@@ -71,7 +82,10 @@ def test_labels_that_are_left_out_are_neither_read_nor_learned(write_config: Any
     torch.manual_seed(0)
     model = PVLR(config.data.labels, 64, 64, config.model).eval()
     labels, images = len(config.data.labels), 4
-    tokens, targets = torch.randn(images, 4, model.backbone.channels), torch.ones(images, labels, dtype=torch.int8)
+    tokens, targets = (
+        torch.randn(images, 4, model.backbone.channels),
+        torch.ones(images, labels, dtype=torch.int8),
+    )
     loss = StageLoss("head", model, config, Machine("fp32"))
 
     def learned(bank: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,9 @@ import torch
 from pvlr_training.machine import Machine, available_memory, has_bf16
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)]
+)
 def test_precision(precision: str, dtype: torch.dtype) -> None:
     machine = Machine(precision)
     matrix = torch.ones(2, 2, device=machine.device)
@@ -24,9 +26,13 @@ def test_precision(precision: str, dtype: torch.dtype) -> None:
 
 def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Machine("auto").bf16 == has_bf16(Machine().device)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False}, raising=False)
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False}, raising=False
+    )
     assert not has_bf16(torch.device("cpu"))
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": True}, raising=False)
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": True}, raising=False
+    )
     assert has_bf16(torch.device("cpu"))
 
 
@@ -49,14 +55,24 @@ GIGABYTE = 10**9
         ("/", {}, 8 * GIGABYTE),
         ("/a/b", {"a/b": ("max", 1, 0)}, 8 * GIGABYTE),
         ("/a/b", {"a/b": (4 * GIGABYTE, GIGABYTE, 0)}, 3 * GIGABYTE),
-        ("/a/b", {"a/b": (4 * GIGABYTE, 2 * GIGABYTE, GIGABYTE)}, 3 * GIGABYTE),  # file pages can be dropped
-        ("/a/b", {"a": (3 * GIGABYTE, GIGABYTE, 0), "a/b": (8 * GIGABYTE, GIGABYTE, 0)}, 2 * GIGABYTE),
+        (
+            "/a/b",
+            {"a/b": (4 * GIGABYTE, 2 * GIGABYTE, GIGABYTE)},
+            3 * GIGABYTE,
+        ),  # file pages can be dropped
+        (
+            "/a/b",
+            {"a": (3 * GIGABYTE, GIGABYTE, 0), "a/b": (8 * GIGABYTE, GIGABYTE, 0)},
+            2 * GIGABYTE,
+        ),
         ("/a", {"a": (GIGABYTE, 2 * GIGABYTE, 0)}, 0),
         ("/a", {"a": ("nonsense", 0, 0)}, 8 * GIGABYTE),
         ("/a", {"a": (64 * GIGABYTE, 0, 0)}, 8 * GIGABYTE),
     ],
 )
-def test_limits(tmp_path: Path, group: str | None, limits: dict[str, tuple[Any, int, int]], expected: int) -> None:
+def test_limits(
+    tmp_path: Path, group: str | None, limits: dict[str, tuple[Any, int, int]], expected: int
+) -> None:
     meminfo, membership = tmp_path / "meminfo", tmp_path / "membership"
     meminfo.write_text("MemTotal: 16000000 kB\nMemFree: 1 kB\nMemAvailable: 7812500 kB\n")
     if group is not None:
@@ -89,12 +105,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc"
+)
 def test_freed_tensors_are_not_given_back_to_the_kernel() -> None:
     """Page faults of ten steps that allocate and free 40 MB twice, in a separate process."""
     faults = {}
     for call in ("keep_freed_memory()", ""):
-        done = subprocess.run([sys.executable, "-c", _FAULTS.format(call)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _FAULTS.format(call)], capture_output=True, text=True, check=True
+        )
         faults[call] = int(done.stdout)
     assert faults[""] > 10_000
     assert faults["keep_freed_memory()"] < 0.02 * faults[""]

@@ -55,11 +55,23 @@ def test_moving_average_starts_short() -> None:
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
-def test_depthwise_filters_are_trained_only_from_random_weights(write_config: Any, pretrained: bool) -> None:
+def test_depthwise_filters_are_trained_only_from_random_weights(
+    write_config: Any, pretrained: bool
+) -> None:
     config = load_config(write_config())
     model = PVLR(config.data.labels, 64, 64, config.model)
-    chosen = config.model_copy(update={"model": config.model.model_copy(update={"pretrained": pretrained})})
-    trained = {id(p) for group in open_optimizer("finetune", model, chosen).param_groups for p in group["params"]}
-    convolutions = [module for module in model.backbone.modules() if isinstance(module, torch.nn.Conv2d)]
+    chosen = config.model_copy(
+        update={"model": config.model.model_copy(update={"pretrained": pretrained})}
+    )
+    trained = {
+        id(p)
+        for group in open_optimizer("finetune", model, chosen).param_groups
+        for p in group["params"]
+    }
+    convolutions = [
+        module for module in model.backbone.modules() if isinstance(module, torch.nn.Conv2d)
+    ]
     left_out = [module for module in convolutions if id(module.weight) not in trained]
-    assert left_out == ([module for module in convolutions if module.groups > 1] if pretrained else [])
+    assert left_out == (
+        [module for module in convolutions if module.groups > 1] if pretrained else []
+    )

@@ -48,14 +48,18 @@ def listed(photos: Path, tmp_path: Path) -> Path:
     lines = ["filename;tags", "nowhere.jpg;red Fläche"]
     for row in rows:
         file, _, *cells = row.split(",")
-        lines.append(f"{file};{'|'.join(n for n, cell in zip(names, cells, strict=True) if cell == '1')}")
+        lines.append(
+            f"{file};{'|'.join(n for n, cell in zip(names, cells, strict=True) if cell == '1')}"
+        )
     path = tmp_path / "tags.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 @pytest.mark.slow
-def test_one_command_ends_with_a_plan_and_a_report(photos: Path, listed: Path, tmp_path: Path) -> None:
+def test_one_command_ends_with_a_plan_and_a_report(
+    photos: Path, listed: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     call = ["train", str(photos), str(listed), *TINY, "--prevalence", "0.2", "--out", str(run)]
     done = CliRunner().invoke(app, call)
@@ -80,11 +84,15 @@ def test_one_command_ends_with_a_plan_and_a_report(photos: Path, listed: Path, t
 
     # Thresholds of the plan carry over into later builds.
     labels = ["--images", str(photos), "--labels", str(run / "labels.csv"), "--split", "val"]
-    done = CliRunner().invoke(app, ["thresholds", str(run / "engine.plan"), *labels, "--objective", "recall=0.9"])
+    done = CliRunner().invoke(
+        app, ["thresholds", str(run / "engine.plan"), *labels, "--objective", "recall=0.9"]
+    )
     assert done.exit_code == 0, done.output
     chosen = LabelBank.load(run / "engine.labels.safetensors").thresholds
     assert not (chosen == extra["thresholds"]).all()
-    done = CliRunner().invoke(app, ["build", str(run / "model.onnx"), "--out", str(tmp_path / "other.plan")])
+    done = CliRunner().invoke(
+        app, ["build", str(run / "model.onnx"), "--out", str(tmp_path / "other.plan")]
+    )
     assert done.exit_code == 0, done.output
     assert (LabelBank.load(tmp_path / "other.labels.safetensors").thresholds == chosen).all()
 
@@ -97,15 +105,24 @@ def test_one_command_ends_with_a_plan_and_a_report(photos: Path, listed: Path, t
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (["photos", "a.csv", "b.csv"], "LABELS: expected one label file, got 2: a.csv, b.csv. Join them"),
+        (
+            ["photos", "a.csv", "b.csv"],
+            "LABELS: expected one label file, got 2: a.csv, b.csv. Join them",
+        ),
         (["photos", "--dry-run"], "--dry-run"),
         (["photos", "--budget", "soon"], "--budget: expected a time"),
         (["photos", "--budget", "2d"], "--budget: expected a time"),
         (["photos", "--budget", "0m"], "--budget: expected a time"),
-        (["tiny.yaml", "labels.csv"], "LABELS: expected a folder of images as the first argument, got CONFIG.yaml."),
+        (
+            ["tiny.yaml", "labels.csv"],
+            "LABELS: expected a folder of images as the first argument, got CONFIG.yaml.",
+        ),
         (["tiny.yaml", "--quick"], "--quick"),
         (["tiny.yaml", "--from", "imagenet"], "--from"),
-        (["photos", "--from", "pvlr-lite3"], "pvlr-lite3: expected a plan file, its folder or the name of a model"),
+        (
+            ["photos", "--from", "pvlr-lite3"],
+            "pvlr-lite3: expected a plan file, its folder or the name of a model",
+        ),
         (["nowhere"], "expected a folder of images"),
     ],
 )
@@ -119,13 +136,23 @@ def test_arguments_that_do_not_fit(tmp_path: Path, call: list[str], says: str) -
 def test_images_and_labels_are_checked_before_pytorch_is_imported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code = "import sys\nfrom pvlr_sdk.cli import main\ntry:\n    main()\nfinally:\n    print('torch' in sys.modules)"
-    command = [sys.executable, "-c", code, "train", str(tmp_path / "empty"), "--out", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "train",
+        str(tmp_path / "empty"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "LabelsFileError" in done.stderr
     assert done.stdout == "False\n"
 
 
-def test_a_package_that_is_missing_in_training_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_package_that_is_missing_in_training_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise ModuleNotFoundError("No module named 'timm'", name="timm")
 
@@ -135,8 +162,12 @@ def test_a_package_that_is_missing_in_training_is_named(monkeypatch: pytest.Monk
     assert "no module 'timm'" in str(done.exception)
 
 
-@pytest.mark.parametrize(("text", "minutes"), [("30m", 30), ("90s", 1.5), ("2h", 120), ("5", 5), ("1.5 min", 1.5)])
-def test_a_budget_has_a_unit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, minutes: float) -> None:
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("30m", 30), ("90s", 1.5), ("2h", 120), ("5", 5), ("1.5 min", 1.5)]
+)
+def test_a_budget_has_a_unit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, minutes: float
+) -> None:
     given: dict[str, Any] = {}
 
     def stop(*_: Any, **options: Any) -> None:
@@ -144,7 +175,9 @@ def test_a_budget_has_a_unit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, te
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "train_images", stop)
-    done = CliRunner().invoke(app, ["train", str(tmp_path), "--budget", text, "--out", str(tmp_path / "run")])
+    done = CliRunner().invoke(
+        app, ["train", str(tmp_path), "--budget", text, "--out", str(tmp_path / "run")]
+    )
     assert given["budget"] == minutes
     assert done.exit_code == 130
     assert "interrupted before anything was saved" in done.stderr
@@ -153,7 +186,12 @@ def test_a_budget_has_a_unit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, te
 @pytest.mark.slow
 def test_a_budget_is_kept(write_config: Any, tmp_path: Path) -> None:
     said = io.StringIO()
-    many = {"head": {"epochs": 3000}, "finetune": {"epochs": 3000, "backbone_lr": 1e-4}, "budget": 0.1, "views": 2}
+    many = {
+        "head": {"epochs": 3000},
+        "finetune": {"epochs": 3000, "backbone_lr": 1e-4},
+        "budget": 0.1,
+        "views": 2,
+    }
     began = time.perf_counter()
     run = train(write_config(train=many), out=tmp_path / "run", console=Console(file=said))
     assert time.perf_counter() - began < 12
@@ -192,7 +230,14 @@ def test_the_deadline_limits_the_views(write_config: Any, monkeypatch: pytest.Mo
 
     config = load_config(write_config())
     dataset = load_dataset(config.data).subset(list(range(8)))
-    given = Backbone("test_efficientnet", False), dataset, Views(config.data, 0), 3, Machine("fp32"), lambda _: None
+    given = (
+        Backbone("test_efficientnet", False),
+        dataset,
+        Views(config.data, 0),
+        3,
+        Machine("fp32"),
+        lambda _: None,
+    )
     assert len(cache_features(*given, math.inf)) == 3
     assert len(cache_features(*given, 0.0)) == 1
 

@@ -47,7 +47,9 @@ def make(tmp_path: Path) -> Callable[..., tuple[str, Path]]:
 
 
 def rows(count: int, *columns: Callable[[int], int]) -> str:
-    return "".join(f"{i}.jpg,{','.join(str(column(i)) for column in columns)}\n" for i in range(count))
+    return "".join(
+        f"{i}.jpg,{','.join(str(column(i)) for column in columns)}\n" for i in range(count)
+    )
 
 
 even, third = (lambda i: int(i % 2 == 0)), (lambda i: int(i % 3 == 0))
@@ -66,7 +68,9 @@ def test_each_label_is_in_both_parts(make: Callable[..., tuple[str, Path]]) -> N
     assert (run / "labels.csv").read_text() == before
 
 
-def test_a_split_val_is_held_out_and_test_is_not_used(make: Callable[..., tuple[str, Path]]) -> None:
+def test_a_split_val_is_held_out_and_test_is_not_used(
+    make: Callable[..., tuple[str, Path]],
+) -> None:
     split = lambda i: ["train", "validation", "test", ""][i % 4]
     said, run = make("file,subset,dog\n" + rows(40, split, third))
     assert said.endswith("1 label, 40 images (20 train, 10 val, 10 test)")
@@ -83,7 +87,9 @@ def test_tags_split_at_spaces_are_named(make: Callable[..., tuple[str, Path]]) -
     assert (run / "labels.csv").read_text().splitlines()[0] == "file,split,big dog,Kätzchen 猫"
 
 
-def test_similar_images_are_in_one_part(make: Callable[..., tuple[str, Path]], tmp_path: Path) -> None:
+def test_similar_images_are_in_one_part(
+    make: Callable[..., tuple[str, Path]], tmp_path: Path
+) -> None:
     (tmp_path / "photos").mkdir()
     for i in range(40):
         noise(tmp_path / "photos" / f"{i}.jpg", i % 20)
@@ -93,11 +99,19 @@ def test_similar_images_are_in_one_part(make: Callable[..., tuple[str, Path]], t
     assert len(held) == 8
     assert {f"{(int(name[:-4]) + 20) % 40}.jpg" for name in held} == held
     said, run = make("file,split,dog\n" + rows(40, lambda i: "val" if i < 3 else "train", even))
-    assert "left out of training, because val has a similar image: '20.jpg', '21.jpg', '22.jpg'" in said
+    assert (
+        "left out of training, because val has a similar image: '20.jpg', '21.jpg', '22.jpg'"
+        in said
+    )
     assert len(read_labels(run / "labels.csv", "train").files) == 34
     said, run = make("file,split,dog\n" + rows(40, lambda i: "test" if i < 3 else "train", even))
-    assert "left out of training, because test has a similar image: '20.jpg', '21.jpg', '22.jpg'" in said
-    used = {name for split in ("train", "val") for name in read_labels(run / "labels.csv", split).files}
+    assert (
+        "left out of training, because test has a similar image: '20.jpg', '21.jpg', '22.jpg'"
+        in said
+    )
+    used = {
+        name for split in ("train", "val") for name in read_labels(run / "labels.csv", split).files
+    }
     assert len(used) == 34
     assert not used & {"20.jpg", "21.jpg", "22.jpg"}
     said, run = make("file,split,dog\n" + rows(40, lambda i: "val" if i < 20 else "train", even))
@@ -107,10 +121,13 @@ def test_similar_images_are_in_one_part(make: Callable[..., tuple[str, Path]], t
 
 def test_a_folder_is_in_one_part(make: Callable[..., tuple[str, Path]]) -> None:
     names = [f"camera{i % 12}/{i}.jpg" for i in range(60)]
-    said, run = make("file,dog\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(names)), names)
+    said, run = make(
+        "file,dog\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(names)), names
+    )
     assert "12 folders: the images of a folder are held out together" in said
     parts = [
-        {name.split("/")[0] for name in read_labels(run / "labels.csv", split).files} for split in ("train", "val")
+        {name.split("/")[0] for name in read_labels(run / "labels.csv", split).files}
+        for split in ("train", "val")
     ]
     assert not parts[0] & parts[1]
     assert len(parts[1]) in (2, 3)
@@ -118,15 +135,22 @@ def test_a_folder_is_in_one_part(make: Callable[..., tuple[str, Path]]) -> None:
 
 def test_bad_rows_are_skipped_and_counted(make: Callable[..., tuple[str, Path]]) -> None:
     bad = "0.jpg,perhaps,0\n1.jpg,1\nnowhere.jpg,1,1\n2.jpg,0,1\n2.jpg,1,1\n"
-    said, run = make("file,dog,cat\n" + bad + rows(40, even, third).split("2.jpg", 1)[1].split("\n", 1)[1])
-    assert (
-        "4 of 42 rows are skipped: 2 cells in line 3; 'perhaps' in line 2, column 'dog'; no image 'nowhere.jpg'" in said
+    said, run = make(
+        "file,dog,cat\n" + bad + rows(40, even, third).split("2.jpg", 1)[1].split("\n", 1)[1]
     )
-    assert sum(len(read_labels(run / "labels.csv", split).files) for split in ("train", "val")) == 38
+    assert (
+        "4 of 42 rows are skipped: 2 cells in line 3; 'perhaps' in line 2, column 'dog'; no image 'nowhere.jpg'"
+        in said
+    )
+    assert (
+        sum(len(read_labels(run / "labels.csv", split).files) for split in ("train", "val")) == 38
+    )
 
 
 def test_columns_of_text_are_not_labels(make: Callable[..., tuple[str, Path]]) -> None:
-    said, run = make(",file,dog,photographer\n" + "".join(f"{i},{i}.jpg,{i % 2},Ansel\n" for i in range(40)))
+    said, run = make(
+        ",file,dog,photographer\n" + "".join(f"{i},{i}.jpg,{i % 2},Ansel\n" for i in range(40))
+    )
     assert "columns that are not labels: '', 'photographer'" in said
     assert read_labels(run / "labels.csv").targets.shape == (40, 1)
 
@@ -136,15 +160,39 @@ def test_columns_of_text_are_not_labels(make: Callable[..., tuple[str, Path]]) -
     [
         ("", ["notes.txt"], "got no images"),
         ("", 40, r"images without a subfolder: 40\. Add the label file"),
-        ("file,dog\n" + rows(40, even), ["notes.txt"], r"no image '0\.jpg' in line 2\. .*photos contains no images"),
+        (
+            "file,dog\n" + rows(40, even),
+            ["notes.txt"],
+            r"no image '0\.jpg' in line 2\. .*photos contains no images",
+        ),
         ("", ["dog/1.jpg"], "at least 10 different images"),
         ("", [f"dog/{i}.jpg" for i in range(40)], "all with 'dog'"),
         ("file,dog\n0.jpg,1\n", 1, "at least 10 different images"),
-        ("file,split,dog\n" + rows(40, lambda i: "val", even), 40, "images: 40, in training: 0, labels on these: 0"),
-        ("file,dog,cat\n" + rows(40, lambda i: 0, lambda i: 0), 40, "images: 40, in training: 3., labels on these: 0"),
-        ("file,tagz\n" + rows(40, lambda i: "dog"), 40, "labels on these: 0; columns that are not labels: 'tagz'"),
-        ("file,dog\n" + rows(40, even), 15, r"25 of 40 that cannot be used, such as no image '15\.jpg'"),
-        ("file,dog\n" + rows(40, lambda i: 7 if i % 5 < 2 else 1) + "x.jpg,1\n" * 30, 40, "cannot be used"),
+        (
+            "file,split,dog\n" + rows(40, lambda i: "val", even),
+            40,
+            "images: 40, in training: 0, labels on these: 0",
+        ),
+        (
+            "file,dog,cat\n" + rows(40, lambda i: 0, lambda i: 0),
+            40,
+            "images: 40, in training: 3., labels on these: 0",
+        ),
+        (
+            "file,tagz\n" + rows(40, lambda i: "dog"),
+            40,
+            "labels on these: 0; columns that are not labels: 'tagz'",
+        ),
+        (
+            "file,dog\n" + rows(40, even),
+            15,
+            r"25 of 40 that cannot be used, such as no image '15\.jpg'",
+        ),
+        (
+            "file,dog\n" + rows(40, lambda i: 7 if i % 5 < 2 else 1) + "x.jpg,1\n" * 30,
+            40,
+            "cannot be used",
+        ),
     ],
 )
 def test_nothing_to_learn_from_is_one_message(
@@ -154,7 +202,9 @@ def test_nothing_to_learn_from_is_one_message(
         make(text, files)
 
 
-def test_two_label_files_in_the_folder_are_a_question(make: Callable[..., tuple[str, Path]]) -> None:
+def test_two_label_files_in_the_folder_are_a_question(
+    make: Callable[..., tuple[str, Path]],
+) -> None:
     with pytest.raises(LabelsFileError, match=r"got 2: 'a\.csv', 'b\.json'"):
         make("", ["a.csv", "b.json"])
 
@@ -174,8 +224,17 @@ def test_labels_without_images_are_left_out(make: Callable[..., tuple[str, Path]
 
 def test_folders_files_and_paths_of_tools_are_found(make: Callable[..., tuple[str, Path]]) -> None:
     names = [f"sub/{i}.jpg" for i in range(12)]
-    written = ["sub/0.jpg", "1.jpg", "2", "/data/upload/4/0a1b2c3d-3.jpg", "C:\\photos\\4.jpg", "./sub/5.jpg"]
-    text = "file,dog\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate([*written, *names[6:]]))
+    written = [
+        "sub/0.jpg",
+        "1.jpg",
+        "2",
+        "/data/upload/4/0a1b2c3d-3.jpg",
+        "C:\\photos\\4.jpg",
+        "./sub/5.jpg",
+    ]
+    text = "file,dog\n" + "".join(
+        f"{name},{i % 2}\n" for i, name in enumerate([*written, *names[6:]])
+    )
     _, run = make(text, names)
     assert sorted(read_labels(run / "labels.csv").files) == sorted(names)
 
@@ -192,7 +251,9 @@ def test_a_limit_keeps_the_rare_labels(make: Callable[..., tuple[str, Path]]) ->
 def test_a_name_that_no_bundle_can_have_is_found_before_training(
     name: str, make: Callable[..., tuple[str, Path]]
 ) -> None:
-    with pytest.raises(LabelsFileError, match=r"labels\.csv: expected label names of 1 to 1000 .* got '(\\x1b|xxx)"):
+    with pytest.raises(
+        LabelsFileError, match=r"labels\.csv: expected label names of 1 to 1000 .* got '(\\x1b|xxx)"
+    ):
         make(f"file,{name},dog\n" + rows(40, even, third))
 
 

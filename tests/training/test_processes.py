@@ -27,7 +27,14 @@ EXACT = ["train.precision=fp32", "model.dropout=0", "train.head.batch=16"]
 
 
 def torchrun(config: Path, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
     command += ["-m", "pvlr_training.train", str(config), *overrides, "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -61,7 +68,9 @@ def test_the_photos_are_shared_out_and_come_back_in_order() -> None:
             assert len({len(part) for part in parts}) == 1
             gathered: list[int] = []
             start = 0
-            while len(gathered) < photos:  # like cache_features: batch by batch, without the padding
+            while (
+                len(gathered) < photos
+            ):  # like cache_features: batch by batch, without the padding
                 together = [index for part in parts for index in part[start : start + 32]]
                 gathered += together[: photos - len(gathered)]
                 start += 32

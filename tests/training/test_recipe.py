@@ -32,7 +32,10 @@ def write_recipe(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     data.mkdir(parents=True)
     (data / "images").symlink_to(photos)
     rows = (photos / "labels.csv").read_text().splitlines()
-    held_back = [row.replace(",train,", ",testdev,") if number % 4 == 0 else row for number, row in enumerate(rows)]
+    held_back = [
+        row.replace(",train,", ",testdev,") if number % 4 == 0 else row
+        for number, row in enumerate(rows)
+    ]
     (data / "labels.csv").write_text("\n".join([rows[0], *held_back[1:]]) + "\n")
     monkeypatch.setenv("PVLR_DATA", str(tmp_path / "data"))
 
@@ -44,7 +47,13 @@ def write_recipe(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             "photos": {"squares": {"splits": ["train"]}},
             "stages": {
                 "teacher": {"train": {"finetune": {"epochs": 2}}},
-                "student": {"train": {"init": "teacher", "teacher": {"runs": ["teacher"]}, "head": {"epochs": 0}}},
+                "student": {
+                    "train": {
+                        "init": "teacher",
+                        "teacher": {"runs": ["teacher"]},
+                        "head": {"epochs": 0},
+                    }
+                },
             },
             "expected": {"squares": 50.0},
             **changes,
@@ -57,9 +66,13 @@ def write_recipe(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
-def test_all_stages_are_trained_and_the_last_one_is_a_plan(write_recipe: Any, tmp_path: Path) -> None:
+def test_all_stages_are_trained_and_the_last_one_is_a_plan(
+    write_recipe: Any, tmp_path: Path
+) -> None:
     path = write_recipe(tiles=["2x1"])
-    result = CliRunner().invoke(app, ["train", str(path), "train.seed=3", "--out", str(tmp_path / "out")])
+    result = CliRunner().invoke(
+        app, ["train", str(path), "train.seed=3", "--out", str(tmp_path / "out")]
+    )
     assert result.exit_code == 0, result.output
     assert "mAP, 50.00 expected" in result.output
     with Tagger(tmp_path / "out/engine.plan") as tagger:
@@ -98,7 +111,9 @@ def test_an_interrupted_recipe_continues_in_the_stage_that_was_not_finished(
     assert (weights.st_ino, weights.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_an_invalid_key_of_a_later_stage_stops_before_the_first(write_recipe: Any, tmp_path: Path) -> None:
+def test_an_invalid_key_of_a_later_stage_stops_before_the_first(
+    write_recipe: Any, tmp_path: Path
+) -> None:
     path = write_recipe(stages={"teacher": {}, "student": {"train": {"epoch": 3}}})
     with pytest.raises(ConfigError, match="epoch"):
         train_recipe(path, out=tmp_path / "out")
@@ -113,10 +128,17 @@ def test_photos_that_are_absent_are_said_and_left_out(write_recipe: Any, tmp_pat
     assert len(load_config(tmp_path / "out/student.yaml").data.sources) == 1
 
 
-def test_parts_of_a_folder_are_roles_with_keys_of_their_own(write_recipe: Any, tmp_path: Path) -> None:
+def test_parts_of_a_folder_are_roles_with_keys_of_their_own(
+    write_recipe: Any, tmp_path: Path
+) -> None:
     parts = {
         "squares": {"splits": ["train"], "only": {"red": ["1"]}},
-        "others": {"folder": "squares", "splits": ["train"], "without": {"red": ["1"]}, "holdout": 0.0},
+        "others": {
+            "folder": "squares",
+            "splits": ["train"],
+            "without": {"red": ["1"]},
+            "holdout": 0.0,
+        },
     }
     _, configs = recipe.write_stages(write_recipe(photos=parts), tmp_path / "out")
     first, second = load_config(configs["student"]).data.sources
@@ -131,7 +153,9 @@ def test_without_any_photos(write_recipe: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_stage_of_a_shipped_recipe_is_valid(path: Path, write_recipe: Any, tmp_path: Path) -> None:
+def test_every_stage_of_a_shipped_recipe_is_valid(
+    path: Path, write_recipe: Any, tmp_path: Path
+) -> None:
     raw = yaml.safe_load(path.read_text())
     for role in raw["photos"]:
         (tmp_path / "data" / role).mkdir(exist_ok=True)

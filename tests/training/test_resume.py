@@ -51,7 +51,9 @@ def whole(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def killed(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("killed")
-    subprocess.run([sys.executable, Path(__file__).with_name("killed.py"), config, out, *POINTS], check=True)
+    subprocess.run(
+        [sys.executable, Path(__file__).with_name("killed.py"), config, out, *POINTS], check=True
+    )
     return out
 
 
@@ -80,9 +82,14 @@ def test_what_the_state_depends_on_cannot_change_on_the_way(config: Path, killed
         "train.balance=0.1",
         "train.finetune.batch=8",
     ):
-        with pytest.raises(CheckpointError, match=f"the same {change.split('=')[0]}".replace("model.width", "model")):
+        with pytest.raises(
+            CheckpointError,
+            match=f"the same {change.split('=')[0]}".replace("model.width", "model"),
+        ):
             read_progress(out, load_config(config, [change]))
-    progress = read_progress(out, load_config(config, ["train.finetune.lr=1e-4", "data.cache=none"]))
+    progress = read_progress(
+        out, load_config(config, ["train.finetune.lr=1e-4", "data.cache=none"])
+    )
     assert (progress.stage, progress.epoch, progress.step) == ("finetune", 1, 2)
 
 
@@ -97,7 +104,9 @@ def test_killed_and_resumed_ends_with_the_same_bytes(
     assert len(weights(out)) > 100_000
     assert weights(out) == weights(whole)
     assert losses(out) == losses(whole)
-    assert not [path.name for path in out.iterdir() if "state" in path.name or path.suffix == ".tmp"]
+    assert not [
+        path.name for path in out.iterdir() if "state" in path.name or path.suffix == ".tmp"
+    ]
 
 
 @pytest.fixture
@@ -108,14 +117,20 @@ def unfinished(killed: Path, tmp_path: Path) -> Path:
 
 def test_a_run_can_end_with_fewer_epochs_than_it_has(config: Path, unfinished: Path) -> None:
     train(config, ["train.finetune.epochs=1"], out=unfinished, resume=True, console=quiet())
-    assert [(stage, epoch) for stage, epoch, _ in losses(unfinished)] == [("head", 1), ("head", 2), ("finetune", 1)]
+    assert [(stage, epoch) for stage, epoch, _ in losses(unfinished)] == [
+        ("head", 1),
+        ("head", 2),
+        ("finetune", 1),
+    ]
     assert (unfinished / "model.safetensors").exists()
 
 
 def test_an_epoch_begins_again_where_the_photos_are_others(config: Path, unfinished: Path) -> None:
     photos = load_dataset(load_config(config).data)
     console = quiet()
-    few = photos.subset(list(range(50)))  # two steps per epoch: the run was killed after the last one
+    few = photos.subset(
+        list(range(50))
+    )  # two steps per epoch: the run was killed after the last one
     train(config, out=unfinished, resume=True, console=console, dataset=few)
     assert "restarting this epoch" in console.file.getvalue()
     assert [epoch for stage, epoch, _ in losses(unfinished) if stage == "finetune"] == [1, 2, 3]
@@ -124,6 +139,8 @@ def test_an_epoch_begins_again_where_the_photos_are_others(config: Path, unfinis
 def test_a_finished_run_is_left_as_it_is(config: Path, whole: Path) -> None:
     before = (whole / "model.safetensors").read_bytes()
     train(config, out=whole, resume=True, console=quiet())
-    with pytest.raises(CheckpointError, match=r"expected a new folder, got a finished run\. Choose another"):
+    with pytest.raises(
+        CheckpointError, match=r"expected a new folder, got a finished run\. Choose another"
+    ):
         train(config, out=whole, console=quiet())
     assert (whole / "model.safetensors").read_bytes() == before

@@ -40,9 +40,13 @@ def renamed(photos: Path, folder: Path, labels: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_run_with_the_same_labels_starts_from_all_weights(write_config: Any, tmp_path: Path) -> None:
+def test_a_run_with_the_same_labels_starts_from_all_weights(
+    write_config: Any, tmp_path: Path
+) -> None:
     first = train(write_config(), out=tmp_path / "first", console=QUIET)
-    second = train(write_config(), [*STILL, f"train.init={first}"], out=tmp_path / "second", console=QUIET)
+    second = train(
+        write_config(), [*STILL, f"train.init={first}"], out=tmp_path / "second", console=QUIET
+    )
     before, after = weights(first), weights(second)
     assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
 
@@ -50,14 +54,23 @@ def test_a_run_with_the_same_labels_starts_from_all_weights(write_config: Any, t
 @pytest.mark.slow
 def test_a_share_of_the_first_weights_is_kept(write_config: Any, tmp_path: Path) -> None:
     first = train(write_config(), out=tmp_path / "first", console=QUIET)
-    changes = ["train.head.epochs=1", "train.finetune.epochs=1", "train.seed=1", f"train.init={first}"]
+    changes = [
+        "train.head.epochs=1",
+        "train.finetune.epochs=1",
+        "train.seed=1",
+        f"train.init={first}",
+    ]
     alone = train(write_config(), changes, out=tmp_path / "alone", console=QUIET)
-    mixed = train(write_config(), [*changes, "train.keep=0.25"], out=tmp_path / "mixed", console=QUIET)
+    mixed = train(
+        write_config(), [*changes, "train.keep=0.25"], out=tmp_path / "mixed", console=QUIET
+    )
     before, after, kept = weights(first), weights(alone), weights(mixed)
     assert not torch.equal(before["head.project.weight"], after["head.project.weight"])
     for name, tensor in kept.items():
         if tensor.is_floating_point():
-            torch.testing.assert_close(tensor, 0.25 * before[name] + 0.75 * after[name], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(
+                tensor, 0.25 * before[name] + 0.75 * after[name], rtol=1e-5, atol=1e-6
+            )
 
 
 @pytest.mark.slow
@@ -83,20 +96,30 @@ def test_labels_that_both_runs_describe_alike_keep_their_weights(
     french = renamed(photos, tmp_path, '{"red": "rouge", "green": "vert"}')
     other = ["data.labels=[blue, vert, rouge]", french, f"train.init={first}"]
     text = {"encoder": "random", "names": {"rouge": "red"}}
-    second = train(write_config(model={"text": text}), [*STILL, *other], out=tmp_path / "second", console=QUIET)
+    second = train(
+        write_config(model={"text": text}), [*STILL, *other], out=tmp_path / "second", console=QUIET
+    )
     before, after = weights(first), weights(second)
     for name in ("head.predict.bias", "text.context.residual"):
-        assert torch.equal(after[name][[0, 2]], before[name][[2, 0]]), name  # blue, and rouge, whose words are "red"
+        assert torch.equal(after[name][[0, 2]], before[name][[2, 0]]), (
+            name
+        )  # blue, and rouge, whose words are "red"
         assert not torch.equal(after[name][1], before[name][1]), name
     assert torch.equal(after["text.knowledge"][2], before["text.knowledge"][0])
 
 
 @pytest.mark.slow
-def test_positions_are_interpolated_for_another_input_size(write_config: Any, tmp_path: Path) -> None:
-    first = train(write_config(), ["train.finetune.epochs=1"], out=tmp_path / "first", console=QUIET)
+def test_positions_are_interpolated_for_another_input_size(
+    write_config: Any, tmp_path: Path
+) -> None:
+    first = train(
+        write_config(), ["train.finetune.epochs=1"], out=tmp_path / "first", console=QUIET
+    )
     for side in (96, 128):
         size = [f"data.input.width={side}", f"data.input.height={side}", f"train.init={first}"]
-        second = train(write_config(), [*STILL, *size], out=tmp_path / f"second-{side}", console=QUIET)
+        second = train(
+            write_config(), [*STILL, *size], out=tmp_path / f"second-{side}", console=QUIET
+        )
         expected, model = load_model(first)[0], load_model(second)[0]
         expected.resize(side, side)
         images = torch.randn(2, 3, side, side)
@@ -104,11 +127,15 @@ def test_positions_are_interpolated_for_another_input_size(write_config: Any, tm
             torch.testing.assert_close(model(images).logits, expected(images).logits)
 
 
-def test_other_prompts_are_not_overwritten_by_those_of_the_first_run(write_config: Any, tmp_path: Path) -> None:
+def test_other_prompts_are_not_overwritten_by_those_of_the_first_run(
+    write_config: Any, tmp_path: Path
+) -> None:
     first = train(write_config(), STILL, out=tmp_path / "first", console=QUIET)
     said = io.StringIO()
     other = ["model.text.templates=['a drawing of a {}.']", f"train.init={first}"]
-    second = train(write_config(), [*STILL, *other], out=tmp_path / "second", console=Console(file=said))
+    second = train(
+        write_config(), [*STILL, *other], out=tmp_path / "second", console=Console(file=said)
+    )
     before, after = weights(first), weights(second)
     assert not torch.equal(before["text.knowledge"], after["text.knowledge"])
     same = [name for name, tensor in after.items() if torch.equal(before[name], tensor)]
@@ -116,28 +143,41 @@ def test_other_prompts_are_not_overwritten_by_those_of_the_first_run(write_confi
     assert f"starts from {first}: " in said.getvalue()
 
 
-def test_a_plan_of_version_0_2_may_have_a_head_in_its_head(write_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_of_version_0_2_may_have_a_head_in_its_head(
+    write_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = load_config(write_config())
     first, second = (PVLR(config.data.labels, 64, 64, config.model) for _ in range(2))
     evidence = {"head.weight": torch.ones(3, 8), "head.bias": torch.ones(3)}
-    of_plan = {name.replace("head.", "head.head.", 1): tensor for name, tensor in first.state_dict().items()}
+    of_plan = {
+        name.replace("head.", "head.head.", 1): tensor
+        for name, tensor in first.state_dict().items()
+    }
     found = Weights({**of_plan, **evidence}, first.text.words, 64, 64)
     monkeypatch.setattr(reuse, "_weights", lambda folder, model: found)
     start_from(Path("plan"), second)
-    for (name, mine), theirs in zip(second.state_dict().items(), first.state_dict().values(), strict=True):
+    for (name, mine), theirs in zip(
+        second.state_dict().items(), first.state_dict().values(), strict=True
+    ):
         assert torch.equal(mine, theirs), name
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("labels", [[], ["data.labels=[blue, red]"]], ids=["same labels", "other labels"])
-def test_a_run_starts_from_what_a_plan_has(write_config: Any, tmp_path: Path, labels: list[str]) -> None:
+@pytest.mark.parametrize(
+    "labels", [[], ["data.labels=[blue, red]"]], ids=["same labels", "other labels"]
+)
+def test_a_run_starts_from_what_a_plan_has(
+    write_config: Any, tmp_path: Path, labels: list[str]
+) -> None:
     """The backbone gives the same tokens, to 16 bits, and the layers that read the image are the same."""
     first = train(write_config(), out=tmp_path / "first", console=QUIET)
     plan = tmp_path / "plan" / "engine.plan"
     build(export(first, tmp_path), plan)
     said = io.StringIO()
     started = [*STILL, *labels, "train.seed=5", f"train.init={plan.parent}"]
-    second = train(write_config(), started, out=tmp_path / "second", console=Console(file=said, width=500))
+    second = train(
+        write_config(), started, out=tmp_path / "second", console=Console(file=said, width=500)
+    )
     assert f"starts from {plan.parent}: " in said.getvalue()
 
     models = [load_model(run)[0] for run in (first, second)]
@@ -155,15 +195,21 @@ def test_a_run_starts_from_what_a_plan_has(write_config: Any, tmp_path: Path, la
 
 
 @pytest.mark.slow
-def test_a_plan_of_another_backbone_or_a_damaged_one_is_refused(write_config: Any, tmp_path: Path) -> None:
+def test_a_plan_of_another_backbone_or_a_damaged_one_is_refused(
+    write_config: Any, tmp_path: Path
+) -> None:
     plan = tmp_path / "plan" / "engine.plan"
-    build(export(train(write_config(), STILL, out=tmp_path / "first", console=QUIET), tmp_path), plan)
+    build(
+        export(train(write_config(), STILL, out=tmp_path / "first", console=QUIET), tmp_path), plan
+    )
     other = ["model.backbone=test_resnet", f"train.init={plan}"]
     with pytest.raises(CheckpointError, match="weights for test_resnet"):
         train(write_config(), other, out=tmp_path / "other", console=QUIET)
     whole = manifest_path(plan).read_bytes()
     section = {"version": "10.3.0", "capability": "8.7", "gpu": "Orin", "machine": "aarch64"}
-    edit_manifest(plan, lambda raw: raw.update(backend="tensorrt", precision="fp16", tensorrt=section))
+    edit_manifest(
+        plan, lambda raw: raw.update(backend="tensorrt", precision="fp16", tensorrt=section)
+    )
     with pytest.raises(CheckpointError, match="a plan for the CPU, got one for tensorrt"):
         train(write_config(), [f"train.init={plan}"], out=tmp_path / "engine", console=QUIET)
     manifest_path(plan).write_bytes(whole)
@@ -171,4 +217,9 @@ def test_a_plan_of_another_backbone_or_a_damaged_one_is_refused(write_config: An
     with pytest.raises(FileHashError):
         train(write_config(), [f"train.init={plan}"], out=tmp_path / "damaged", console=QUIET)
     with pytest.raises(CheckpointError, match="nothere"):
-        train(write_config(), [f"train.init={tmp_path}/nothere"], out=tmp_path / "missing", console=QUIET)
+        train(
+            write_config(),
+            [f"train.init={tmp_path}/nothere"],
+            out=tmp_path / "missing",
+            console=QUIET,
+        )

@@ -18,15 +18,23 @@ IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 def test_a_run_starts_from_the_shipped_model_with_its_backbone(tmp_path: Path) -> None:
     backbone, init = start(None, "tf_efficientnet_lite2")
-    assert (backbone, Path(init or "").name) == ("tf_efficientnet_lite2", shipped.default_plan().parent.name)
+    assert (backbone, Path(init or "").name) == (
+        "tf_efficientnet_lite2",
+        shipped.default_plan().parent.name,
+    )
     assert start(None, "tf_efficientnet_lite0") == ("tf_efficientnet_lite0", "pvlr-lite0-coco80")
     assert start(None, "resnet101.a1h_in1k") == ("resnet101.a1h_in1k", None)
     assert start("imagenet", "tf_efficientnet_lite2") == ("tf_efficientnet_lite2", None)
 
 
 def test_the_source_chooses_the_backbone(tmp_path: Path) -> None:
-    assert start("pvlr-lite0-coco80", "tf_efficientnet_lite2") == ("tf_efficientnet_lite0", "pvlr-lite0-coco80")
-    (tmp_path / "model.json").write_text(json.dumps({"config": {"model": {"backbone": "test_resnet"}}}))
+    assert start("pvlr-lite0-coco80", "tf_efficientnet_lite2") == (
+        "tf_efficientnet_lite0",
+        "pvlr-lite0-coco80",
+    )
+    (tmp_path / "model.json").write_text(
+        json.dumps({"config": {"model": {"backbone": "test_resnet"}}})
+    )
     assert start(str(tmp_path), "tf_efficientnet_lite2") == ("test_resnet", str(tmp_path))
 
 
@@ -38,13 +46,18 @@ def test_labels_are_matched_by_letters_and_as_synonyms() -> None:
         "potted_plant": "potted plant",
     }
     # Synonyms match, and a label has one name: the one with the same letters.
-    assert match(("sofa", "aeroplane", "hard hat"), known) == {"sofa": "couch", "aeroplane": "airplane"}
+    assert match(("sofa", "aeroplane", "hard hat"), known) == {
+        "sofa": "couch",
+        "aeroplane": "airplane",
+    }
     assert match(("cats", "Cat"), known) == {"Cat": "cat"}
     assert match(("wine bottle", "armchair"), ("bottle", "chair")) == {}
 
 
 @pytest.mark.slow
-def test_the_bundled_model_is_measured_on_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bundled_model_is_measured_on_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels = tmp_path / "labels.csv"
     rows = "astronaut.jpg,val,1,-1,1\nchelsea.jpg,val,-1,1,-1\ncoffee.jpg,val,-1,-1,-1\n"
     labels.write_text(f"file,split,person,true cat,helmet\n{rows}")
@@ -64,6 +77,9 @@ def test_the_bundled_model_is_measured_on_the_same_images(tmp_path: Path, monkey
     alone.write_text(
         f"file,split,helmet\n{rows.replace(',1,-1,1', ',1').replace(',-1,1,-1', ',-1').replace(',-1,-1,-1', ',-1')}"
     )
-    assert compare(type(measured)(**{**vars(measured), "per_class": {"helmet": 0.0}}), IMAGES, alone) is None
+    assert (
+        compare(type(measured)(**{**vars(measured), "per_class": {"helmet": 0.0}}), IMAGES, alone)
+        is None
+    )
     monkeypatch.setattr(shipped, "_bundled", lambda: None)
     assert compare(measured, IMAGES, labels) is None

@@ -37,7 +37,11 @@ def save_run(photos: Path, tmp_path: Path) -> Callable[..., Path]:
         network = PVLR(config.data.labels, side, side, config.model)
         if getattr(network.head, "position", None) is not None:
             torch.nn.init.normal_(network.head.position)
-        extra = {"thresholds": [0.25, 0.5, 0.75], "precise_thresholds": [0.5, 0.9, 0.75], "holdout": {"mAP": 1.0}}
+        extra = {
+            "thresholds": [0.25, 0.5, 0.75],
+            "precise_thresholds": [0.5, 0.9, 0.75],
+            "holdout": {"mAP": 1.0},
+        }
         if not precise:
             del extra["precise_thresholds"]
         save_model(tmp_path, network, config, extra)
@@ -63,7 +67,10 @@ def test_a_network_without_learned_positions_is_the_one_made_for_that_size(
     made = PVLR(config.data.labels, size[1], size[0], config.model)
     made.load_state_dict(trained.state_dict())
     trained.resize(size[1], size[0])
-    assert all(torch.equal(buffer, dict(made.named_buffers())[name]) for name, buffer in trained.named_buffers())
+    assert all(
+        torch.equal(buffer, dict(made.named_buffers())[name])
+        for name, buffer in trained.named_buffers()
+    )
     image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     normalised = (torch.from_numpy(image).flip(2).permute(2, 0, 1)[None].float() - 127) / 64
     with torch.inference_mode():
@@ -71,16 +78,24 @@ def test_a_network_without_learned_positions_is_the_one_made_for_that_size(
     network = export(run, run / "out", size)
     assert network.name == f"model-{size[0]}x{size[1]}.onnx"
     plan = run / "out" / "engine.plan"
-    done = CliRunner().invoke(app, ["build", str(network), "--out", str(plan), "--precision", "fp32"])
+    done = CliRunner().invoke(
+        app, ["build", str(network), "--out", str(plan), "--precision", "fp32"]
+    )
     assert done.exit_code == 0, done.output
-    with Tagger(plan, precision="fp32") as tagger:  # its self-test compares the golden logits at this size
+    with Tagger(
+        plan, precision="fp32"
+    ) as tagger:  # its self-test compares the golden logits at this size
         assert (tagger.info["input"]["width"], tagger.info["input"]["height"]) == size
-        np.testing.assert_allclose(tagger.predict(image).logits, expected.logits[0].numpy(), atol=1e-3)
+        np.testing.assert_allclose(
+            tagger.predict(image).logits, expected.logits[0].numpy(), atol=1e-3
+        )
 
 
 def test_learned_positions_are_interpolated(save_run: Callable[..., Path]) -> None:
     model, _, _ = load_model(save_run(256))
-    ramp = torch.arange(8.0).repeat_interleave(8)[:, None].expand(-1, 32)  # the row of each of 8 x 8 tokens
+    ramp = (
+        torch.arange(8.0).repeat_interleave(8)[:, None].expand(-1, 32)
+    )  # the row of each of 8 x 8 tokens
     model.head.position.data.copy_(ramp)
     model.resize(512, 128)
     assert model.grid == (16, 4)
@@ -111,18 +126,24 @@ def test_a_vision_transformer_at_a_size_that_is_no_square(save_run: Callable[...
     assert [label.precise_threshold for label in manifest.labels] == [0.5, 0.9, 0.75]
     with Tagger(run / "engine-96x128.plan") as tagger:
         assert len(tagger.predict(np.zeros((40, 30, 3), np.uint8)).scores) == 3
-    with pytest.raises(errors.OptionError, match="size: expected multiples of 16 pixels for test_vit, got 100 x 96"):
+    with pytest.raises(
+        errors.OptionError, match="size: expected multiples of 16 pixels for test_vit, got 100 x 96"
+    ):
         export(run, run, (100, 96))
 
 
-def test_a_run_of_an_older_version_has_one_threshold_per_label(save_run: Callable[..., Path]) -> None:
+def test_a_run_of_an_older_version_has_one_threshold_per_label(
+    save_run: Callable[..., Path],
+) -> None:
     run = save_run(precise=False)
     bank = LabelBank.load(export(run, run).with_suffix(".labels.safetensors"))
     assert bank.precise_thresholds is None
     assert bank.thresholds.tolist() == [0.25, 0.5, 0.75]
 
 
-@pytest.mark.parametrize("text", ["", "0", "-32", "32x", "x32", "64.5", "64,96", "9000", "64x64x3", "big"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-32", "32x", "x32", "64.5", "64,96", "9000", "64x64x3", "big"]
+)
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(errors.OptionError, match="--size: expected one size"):
         parse_size(text)
@@ -131,14 +152,28 @@ def test_sizes_that_are_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["build", "RUN", "--size", "40"], "size: expected multiples of 32 pixels for test_efficientnet, got 40 x 40"),
-        (["build", "RUN/model.onnx", "--size", "96"], "model.onnx, a network of one size. Name the run"),
-        (["build", "pvlr-lite0-coco80", "--size", "96"], "--size: expected the folder of a finished training run"),
-        (["export", "RUN/model.onnx", "--size", "96"], "model.onnx, a network of one size. Name the run"),
+        (
+            ["build", "RUN", "--size", "40"],
+            "size: expected multiples of 32 pixels for test_efficientnet, got 40 x 40",
+        ),
+        (
+            ["build", "RUN/model.onnx", "--size", "96"],
+            "model.onnx, a network of one size. Name the run",
+        ),
+        (
+            ["build", "pvlr-lite0-coco80", "--size", "96"],
+            "--size: expected the folder of a finished training run",
+        ),
+        (
+            ["export", "RUN/model.onnx", "--size", "96"],
+            "model.onnx, a network of one size. Name the run",
+        ),
         (["export", "RUN", "--size", "64,96"], "--size: expected one size"),
     ],
 )
-def test_what_does_not_belong_together(save_run: Callable[..., Path], options: list[str], message: str) -> None:
+def test_what_does_not_belong_together(
+    save_run: Callable[..., Path], options: list[str], message: str
+) -> None:
     run = save_run()
     before = {path.name for path in run.iterdir()}
     done = CliRunner().invoke(app, [option.replace("RUN", str(run)) for option in options])

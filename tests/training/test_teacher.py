@@ -28,7 +28,9 @@ from .conftest import tiny_config
 def teacher(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that tests only read."""
     folder = tmp_path_factory.mktemp("teacher")
-    config = tiny_config(photos, train={"head": {"epochs": 1, "batch": 16}, "finetune": {"epochs": 0}})
+    config = tiny_config(
+        photos, train={"head": {"epochs": 1, "batch": 16}, "finetune": {"epochs": 0}}
+    )
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
     return train(folder / "tiny.yaml", out=folder / "run")
 
@@ -39,12 +41,16 @@ def test_soft_targets_are_the_mixture_of_the_formula(write_config: Any, teacher:
     dataset = load_dataset(config.data)
     dataset.targets[::2, 1] = 0
     machine = Machine("fp32")
-    soft = teach(dataset, config.data.labels, TeacherConfig(runs=(teacher, teacher), weight=0.25), machine)
+    soft = teach(
+        dataset, config.data.labels, TeacherConfig(runs=(teacher, teacher), weight=0.25), machine
+    )
     deployed, views = DeployedPVLR(load_model(teacher)[0]), Views(config.data, seed=0)
     for row in (0, 1, 7):
         image = torch.from_numpy(views.plain(dataset.image(row)))[None]
         with torch.inference_mode():
-            scores = torch.cat([deployed(image).logits.sigmoid(), deployed(image.flip(-1)).logits.sigmoid()])
+            scores = torch.cat(
+                [deployed(image).logits.sigmoid(), deployed(image.flip(-1)).logits.sigmoid()]
+            )
         probabilities = (scores**3 / (scores**3 + 1 - scores)).mean(0)  # ASL with gamma_neg 2
         for column, known in enumerate(dataset.targets[row].tolist()):
             expected = 2 * probabilities[column].item() - 1
@@ -58,7 +64,9 @@ def test_what_is_unknown_stays_unknown_without_fill(write_config: Any, teacher: 
     config = load_config(write_config())
     dataset = load_dataset(config.data)
     dataset.targets[::2, 1] = 0
-    soft = teach(dataset, config.data.labels, TeacherConfig(runs=(teacher,), fill=False), Machine("fp32"))
+    soft = teach(
+        dataset, config.data.labels, TeacherConfig(runs=(teacher,), fill=False), Machine("fp32")
+    )
     assert torch.equal(soft == 0, dataset.targets == 0)
 
 
@@ -70,7 +78,11 @@ def test_a_teacher_that_is_stopped_goes_on_where_it_was_and_is_not_asked_twice(
     for left in run.glob("probabilities-*"):
         left.unlink()
     dataset = load_dataset(load_config(write_config()).data)
-    labels, settings, machine = load_config(write_config()).data.labels, TeacherConfig(runs=(run,)), Machine("fp32")
+    labels, settings, machine = (
+        load_config(write_config()).data.labels,
+        TeacherConfig(runs=(run,)),
+        Machine("fp32"),
+    )
     expected = teach(dataset, labels, TeacherConfig(runs=(teacher,)), machine)
     ask, asked = module.Teacher.probability, []
 
@@ -113,15 +125,27 @@ def test_a_missing_teacher_or_one_with_other_labels_is_refused(
     write_config: Any, teacher: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(errors.CheckpointError, match="nowhere"):
-        train(write_config(train={"teacher": {"runs": [str(tmp_path / "nowhere")]}}), out=tmp_path / "a")
+        train(
+            write_config(train={"teacher": {"runs": [str(tmp_path / "nowhere")]}}),
+            out=tmp_path / "a",
+        )
     config = load_config(write_config())
     with pytest.raises(errors.ConfigError, match=r"train\.teacher\.runs: .* without 'violet'"):
-        teach(load_dataset(config.data), ("red", "violet"), TeacherConfig(runs=(teacher,)), Machine("fp32"))
+        teach(
+            load_dataset(config.data),
+            ("red", "violet"),
+            TeacherConfig(runs=(teacher,)),
+            Machine("fp32"),
+        )
 
 
 @pytest.mark.slow
-def test_a_student_learns_from_the_teacher_alone(write_config: Any, teacher: Path, tmp_path: Path) -> None:
-    path = write_config(train={"teacher": {"runs": [str(teacher)], "weight": 1.0}, "finetune": {"epochs": 0}})
+def test_a_student_learns_from_the_teacher_alone(
+    write_config: Any, teacher: Path, tmp_path: Path
+) -> None:
+    path = write_config(
+        train={"teacher": {"runs": [str(teacher)], "weight": 1.0}, "finetune": {"epochs": 0}}
+    )
     assert (train(path, out=tmp_path / "student") / "model.safetensors").exists()
 
 
@@ -132,7 +156,9 @@ def test_a_teacher_knows_a_label_by_its_words(write_config: Any, teacher: Path) 
     dataset.targets[:] = 0
     settings, machine = TeacherConfig(runs=(teacher,)), Machine("fp32")
     whole = teach(dataset, config.data.labels, settings, machine)
-    path = write_config(model={"text": {"encoder": "random", "names": {"rouge": "red", "bleu": "blue"}}})
+    path = write_config(
+        model={"text": {"encoder": "random", "names": {"rouge": "red", "bleu": "blue"}}}
+    )
     other = load_config(path, ["data.labels=[bleu, green, rouge]"])
     words = other.model.text.words(other.data.labels)
     assert words == ("blue", "green", "red")

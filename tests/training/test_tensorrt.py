@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX has wheels for Linux and Windows on x86 only")
+pytest.importorskip(
+    "tensorrt_rtx", reason="TensorRT-RTX has wheels for Linux and Windows on x86 only"
+)
 pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
@@ -52,7 +54,12 @@ def test_engines_are_built(backbone: str) -> None:
     engines: dict[str, dict[str, Any]] = report["engines"]
     assert set(engines) == {"fp32", "fp16", "bf16", "int8"}
     main = {"fp32": FP32, "fp16": FP16, "bf16": BF16, "int8": INT8}
-    allowed = {"fp32": {FP32}, "fp16": {FP32, FP16}, "bf16": {FP32, FP16, BF16}, "int8": {FP32, FP16, INT8}}
+    allowed = {
+        "fp32": {FP32},
+        "fp16": {FP32, FP16},
+        "bf16": {FP32, FP16, BF16},
+        "int8": {FP32, FP16, INT8},
+    }
     for precision, engine in engines.items():
         assert main[precision] in engine["types"]
         assert set(engine["types"]) - {INT64} <= allowed[precision]
@@ -60,7 +67,9 @@ def test_engines_are_built(backbone: str) -> None:
     assert report["static"] > 1_000_000
     if is_open:
         assert report["open"] > 1_000_000
-        assert report["inputs"] > 3  # of keys, values, mask, gains, biases and weights, those that the model has
+        assert (
+            report["inputs"] > 3
+        )  # of keys, values, mask, gains, biases and weights, those that the model has
         assert report["closed"] > 1_000_000
     # Half the bytes per weight; an int8 engine may keep several layouts.
     assert engines["fp16"]["dynamic"] < 0.75 * engines["fp32"]["dynamic"]
@@ -75,7 +84,9 @@ def test_engines_are_built(backbone: str) -> None:
         ("garbage", ["model.onnx", "damaged"]),
     ],
 )
-def test_what_tensorrt_refuses_is_one_error_with_the_way_out(tmp_path: Path, plant: str, wanted: list[str]) -> None:
+def test_what_tensorrt_refuses_is_one_error_with_the_way_out(
+    tmp_path: Path, plant: str, wanted: list[str]
+) -> None:
     (tmp_path / "model.onnx").write_bytes(planted(plant))
     done = run("parse", str(tmp_path / "model.onnx"), timeout=120)
     assert done.returncode == 1
@@ -91,7 +102,12 @@ def planted(kind: str) -> bytes:
         return b"no network"
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
-    constants = {"w": weight, "b": np.arange(4, dtype=np.int32), "s": np.float32(0.1), "z": np.int32(0)}
+    constants = {
+        "w": weight,
+        "b": np.arange(4, dtype=np.int32),
+        "s": np.float32(0.1),
+        "z": np.int32(0),
+    }
     nodes = [helper.make_node("Conv", ["image", "w"], ["y"], "conv")]
     if kind == "operator":
         nodes.append(helper.make_node("Unheard", ["y"], ["out"], "planted", domain="pvlr"))
@@ -103,7 +119,9 @@ def planted(kind: str) -> bytes:
         helper.make_tensor_value_info(name, 1, shape)
         for name, shape in (("image", (1, 3, 8, 8)), ("out", (1, 4, 6, 6)))
     ]
-    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    tensors = [
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    ]
     graph = helper.make_graph(nodes, "planted", ports[:1], ports[1:], tensors)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("pvlr", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()

@@ -45,7 +45,9 @@ QUIET = Console(file=io.StringIO())
 def test_a_run_learns_and_its_compiled_plan_agrees(
     write_config: Any, photos: Path, tmp_path: Path, head: str, epochs: int
 ) -> None:
-    config = write_config(train={"finetune": {"epochs": epochs, "batch": 16, "lr": 3e-3, "backbone_lr": 3e-3}})
+    config = write_config(
+        train={"finetune": {"epochs": epochs, "batch": 16, "lr": 3e-3, "backbone_lr": 3e-3}}
+    )
     folder = train(config, [f"model.head={head}"], out=tmp_path / "run", console=QUIET)
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [row["stage"] for row in rows] == ["head"] * 2 + ["finetune"] * epochs
@@ -56,7 +58,9 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
     build(network, tmp_path / "engine.plan")
     model, _, extra = load_model(folder)
     with Tagger(tmp_path / "engine.plan", precision="fp32") as tagger:
-        measured = evaluate(tagger, photos, read_labels(photos / "labels.csv", "train", tagger.labels))
+        measured = evaluate(
+            tagger, photos, read_labels(photos / "labels.csv", "train", tagger.labels)
+        )
         assert measured.mAP > 95
         image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
         normalised = (image.flip(2).permute(2, 0, 1)[None].float() - 127) / 64
@@ -73,7 +77,9 @@ def test_a_run_learns_and_its_compiled_plan_agrees(
 
     # Every head is also exported in the precisions for TensorRT.
     for precision in ("fp16", "bf16"):
-        _, agreement = export_as(network, tmp_path / "typed", precision=precision, min_agreement=0.5)
+        _, agreement = export_as(
+            network, tmp_path / "typed", precision=precision, min_agreement=0.5
+        )
         assert 0 < agreement.largest_logit_difference < (0.05 if precision == "fp16" else 0.4)
 
     if head == "pvlr":
@@ -89,7 +95,9 @@ def _check_parity(folder: Path, network: Path, plan: Path, photos: Path) -> None
         exact = DeployedPVLR(model)(torch.from_numpy(np.stack(images))).logits.numpy()
     with Tagger(plan, precision="fp32") as tagger:
         compiled = np.stack([result.logits for result in tagger.predict_batch(files)])
-    onnx_runtime = np.stack([logits for logits, _ in outputs_of(read_payload(str(network)), images)])
+    onnx_runtime = np.stack(
+        [logits for logits, _ in outputs_of(read_payload(str(network)), images)]
+    )
     assert len(files) == 96
     for logits in (onnx_runtime, compiled):
         assert compare(logits, exact, np.array(extra["thresholds"], np.float32)).tag_sets == 1
@@ -125,15 +133,21 @@ class Whole(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=[[], OTHER_RECIPE], ids=["default", "other"])
-def whole(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def whole(
+    request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
     config = folder / "tiny.yaml"
     config.write_text(yaml.safe_dump(tiny_config(photos)))
-    return Whole(train(config, request.param, out=folder / "run", console=QUIET), config, request.param)
+    return Whole(
+        train(config, request.param, out=folder / "run", console=QUIET), config, request.param
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epochs", [1, 2, 3])  # inside the head's stage, at its end, inside fine-tuning
+@pytest.mark.parametrize(
+    "epochs", [1, 2, 3]
+)  # inside the head's stage, at its end, inside fine-tuning
 def test_a_resumed_run_ends_with_the_same_weights(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
 ) -> None:
@@ -145,13 +159,17 @@ def test_a_resumed_run_ends_with_the_same_weights(
     with pytest.raises(CheckpointError, match="unfinished run"):
         train(config, recipe, out=tmp_path / "cut", console=QUIET)
     train(config, recipe, out=tmp_path / "cut", resume=True, console=QUIET)
-    expected, resumed = (load_file(path / "model.safetensors") for path in (whole.folder, tmp_path / "cut"))
+    expected, resumed = (
+        load_file(path / "model.safetensors") for path in (whole.folder, tmp_path / "cut")
+    )
     assert expected.keys() == resumed.keys()
     assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
 
 
 def test_a_batch_larger_than_the_data_is_an_error(write_config: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"train\.head\.batch: expected at most \d\d images, got 120"):
+    with pytest.raises(
+        ConfigError, match=r"train\.head\.batch: expected at most \d\d images, got 120"
+    ):
         train(write_config(), ["train.head.batch=120"], out=tmp_path / "r", console=QUIET)
 
 
@@ -171,7 +189,10 @@ def test_exploding_loss_stops_with_a_clear_error(write_config: Any, tmp_path: Pa
 
 @pytest.mark.slow
 def test_exported_network_keeps_its_operators_whole(write_config: Any, tmp_path: Path) -> None:
-    quick = {"head": {"epochs": 1, "batch": 16, "lr": 1e-3}, "finetune": {"epochs": 0, "batch": 16, "lr": 1e-3}}
+    quick = {
+        "head": {"epochs": 1, "batch": 16, "lr": 1e-3},
+        "finetune": {"epochs": 0, "batch": 16, "lr": 1e-3},
+    }
     folder = train(write_config(train=quick), out=tmp_path / "run", console=QUIET)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # the user sees no tracer warnings
@@ -179,9 +200,16 @@ def test_exported_network_keeps_its_operators_whole(write_config: Any, tmp_path:
     network = onnx.load(path)
     operators = [node.op_type for node in network.graph.node]
     assert network.opset_import[0].version >= 17
-    assert operators.count("LayerNormalization") == 5  # visual norm, two in each direction of DMA: none decomposed
-    done = CliRunner().invoke(app, ["export", str(folder), "--precision", "fp16", "--attention", "fused"])
-    assert done.stdout.splitlines() == [str(folder / "model.onnx"), str(folder / "model-fp16-fused.onnx")]
+    assert (
+        operators.count("LayerNormalization") == 5
+    )  # visual norm, two in each direction of DMA: none decomposed
+    done = CliRunner().invoke(
+        app, ["export", str(folder), "--precision", "fp16", "--attention", "fused"]
+    )
+    assert done.stdout.splitlines() == [
+        str(folder / "model.onnx"),
+        str(folder / "model-fp16-fused.onnx"),
+    ]
     assert "same tags as fp32 on 100.0 % of 8 images" in done.stderr
     # The batch size is dynamic, and a batch gives the same results as single images.
     session = onnxruntime.InferenceSession(path)
@@ -194,7 +222,10 @@ def test_exported_network_keeps_its_operators_whole(write_config: Any, tmp_path:
 def test_damaged_checkpoints_are_named(write_config: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         load_model(tmp_path / "nowhere")
-    quick = {"head": {"epochs": 0, "batch": 16, "lr": 1e-3}, "finetune": {"epochs": 0, "batch": 16, "lr": 1e-3}}
+    quick = {
+        "head": {"epochs": 0, "batch": 16, "lr": 1e-3},
+        "finetune": {"epochs": 0, "batch": 16, "lr": 1e-3},
+    }
     folder = train(write_config(train=quick), out=tmp_path / "run", console=QUIET)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])

@@ -49,7 +49,9 @@ class Views:
             view = infrared(view, rng)
         chosen = self.config.randaugment
         if chosen.ops:
-            view = rand_augment(view[:, :, ::-1], chosen.ops, chosen.magnitude, self.config.input.mean, rng)
+            view = rand_augment(
+                view[:, :, ::-1], chosen.ops, chosen.magnitude, self.config.input.mean, rng
+            )
             pixels = self.preprocess(view, "rgb")
         else:
             pixels = self.preprocess(view, "bgr")
@@ -82,7 +84,11 @@ def _cut_out(pixels: NDArray[np.float32], rng: np.random.Generator) -> None:
 
 
 def rand_augment(
-    pixels: NDArray[np.uint8], ops: int, magnitude: int, fill: tuple[float, float, float], rng: np.random.Generator
+    pixels: NDArray[np.uint8],
+    ops: int,
+    magnitude: int,
+    fill: tuple[float, float, float],
+    rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """RandAugment (Cubuk et al. 2020): ``ops`` random operations on uint8 RGB (H, W, 3), of ``magnitude`` 0 to 30.
 

@@ -69,13 +69,20 @@ class RandAugmentConfig(Strict):
     magnitude: int = Field(9, ge=0, le=30)
 
 
-_INPUT: dict[str, Any] = {"width": 224, "height": 224, "mean": (127, 127, 127), "std": (128, 128, 128)}
+_INPUT: dict[str, Any] = {
+    "width": 224,
+    "height": 224,
+    "mean": (127, 127, 127),
+    "std": (128, 128, 128),
+}
 """The pixels of the default backbone."""
 
 
 def _share_or_split(holdout: float | str) -> float | str:
     if not holdout or (isinstance(holdout, float) and not 0 < holdout < 0.5):
-        raise PydanticCustomError("holdout", "a share above 0 and below 0.5, or the name of a split")
+        raise PydanticCustomError(
+            "holdout", "a share above 0 and below 0.5, or the name of a split"
+        )
     return holdout
 
 
@@ -93,9 +100,9 @@ class DataConfig(Strict):
     ``cache``: whether decoded images are kept in memory; ``auto`` keeps as many as fit in half of the free memory.
     """
 
-    input: Annotated[InputSpec, BeforeValidator(lambda raw: {**_INPUT, **raw} if isinstance(raw, dict) else raw)] = (
-        InputSpec(**_INPUT)
-    )
+    input: Annotated[
+        InputSpec, BeforeValidator(lambda raw: {**_INPUT, **raw} if isinstance(raw, dict) else raw)
+    ] = InputSpec(**_INPUT)
     labels: tuple[str, ...] = ()
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     holdout: Annotated[float | str, AfterValidator(_share_or_split)] = 0.08

@@ -44,7 +44,9 @@ def _motion_blur(image: Image, strength: float, rng: np.random.Generator) -> Ima
 
 def _defocus(image: Image, strength: float, rng: np.random.Generator) -> Image:
     radius = max(1, round(0.022 * strength * max(image.shape[:2])))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(np.float32)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(
+        np.float32
+    )
     return cv2.filter2D(image, -1, disc / disc.sum())
 
 
@@ -92,7 +94,9 @@ def _far_away(image: Image, strength: float, rng: np.random.Generator) -> Image:
     height, width = image.shape[:2]
     scale = 1 - 0.6 * strength
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    background = cv2.resize(cv2.resize(image, (3, 3), interpolation=cv2.INTER_AREA), (width, height))
+    background = cv2.resize(
+        cv2.resize(image, (3, 3), interpolation=cv2.INTER_AREA), (width, height)
+    )
     top, left = int(rng.integers(0, height - rows + 1)), int(rng.integers(0, width - columns + 1))
     small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     background[top : top + rows, left : left + columns] = small
@@ -125,7 +129,9 @@ def infrared(image: Image, rng: np.random.Generator) -> Image:
     row, column = rng.uniform(0.3, 0.7, 2)
     down, across = (np.arange(height) / height - row)[:, None], np.arange(width) / width - column
     light = rng.uniform(0.5, 1.4) * np.exp(-rng.uniform(0, 4) * (down**2 + across**2))
-    lit = grey * light.astype(np.float32) + rng.normal(0, rng.uniform(1, 12), grey.shape).astype(np.float32)
+    lit = grey * light.astype(np.float32) + rng.normal(0, rng.uniform(1, 12), grey.shape).astype(
+        np.float32
+    )
     return np.repeat(_clip(lit)[..., None], 3, 2)
 
 

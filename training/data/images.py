@@ -43,7 +43,9 @@ class ImageDataset:
     @classmethod
     def unlabelled(cls, files: Sequence[Path]) -> ImageDataset:
         """Files with one label, which is unknown."""
-        return cls(list(files), torch.zeros(len(files), 1, dtype=torch.int8), [file.name for file in files])
+        return cls(
+            list(files), torch.zeros(len(files), 1, dtype=torch.int8), [file.name for file in files]
+        )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -72,7 +74,8 @@ class ImageDataset:
     def subset(self, keep: list[int]) -> ImageDataset:
         """The images with these indices; ``failed`` is shared."""
         images, names, held = (
-            [column[i] for i in keep] if column else [] for column in (self.images, self.names, self.held)
+            [column[i] for i in keep] if column else []
+            for column in (self.images, self.names, self.held)
         )
         return ImageDataset(images, self.targets[keep], names, self.failed, self.config, held)
 
@@ -82,7 +85,9 @@ _CHUNK = 64  # images between two checks of the memory that is left
 
 
 def load_dataset(
-    config: DataConfig, advance: Callable[[int, int], None] = lambda count, total: None, processes: int = 1
+    config: DataConfig,
+    advance: Callable[[int, int], None] = lambda count, total: None,
+    processes: int = 1,
 ) -> ImageDataset:
     """Load all images of the configured sources, decoded as far as ``config.cache`` and the memory allow.
 
@@ -97,14 +102,18 @@ def load_dataset(
     Raises:
         LabelsFileError: a labels file is invalid, or no image has a label.
     """
-    memory = {"memory": math.inf, "none": 0.0, "auto": 0.5 * available_memory() / processes}[config.cache]
+    memory = {"memory": math.inf, "none": 0.0, "auto": 0.5 * available_memory() / processes}[
+        config.cache
+    ]
     rows = read_all(config)
     loaded: list[Image | Path | FrameError] = []
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
             if memory > 0:
-                images = list(pool.map(lambda row: _load(row[0], None if row[2] else config), chunk))
+                images = list(
+                    pool.map(lambda row: _load(row[0], None if row[2] else config), chunk)
+                )
                 memory -= sum(image.nbytes for image in images if isinstance(image, np.ndarray))
                 loaded += images
             else:
@@ -116,7 +125,9 @@ def load_dataset(
     if not any((target == 1).any() for _, target, _, _ in kept):
         got = f"{len(kept)} images ({len(failed)} missing or not decodable), none labelled"
         hint = "Check the image folder, the split names and the rename map."
-        raise LabelsFileError("data.sources", expected="at least one image with a label", got=got, hint=hint)
+        raise LabelsFileError(
+            "data.sources", expected="at least one image with a label", got=got, hint=hint
+        )
     paths, targets, held, images = (list(column) for column in zip(*kept, strict=True))
     names = [path.name for path in paths]
     if config.blank:
@@ -137,20 +148,28 @@ def _blank_frame(height: int, width: int, rng: np.random.Generator) -> NDArray[n
     frame = np.full((height, width, 3), rng.uniform(0, 255, 1) + rng.normal(0, 10, 3))
     if rng.random() < 0.5:
         across, down = rng.uniform(-80, 80, 2)
-        frame += (across * np.linspace(-1, 1, width) + down * np.linspace(-1, 1, height)[:, None])[..., None]
+        frame += (across * np.linspace(-1, 1, width) + down * np.linspace(-1, 1, height)[:, None])[
+            ..., None
+        ]
     if rng.random() < 0.5:
         frame += rng.normal(0, rng.uniform(1, 25), frame.shape)
     return frame.clip(0, 255).astype(np.uint8)
 
 
 def _missing(path: Path) -> FrameError:
-    return ImageNotFoundError(str(path), expected="an image", got="no such file", hint="Check the path.")
+    return ImageNotFoundError(
+        str(path), expected="an image", got="no such file", hint="Check the path."
+    )
 
 
 def _load(path: Path, config: DataConfig | None) -> Image | Path | FrameError:
     """The image, or its path if it is too large to keep, or the error."""
     image = _decode(path, config)
-    return path if isinstance(image, np.ndarray) and config is None and image.nbytes > _LARGE else image
+    return (
+        path
+        if isinstance(image, np.ndarray) and config is None and image.nbytes > _LARGE
+        else image
+    )
 
 
 def _decode(path: Path, config: DataConfig | None) -> Image | FrameError:
@@ -160,16 +179,22 @@ def _decode(path: Path, config: DataConfig | None) -> Image | FrameError:
     least sqrt(min_crop * 3/4) of the image's.
     """
     least = (config.min_crop * 0.75) ** -0.5 if config else 0.0
-    rows, columns = (least * config.input.height, least * config.input.width) if config else (0.0, 0.0)
+    rows, columns = (
+        (least * config.input.height, least * config.input.width) if config else (0.0, 0.0)
+    )
     try:
-        image = load_frame(path, "bgr", (math.ceil(rows), math.ceil(columns)) if config else None).pixels
+        image = load_frame(
+            path, "bgr", (math.ceil(rows), math.ceil(columns)) if config else None
+        ).pixels
     except FrameError as error:
         return error
     height, width = image.shape[:2]
     scale = max(rows / height, columns / width)
     if config is None or scale >= 1:
         return image
-    return cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(
+        image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
+    )
 
 
 def split_holdout(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
@@ -180,7 +205,10 @@ def split_holdout(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
 
 
 def image_batches(
-    dataset: ImageDataset, order: list[int], batch: int, view: Callable[[Image, int], NDArray[np.float32]]
+    dataset: ImageDataset,
+    order: list[int],
+    batch: int,
+    view: Callable[[Image, int], NDArray[np.float32]],
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches (images (b, 3, H, W), targets (b, C)) in the given order, prepared ahead in two threads.
 

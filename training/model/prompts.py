@@ -20,28 +20,44 @@ def knowledge_prompts(labels: tuple[str, ...], config: TextConfig) -> list[list[
     for template in config.templates:
         if "{}" not in template:
             hint = "For example 'a photo of a {}.'."
-            raise ConfigError("model.text.templates", expected="a {} in each template", got=repr(template), hint=hint)
-    prompts = [[template.replace("{}", words) for template in config.templates] for words in config.words(labels)]
+            raise ConfigError(
+                "model.text.templates",
+                expected="a {} in each template",
+                got=repr(template),
+                hint=hint,
+            )
+    prompts = [
+        [template.replace("{}", words) for template in config.templates]
+        for words in config.words(labels)
+    ]
     if config.descriptions is None:
         return prompts
     try:
         descriptions = json.loads(config.descriptions.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         expected, hint = "a JSON file {label: description}", "Check the path."
-        raise ConfigError("model.text.descriptions", expected=expected, got=str(error), hint=hint) from None
+        raise ConfigError(
+            "model.text.descriptions", expected=expected, got=str(error), hint=hint
+        ) from None
     given = descriptions if isinstance(descriptions, dict) else {}
     missing = [label for label in labels if not isinstance(given.get(label), str)]
     if missing:
         got = f"none for {missing[0]!r}"
-        raise ConfigError("model.text.descriptions", expected="a line per label", got=got, hint="Add it.")
+        raise ConfigError(
+            "model.text.descriptions", expected="a line per label", got=got, hint="Add it."
+        )
     return [[*filled, descriptions[label]] for filled, label in zip(prompts, labels, strict=True)]
 
 
 def encode_knowledge(encoder: TextEncoder | RandomText, prompts: list[list[str]]) -> Tensor:
     """KAP: T_ka (C, d_t), the mean of each label's encoded prompts."""
     every = [prompt for of_label in prompts for prompt in of_label]
-    vectors = torch.cat([encoder.encode(every[i : i + _BATCH]) for i in range(0, len(every), _BATCH)])
-    return torch.stack([of_label.mean(0) for of_label in vectors.split([len(of_label) for of_label in prompts])])
+    vectors = torch.cat(
+        [encoder.encode(every[i : i + _BATCH]) for i in range(0, len(every), _BATCH)]
+    )
+    return torch.stack(
+        [of_label.mean(0) for of_label in vectors.split([len(of_label) for of_label in prompts])]
+    )
 
 
 class ContextPrompts(nn.Module):
@@ -52,7 +68,9 @@ class ContextPrompts(nn.Module):
     *pre*: the frozen language model encodes [P; tokens of the label]; the gradient reaches P.
     """
 
-    def __init__(self, encoder: TextEncoder | RandomText, words: tuple[str, ...], config: CapConfig) -> None:
+    def __init__(
+        self, encoder: TextEncoder | RandomText, words: tuple[str, ...], config: CapConfig
+    ) -> None:
         super().__init__()
         self.mode = config.mode
         names = list(words)

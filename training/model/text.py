@@ -34,7 +34,9 @@ class TextEncoder(nn.Module):
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source)
             kind = transformers.AutoConfig.from_pretrained(source).model_type
             self.is_clip = kind in ("clip", "clip_text_model")
-            loader = transformers.CLIPTextModelWithProjection if self.is_clip else transformers.AutoModel
+            loader = (
+                transformers.CLIPTextModelWithProjection if self.is_clip else transformers.AutoModel
+            )
             self.model: Any = loader.from_pretrained(source)
         except (OSError, ValueError) as error:
             expected = "minilm, random, or an encoder in the local hub cache"
@@ -42,7 +44,9 @@ class TextEncoder(nn.Module):
             hint = "Download it once on a machine with access to the hub."
             raise ConfigError("model.text.encoder", expected=expected, got=got, hint=hint) from None
         self.model.requires_grad_(False).eval()
-        self.width = int(getattr(self.model.config, "projection_dim", 0) or self.model.config.hidden_size)
+        self.width = int(
+            getattr(self.model.config, "projection_dim", 0) or self.model.config.hidden_size
+        )
 
     def train(self, mode: bool = True) -> TextEncoder:
         """Stay in evaluation mode: the language model is frozen and has no dropout."""
@@ -61,7 +65,9 @@ class TextEncoder(nn.Module):
         """(n strings) -> the language model's input embeddings (n, tokens, hidden) and their mask (n, tokens)."""
         if self.is_clip:
             hint = "CLIP's text model does not accept embeddings; use another encoder."
-            raise ConfigError("model.cap.mode", expected="post or none", got=f"pre, with {self.name}", hint=hint)
+            raise ConfigError(
+                "model.cap.mode", expected="post or none", got=f"pre, with {self.name}", hint=hint
+            )
         batch = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         return self.model.get_input_embeddings()(batch["input_ids"]), batch["attention_mask"]
 
@@ -87,7 +93,9 @@ class RandomText(nn.Module):
 
     def embed_tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         hint = "Random label vectors have no tokens."
-        raise ConfigError("model.cap.mode", expected="post or none", got="pre, with random", hint=hint)
+        raise ConfigError(
+            "model.cap.mode", expected="post or none", got="pre, with random", hint=hint
+        )
 
 
 def open_text_encoder(name: str) -> TextEncoder | RandomText:

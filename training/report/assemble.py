@@ -62,14 +62,18 @@ def report(
             or output.
     """
     if mistakes < 0:
-        raise OptionError("--mistakes", expected="0 or more", got=str(mistakes), hint="0 shows no images.")
+        raise OptionError(
+            "--mistakes", expected="0 or more", got=str(mistakes), hint="0 shows no images."
+        )
     found = read_runs(runs)
     sets = [choose_images(run, images, labels, split) for run in found]
     with open_progress(console or Console(stderr=True)) as bar:
         predictions = []
         for run, chosen in zip(found, sets, strict=True):
             task = bar.add_task(run.name, total=len(chosen.paths), details="")
-            predictions.append(predict(run, chosen.paths, lambda n, task=task: bar.advance(task, n)))
+            predictions.append(
+                predict(run, chosen.paths, lambda n, task=task: bar.advance(task, n))
+            )
             bar.update(task, completed=len(chosen.paths))
     pictures: dict[Path, str | None] = {}
     rows = [_run(*one, mistakes, pictures) for one in zip(found, sets, predictions, strict=True)]
@@ -106,7 +110,9 @@ def _run(
         "name": run.name,
         "images": len(done),
         "measured_on": chosen.description,
-        "failed": [path.name for path, is_done in zip(chosen.paths, decoded, strict=True) if not is_done],
+        "failed": [
+            path.name for path, is_done in zip(chosen.paths, decoded, strict=True) if not is_done
+        ],
         "parameters": run.parameters,
         "seconds": run.seconds,
         **run_metrics(run.labels, *measured, run.prevalence),
@@ -121,7 +127,10 @@ def render(data: dict[str, Any], pictures: Sequence[str | None]) -> str:
     Names of labels, files and runs are untrusted: the template escapes them, and the page's content security policy
     allows no scripts.
     """
-    style, template = ((_FOLDER / name).read_text(encoding="utf-8").strip() for name in ("style.css", "template.html"))
+    style, template = (
+        (_FOLDER / name).read_text(encoding="utf-8").strip()
+        for name in ("style.css", "template.html")
+    )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     runs, logs = data["runs"], [run["log"] for run in data["runs"]]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -137,7 +146,9 @@ def render(data: dict[str, Any], pictures: Sequence[str | None]) -> str:
     )
 
 
-def _rows(labels: Sequence[str], runs: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+def _rows(
+    labels: Sequence[str], runs: Sequence[dict[str, Any]]
+) -> list[tuple[str, list[dict[str, Any]]]]:
     """For each label, its metrics in the runs that have it; the lowest mean average precision first, unknown ones
     last."""
     found: dict[str, list[dict[str, Any]]] = {label: [] for label in labels}

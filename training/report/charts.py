@@ -48,5 +48,10 @@ def _ticks(low: float, high: float, least: float = 0) -> list[float]:
     """Round numbers from ``low`` to ``high``, about five and at least ``least`` apart."""
     rough = (high - low) / 5
     power = 10 ** math.floor(math.log10(rough))
-    step = max(least, next(factor * power for factor in (1, 2, 5, 10) if factor * power >= 0.999 * rough))
-    return [round(i * step, 9) for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    step = max(
+        least, next(factor * power for factor in (1, 2, 5, 10) if factor * power >= 0.999 * rough)
+    )
+    return [
+        round(i * step, 9)
+        for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]

@@ -27,7 +27,9 @@ class ImageSelection:
     description: str
 
 
-def choose_images(run: Run, images: Path | None, labels: Path | None, split: str | None) -> ImageSelection:
+def choose_images(
+    run: Run, images: Path | None, labels: Path | None, split: str | None
+) -> ImageSelection:
     """The images to measure a run on.
 
     By default its held-out images; with ``split``, that split of its sources; with ``images`` and ``labels``, those
@@ -39,11 +41,18 @@ def choose_images(run: Run, images: Path | None, labels: Path | None, split: str
     """
     if (images is None) != (labels is None):
         missing = "--labels" if labels is None else "--images"
-        raise OptionError(missing, expected="both --images and --labels, or neither", got="one", hint="Add the other.")
+        raise OptionError(
+            missing,
+            expected="both --images and --labels, or neither",
+            got="one",
+            hint="Add the other.",
+        )
     if images is not None and labels is not None:
         check_folder(images, "--images")
         table = read_labels(labels, split, run.labels)
-        rows = [(images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
+        rows = [
+            (images / name, target) for name, target in zip(table.files, table.targets, strict=True)
+        ]
         return _selection(rows, labels.name + (f", split {split}" if split else ""))
     if split is not None:
         return _selection(read_split(run.config.data, split), f"split {split} of its data")
@@ -56,8 +65,12 @@ def _selection(rows: Rows, description: str) -> ImageSelection:
     if not any((target == 1).any() for _, target in rows):
         got = f"{len(rows)} images ({description}), none labelled"
         hint = "Select other images with --images and --labels, or another --split."
-        raise LabelsFileError("images", expected="at least one image with a label", got=got, hint=hint)
-    return ImageSelection([path for path, _ in rows], np.stack([target for _, target in rows]), description)
+        raise LabelsFileError(
+            "images", expected="at least one image with a label", got=got, hint=hint
+        )
+    return ImageSelection(
+        [path for path, _ in rows], np.stack([target for _, target in rows]), description
+    )
 
 
 def predict(

@@ -44,7 +44,9 @@ def run_metrics(
         "mAP": _number(nan_mean(measured)),
         "expected": [
             {
-                "shares": {label: _number(share) for label, share in zip(labels, shares, strict=True)},
+                "shares": {
+                    label: _number(share) for label, share in zip(labels, shares, strict=True)
+                },
                 **{
                     name: [_number(one.value), _number(one.low), _number(one.high)]
                     for name, one in expected(logits, tagged, targets, prevalence=at).items()
@@ -61,7 +63,11 @@ def run_metrics(
 
 
 def _label_metrics(
-    label: str, logits: Floats, targets: NDArray[np.int8], tagged: NDArray[np.bool_], threshold: float
+    label: str,
+    logits: Floats,
+    targets: NDArray[np.int8],
+    tagged: NDArray[np.bool_],
+    threshold: float,
 ) -> dict[str, Any]:
     known = targets != 0
     hits = int((tagged & (targets == 1)).sum())
@@ -104,7 +110,10 @@ def confusions(tagged: NDArray[np.bool_], targets: NDArray[np.int8]) -> list[lis
     present, absent = (targets == 1).astype(np.int64), (targets == -1).astype(np.int64)
     added = present.T @ (absent * tagged)
     possible = present.T @ absent
-    rows = [[int(a), int(b), int(added[a, b]), int(possible[a, b])] for a, b in zip(*np.nonzero(added), strict=True)]
+    rows = [
+        [int(a), int(b), int(added[a, b]), int(possible[a, b])]
+        for a, b in zip(*np.nonzero(added), strict=True)
+    ]
     return sorted(rows, key=lambda row: (-row[2], row[3], row[0], row[1]))
 
 

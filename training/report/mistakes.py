@@ -65,7 +65,9 @@ def _tags(
     for label in shown[np.argsort(-scores[shown], kind="stable")]:
         of_tagged = {1: "right", -1: "added", 0: "unknown"}
         state = of_tagged[int(target[label])] if tagged[label] else "missed"
-        rows.append({"label": labels[label], "score": round(float(scores[label]), 4), "state": state})
+        rows.append(
+            {"label": labels[label], "score": round(float(scores[label]), 4), "state": state}
+        )
     return rows
 
 
@@ -75,4 +77,6 @@ def thumbnail(path: Path) -> str | None:
         small = shrink(load_frame(path).pixels, _SIDE)
     except FrameError:
         return None
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, _QUALITY)).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, _QUALITY)).decode(
+        "ascii"
+    )

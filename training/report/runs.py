@@ -20,7 +20,13 @@ from ..config import Config, stored_config
 from ..data.config import CsvSource
 from ..folder import PREVALENCE, has_state
 
-_MAIN_SETTINGS = ("model.head", "model.backbone", "data.input.width", "data.input.height", "train.seed")
+_MAIN_SETTINGS = (
+    "model.head",
+    "model.backbone",
+    "data.input.width",
+    "data.input.height",
+    "train.seed",
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,9 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     places = [folder.resolve() for folder in folders]
     if not places or len(set(places)) < len(places):
         got = "none" if not places else "the same folder twice"
-        raise OptionError("RUN", expected="different runs", got=got, hint="Name the folder of each run once.")
+        raise OptionError(
+            "RUN", expected="different runs", got=got, hint="Name the folder of each run once."
+        )
     names = _names(places)
     return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
 
@@ -84,9 +92,17 @@ def _read_run(folder: Path, name: str) -> Run:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         unfinished = not path.exists() and has_state(folder)
         got = "an unfinished run" if unfinished else str(error).strip().splitlines()[0]
-        hint = "Finish it with pvlr train --resume." if unfinished else "Name the folder that pvlr train wrote."
-        raise CheckpointError(str(path), expected="the weights of a finished run", got=got, hint=hint) from None
-    parameters = sum(math.prod(shape) for key, shape in shapes.items() if _is_deployed_parameter(key))
+        hint = (
+            "Finish it with pvlr train --resume."
+            if unfinished
+            else "Name the folder that pvlr train wrote."
+        )
+        raise CheckpointError(
+            str(path), expected="the weights of a finished run", got=got, hint=hint
+        ) from None
+    parameters = sum(
+        math.prod(shape) for key, shape in shapes.items() if _is_deployed_parameter(key)
+    )
     log = _read_log(folder / "log.jsonl")
     return Run(folder, name, config, thresholds, prevalence, parameters, data.get("seconds"), log)
 
@@ -94,7 +110,11 @@ def _read_run(folder: Path, name: str) -> Run:
 def _moved(config: Config, folder: Path) -> Config:
     """The configuration with the label file that ``pvlr train IMAGES`` wrote into the folder, which may be renamed."""
     first, *others = config.data.sources
-    if isinstance(first, CsvSource) and not first.labels.exists() and (own := folder / first.labels.name).exists():
+    if (
+        isinstance(first, CsvSource)
+        and not first.labels.exists()
+        and (own := folder / first.labels.name).exists()
+    ):
         first = first.model_copy(update={"labels": own})
     data = config.data.model_copy(update={"sources": (first, *others)})
     return config.model_copy(update={"data": data})
@@ -116,7 +136,9 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
     for line in lines:
         try:
             row = json.loads(line)
-            rows[row["stage"], row["epoch"]] = {key: value for key, value in row.items() if _is_plain(value)}
+            rows[row["stage"], row["epoch"]] = {
+                key: value for key, value in row.items() if _is_plain(value)
+            }
         except (ValueError, KeyError, TypeError):
             continue  # cut off by a crash
     return list(rows.values())
@@ -140,7 +162,11 @@ def compare_settings(runs: list[Run]) -> list[dict[str, Any]]:
     each = [_flat(run.config.model_dump(mode="json", exclude={"name"})) for run in runs]
     keys = list(dict.fromkeys(key for one in each for key in one))
     if len(runs) == 1:
-        stages = [key for key in keys if key.startswith("train.") and key.endswith((".epochs", ".batch", ".lr"))]
+        stages = [
+            key
+            for key in keys
+            if key.startswith("train.") and key.endswith((".epochs", ".batch", ".lr"))
+        ]
         chosen = [*_MAIN_SETTINGS, *stages]
     else:
         chosen = [key for key in keys if len({_shown(one.get(key)) for one in each}) > 1]

@@ -32,7 +32,9 @@ def main(
     plan: Plan = None,
     data: Data = None,
     tiles: Annotated[str | None, typer.Option(help="Tiles of each frame, such as 3x2.")] = None,
-    refresh: Annotated[float | None, typer.Option(help="Seconds for which still tiles keep their scores.")] = None,
+    refresh: Annotated[
+        float | None, typer.Option(help="Seconds for which still tiles keep their scores.")
+    ] = None,
     threads: Threads = None,
     out: Json = None,
 ) -> None:
@@ -43,19 +45,27 @@ def main(
     with Tagger(plan, num_threads=threads, tiles=tiles, **point) as tagger:
         clips: dict[str, dict[str, Any]] = {}
         scores = []
-        for name, truth in {path.stem: read_truth(path) for path in sorted(FOLDER.glob("*.yaml"))}.items():
+        for name, truth in {
+            path.stem: read_truth(path) for path in sorted(FOLDER.glob("*.yaml"))
+        }.items():
             print(f"{name} ...", flush=True)
-            measured, clips[name] = judge(tagger, name, tag_file(tagger, folder / truth.file, refresh), truth)
+            measured, clips[name] = judge(
+                tagger, name, tag_file(tagger, folder / truth.file, refresh), truth
+            )
             scores.append(measured)
         model = {key: tagger.info[key] for key in ("name", "sha256", "precision")}
     how = {"lag": LAG, "tiles": tiles, "refresh": refresh}
     result = {"model": model, **how, "all": ClipScore.total(scores).to_dict(), "clips": clips}
     whole = table([result])
-    Table(f"{whole.title}, {whole.rows[0][0]}", whole.columns[1:], [row[1:] for row in whole.rows]).print(width=80)
+    Table(
+        f"{whole.title}, {whole.rows[0][0]}", whole.columns[1:], [row[1:] for row in whole.rows]
+    ).print(width=80)
     save(out, {**result, "conditions": conditions(threads)})
 
 
-def judge(tagger: Tagger, name: str, frames: Tagged, truth: Truth) -> tuple[ClipScore, dict[str, Any]]:
+def judge(
+    tagger: Tagger, name: str, frames: Tagged, truth: Truth
+) -> tuple[ClipScore, dict[str, Any]]:
     """The score of a clip, and it as JSON values with its events.
 
     Raises:
@@ -63,11 +73,18 @@ def judge(tagger: Tagger, name: str, frames: Tagged, truth: Truth) -> tuple[Clip
     """
     events, seconds = detect(EventDetector(name, tagger.labels, tagger.thresholds), frames)
     known = set(tagger.labels)
-    truth = Truth(truth.file, {a: b for a, b in truth.present.items() if a in known}, truth.optional)
+    truth = Truth(
+        truth.file, {a: b for a, b in truth.present.items() if a in known}, truth.optional
+    )
     latest = max((b[-1].end for b in truth.present.values() if b), default=0.0)
     if latest > seconds + LAG:
-        got, hint = f"{seconds:.1f} s", "The file is another one or damaged, or its intervals are wrong."
-        raise errors.OptionError(name, expected=f"a clip of {latest:g} s, as in its intervals", got=got, hint=hint)
+        got, hint = (
+            f"{seconds:.1f} s",
+            "The file is another one or damaged, or its intervals are wrong.",
+        )
+        raise errors.OptionError(
+            name, expected=f"a clip of {latest:g} s, as in its intervals", got=got, hint=hint
+        )
     measured, events_json = score(events, truth, seconds)
     return measured, {**measured.to_dict(), "events": events_json}
 
@@ -85,7 +102,9 @@ def tag_file(tagger: Tagger, path: Path, refresh: float | None = None) -> Tagged
     """Every frame of a video, through the stream of ``pvlr watch --every-frame``. Raises SourceOpenError."""
     count = 0
     reason = ""
-    with Stream(tagger, [Camera(path.stem, str(path), refresh=refresh)], every_frame=True) as stream:
+    with Stream(
+        tagger, [Camera(path.stem, str(path), refresh=refresh)], every_frame=True
+    ) as stream:
         for item in stream:
             if isinstance(item, Observation):
                 count += 1
@@ -96,18 +115,33 @@ def tag_file(tagger: Tagger, path: Path, refresh: float | None = None) -> Tagged
     if refresh and stats.tiles:
         print(f"{path.stem}: {100 * stats.computed / stats.tiles:.0f} % of the tiles are computed")
     if not count:
-        raise errors.SourceOpenError(str(path), expected="a video", got=reason, hint="Check --data.")
+        raise errors.SourceOpenError(
+            str(path), expected="a video", got=reason, hint="Check --data."
+        )
 
 
 def table(reports: Iterable[dict[str, Any]]) -> Table:
     """A line per report and clip, and one per report for all its clips."""
-    columns = ["Model", "Clip", "True", "False", "Repeats", "Precision", "Recall", "False/h", "False labels"]
+    columns = [
+        "Model",
+        "Clip",
+        "True",
+        "False",
+        "Repeats",
+        "Precision",
+        "Recall",
+        "False/h",
+        "False labels",
+    ]
     cells = [
         [
             report["model"]["name"] + (f", {report['tiles']}" if report.get("tiles") else ""),
             name,
             *(str(row[key]) for key in ("intervals", "false", "repeated")),
-            *("-" if row[key] is None else f"{row[key]:.1f}" for key in ("precision", "recall", "false_per_hour")),
+            *(
+                "-" if row[key] is None else f"{row[key]:.1f}"
+                for key in ("precision", "recall", "false_per_hour")
+            ),
             ", ".join(f"{label} {count}" for label, count in row["false_labels"].items()),
         ]
         for report in reports

@@ -58,12 +58,16 @@ class ClipScore:
             "repeated": self.repeated,
             "precision": round(100 * self.found / reported, 1) if reported else None,
             "recall": round(100 * self.found / self.intervals, 1) if self.intervals else None,
-            "false_per_hour": round(3600 * len(self.false) / self.seconds, 1) if self.seconds else None,
+            "false_per_hour": round(3600 * len(self.false) / self.seconds, 1)
+            if self.seconds
+            else None,
             "false_labels": dict(Counter(self.never).most_common()),
         }
 
 
-def score(events: Iterable[Event], truth: Truth, seconds: float) -> tuple[ClipScore, list[dict[str, Any]]]:
+def score(
+    events: Iterable[Event], truth: Truth, seconds: float
+) -> tuple[ClipScore, list[dict[str, Any]]]:
     """Judge the ``off`` events of a clip, whose times are seconds from its first frame.
 
     An event finds an interval of its label if at least half of it lies within, or within ``LAG`` after its end. Each
@@ -76,8 +80,12 @@ def score(events: Iterable[Event], truth: Truth, seconds: float) -> tuple[ClipSc
     """
     ended = [event for event in events if event.state == "off"]
     verdicts = _verdicts(ended, truth)
-    false = tuple(event.label for event, verdict in zip(ended, verdicts, strict=True) if verdict in _FALSE)
-    visible = {label for label, intervals in [*truth.present.items(), *truth.optional.items()] if intervals}
+    false = tuple(
+        event.label for event, verdict in zip(ended, verdicts, strict=True) if verdict in _FALSE
+    )
+    visible = {
+        label for label, intervals in [*truth.present.items(), *truth.optional.items()] if intervals
+    }
     never = tuple(label for label in false if label not in visible)
     intervals = sum(map(len, truth.present.values()))
     rows = [
@@ -90,7 +98,9 @@ def score(events: Iterable[Event], truth: Truth, seconds: float) -> tuple[ClipSc
         }
         for event, verdict in zip(ended, verdicts, strict=True)
     ]
-    return ClipScore(seconds, intervals, verdicts.count("true"), false, verdicts.count("repeated"), never), rows
+    return ClipScore(
+        seconds, intervals, verdicts.count("true"), false, verdicts.count("repeated"), never
+    ), rows
 
 
 def _verdicts(events: Sequence[Event], truth: Truth) -> list[str]:
@@ -111,7 +121,9 @@ def _verdicts(events: Sequence[Event], truth: Truth) -> list[str]:
         elif _mostly(event, truth.optional.get(event.label, ())):
             verdicts.append("optional")
         else:
-            again = any(_mostly(event, [interval]) for interval in truth.present.get(event.label, ()))
+            again = any(
+                _mostly(event, [interval]) for interval in truth.present.get(event.label, ())
+            )
             verdicts.append("repeated" if again else "false")
     return verdicts
 

@@ -37,14 +37,20 @@ def main(data: Data = None, split: Split = "testdev", out: Json = None) -> None:
         for name in FOLDERS:
             images, table = read_split(folder, name, split, words)
             files = [images / file for file in table.files]
-            own, other = (100 * per_class(_logits(tagger, one, files), table.targets) for one in (bank, encoded))
+            own, other = (
+                100 * per_class(_logits(tagger, one, files), table.targets)
+                for one in (bank, encoded)
+            )
             rows = {grade: of_words == grade for grade in ("exact", "doubtful", "unknown")}
             parts = {
                 **{grade: own[row] for grade, row in rows.items()},
                 "all": own,
                 "all, by the language model": other,
             }
-            grades[name] = {row: [int(np.isfinite(of).sum()), round(nan_mean(of), 2)] for row, of in parts.items()}
+            grades[name] = {
+                row: [int(np.isfinite(of).sum()), round(nan_mean(of), 2)]
+                for row, of in parts.items()
+            }
     grades_table(grades).print(width=80)
     save(out, {"split": split, "grades": grades, "conditions": conditions(None)})
 
@@ -57,7 +63,10 @@ def _logits(tagger: Tagger, bank: LabelBank, files: list[Path]) -> NDArray[np.fl
 
 def grades_table(grades: dict[str, dict[str, list[float]]]) -> Table:
     """Words by their grade: number and mAP on each data set."""
-    rows = [[row, *(cell for of in grades.values() for cell in _words(*of[row]))] for row in grades["coco"]]
+    rows = [
+        [row, *(cell for of in grades.values() for cell in _words(*of[row]))]
+        for row in grades["coco"]
+    ]
     columns = ["Grade", *(f"{of} {name.upper()}" for name in grades for of in ("words,", "mAP,"))]
     return Table("Words by their grade, on testdev", columns, rows)
 

@@ -36,12 +36,17 @@ def main(data: Data = None, draws: Draws = 200, out: Json = None) -> None:
     with Tagger(optimize="throughput") as tagger:
         for split in ("testdev", "val"):
             images, table = read_split(data_folder(data), "voc", split, list(NAMES.values()))
-            features += [one.features for one in tagger.predict_batch([images / file for file in table.files])]
+            features += [
+                one.features
+                for one in tagger.predict_batch([images / file for file in table.files])
+            ]
             targets += table.targets.tolist()
     for name, target in zip(NAMES, np.array(targets).T, strict=True):
         known = np.array(features, np.float64)[target != 0], target[target != 0]
         for share in (POSITIVES / (POSITIVES + NEGATIVES), float((known[1] == 1).mean())):
-            taught[f"{name}, {100 * share:.1f} %"] = measure(name, *known, round(share * OTHERS), draws)
+            taught[f"{name}, {100 * share:.1f} %"] = measure(
+                name, *known, round(share * OTHERS), draws
+            )
     taught_table(taught).print(width=80)
     save(out, {"draws": draws, "taught": taught, "conditions": conditions(None)})
 
@@ -60,14 +65,23 @@ def measure(
         given = [name], own.astype(str).tolist(), features[own], target[own, None].astype(np.int8)
         bank, (report,) = learn(room, *given, plan="", prevalence=count / OTHERS)
         arrays = bank.arrays()
-        scores = sigmoid(features[rest] @ arrays["weights"][-1].astype(np.float64) + float(arrays["biases"][-1]))
+        scores = sigmoid(
+            features[rest] @ arrays["weights"][-1].astype(np.float64) + float(arrays["biases"][-1])
+        )
         shown = f1_scores(scores[:, None] >= report.threshold, target[rest, None])
-        measures = (report.precision, report.precision_interval), (report.recall, report.recall_interval)
+        measures = (
+            (report.precision, report.precision_interval),
+            (report.recall, report.recall_interval),
+        )
         found.append([[value, *interval] for value, interval in measures if interval is not None])
         other.append([100 * shown["OP"], 100 * shown["OR"]])
     reported, others = np.array(found, np.float64), np.array(other)
     inside = 100 * ((reported[..., 1] < others + 1e-6) & (others - 1e-6 < reported[..., 2])).mean(0)
-    figures = {"reported": np.median(reported, axis=0), "others": np.median(others, axis=0), "inside": inside}
+    figures = {
+        "reported": np.median(reported, axis=0),
+        "others": np.median(others, axis=0),
+        "inside": inside,
+    }
     return {key: value.round(1).ravel().tolist() for key, value in figures.items()}
 
 
@@ -76,7 +90,11 @@ def taught_table(taught: dict[str, dict[str, list[float]]]) -> Table:
 
     def cells(of: dict[str, list[float]], row: int) -> list[str]:
         value, low, high = of["reported"][3 * row :][:3]
-        return [f"{value:.0f} ({low:.0f} to {high:.0f})", f"{of['others'][row]:.0f}", f"{of['inside'][row]:.1f} %"]
+        return [
+            f"{value:.0f} ({low:.0f} to {high:.0f})",
+            f"{of['others'][row]:.0f}",
+            f"{of['inside'][row]:.1f} %",
+        ]
 
     columns = ["Label, prevalence", "Precision", "others", "inside", "Recall", "others", "inside"]
     rows = [[name, *cells(of, 0), *cells(of, 1)] for name, of in taught.items()]

@@ -20,7 +20,15 @@ from ..._util.version import __version__
 from .. import cache, runtimes
 from ..backend import Backend, Slot, closed
 from .compilation import Network, check_outputs, compile_network, open_core
-from .device import CPU, engine_options, find_device, has_capability, label_options, precision_hint, resolve_precision
+from .device import (
+    CPU,
+    engine_options,
+    find_device,
+    has_capability,
+    label_options,
+    precision_hint,
+    resolve_precision,
+)
 from .labels import project
 from .request import Projections, Request, create_request
 
@@ -77,9 +85,16 @@ class OpenVinoBackend(Backend):
         threads = num_threads or available_cores()
         behind = network.fp32_until if self.precision == "bf16" else None
         options = engine_options(
-            device, "f32" if behind else precision_hint(core, device, self.precision), threads, throughput
+            device,
+            "f32" if behind else precision_hint(core, device, self.precision),
+            threads,
+            throughput,
         )
-        folder = cache.cache_folder() if cached and has_capability(core, device, "EXPORT_IMPORT") else None
+        folder = (
+            cache.cache_folder()
+            if cached and has_capability(core, device, "EXPORT_IMPORT")
+            else None
+        )
         load = partial(
             _load,
             core,
@@ -149,7 +164,9 @@ class OpenVinoBackend(Backend):
 
     def _project(self, spec: OpenSpec, bank: LabelBank) -> Projections:
         values = project(self._label_network, bank, spec, self._network.source).values()
-        return Projections(len(bank), [runtimes.openvino().Tensor(value) for value in values])  # copies
+        return Projections(
+            len(bank), [runtimes.openvino().Tensor(value) for value in values]
+        )  # copies
 
     def acquire(self) -> Request:
         try:
@@ -184,8 +201,12 @@ class OpenVinoBackend(Backend):
         random, labels = np.random.default_rng(0), self._projections
         noise = random.standard_normal(single.input.shape, np.float32)
         if labels is not None:
-            tensors = [random.standard_normal(tuple(tensor.shape), np.float32) for tensor in labels.tensors]
-            labels = labels._replace(tensors=[runtimes.openvino().Tensor(values) for values in tensors])
+            tensors = [
+                random.standard_normal(tuple(tensor.shape), np.float32) for tensor in labels.tensors
+            ]
+            labels = labels._replace(
+                tensors=[runtimes.openvino().Tensor(values) for values in tensors]
+            )
         for slot in (single, *group):
             slot.use(labels)
             slot.input[:] = noise
@@ -215,10 +236,15 @@ def _load(
     if blobs and all(blobs):
         # Code that damage or another program put there raises anything, or does not fit: then it is replaced.
         with contextlib.suppress(Exception):
-            compiled = tuple(core.import_model(blob, *target) for blob, target in zip(blobs, targets, strict=False))
+            compiled = tuple(
+                core.import_model(blob, *target)
+                for blob, target in zip(blobs, targets, strict=False)
+            )
             check_outputs(compiled[0], network)
             return compiled, True
-    compiled = compile_network(core, network, device, options, bf16_behind=behind, quantized=quantized)
+    compiled = compile_network(
+        core, network, device, options, bf16_behind=behind, quantized=quantized
+    )
     check_outputs(compiled[0], network)
     if folder:
         for kind, part in zip(kinds, compiled, strict=True):
@@ -231,7 +257,12 @@ _RECIPE = 3
 
 
 def _cache_key(
-    core: openvino.Core, network: Network, device: str, behind: str | None, options: dict[str, Any], quantized: bool
+    core: openvino.Core,
+    network: Network,
+    device: str,
+    behind: str | None,
+    options: dict[str, Any],
+    quantized: bool,
 ) -> str:
     # Also of the CPU, which computes what reads labels.
     properties = [
@@ -239,7 +270,16 @@ def _cache_key(
         for device_name in dict.fromkeys((CPU, device))
         for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
     ]
-    what = [network.sha256, _RECIPE, network.input_shape, behind, quantized, __version__, _version(), device]
+    what = [
+        network.sha256,
+        _RECIPE,
+        network.input_shape,
+        behind,
+        quantized,
+        __version__,
+        _version(),
+        device,
+    ]
     what += [properties, options]
     if network.open:
         what.append(network.labels)

@@ -49,7 +49,9 @@ class Network:
     bank: LabelBank | None = None
 
     @classmethod
-    def of(cls, source: str, payload: bytes, sha256: str, spec: Manifest | ModelSpec, bank: LabelBank) -> Network:
+    def of(
+        cls, source: str, payload: bytes, sha256: str, spec: Manifest | ModelSpec, bank: LabelBank
+    ) -> Network:
         """The network that a manifest or an exported network's metadata describes, for one frame."""
         size, tokens = spec.input, spec.attention.rows * spec.attention.columns
         labels = spec.open.max_labels if spec.open else len(bank)
@@ -74,7 +76,10 @@ def open_core() -> openvino.Core:
     process = os.getpid()
     if any(other != process for other in _locks):
         # The parent's threads do not exist here: loading a plan would never return.
-        expected, got = "a process that was not forked after OpenVINO was used", "a fork of one that had used it"
+        expected, got = (
+            "a process that was not forked after OpenVINO was used",
+            "a fork of one that had used it",
+        )
         hint = 'Start workers with multiprocessing\'s "spawn" method, or create no tagger before the fork.'
         raise errors.BackendError("tagger", expected=expected, got=got, hint=hint)
     try:
@@ -84,7 +89,9 @@ def open_core() -> openvino.Core:
         if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C during the import
             raise error.__cause__ from None
         hint = "pip install openvino"
-        raise errors.MissingPartError("openvino", expected="the OpenVINO runtime", got=str(error), hint=hint) from error
+        raise errors.MissingPartError(
+            "openvino", expected="the OpenVINO runtime", got=str(error), hint=hint
+        ) from error
 
 
 _locks: dict[int, Lock] = {}
@@ -151,7 +158,9 @@ def compile_network(
         _reject(network, f"{count} named {', '.join(shapes)}", f"inputs {names}")
     try:
         model.reshape({name: list(shape) for name, shape in shapes.items()})
-    except Exception as error:  # it computes what is constant, and a division by zero is a ValueError
+    except (
+        Exception
+    ) as error:  # it computes what is constant, and a division by zero is a ValueError
         _reject(network, f"an input of shape {network.input_shape}", reason(error))
     _check_sizes(model, network)
     for port in model.inputs:
@@ -170,7 +179,10 @@ def compile_network(
         raise
     except Exception as error:  # as above
         raise errors.BackendError(
-            network.source, expected="a network that compiles", got=reason(error), hint="See pvlr doctor."
+            network.source,
+            expected="a network that compiles",
+            got=reason(error),
+            hint="See pvlr doctor.",
         ) from error
 
 
@@ -199,7 +211,9 @@ def _check_sizes(model: openvino.Model, network: Network) -> None:
                 expected = f"tensors of at most {MAX_ELEMENTS} elements, {_MAX_ELEMENTS_ALIVE} at the same time"
                 got = f"{node.get_type_name()} with an output of {shape}"
                 hint = "Export it again with pvlr export."
-                raise errors.UnsafeNetworkError(network.source, expected=expected, got=got, hint=hint)
+                raise errors.UnsafeNetworkError(
+                    network.source, expected=expected, got=got, hint=hint
+                )
         for entry in node.inputs():
             source = entry.get_source_output()
             key = source.get_node().get_name(), source.get_index()
@@ -218,7 +232,11 @@ def check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
     for name, shape in wanted.items():
         port = next((port for port in compiled.outputs if name in port.get_names()), None)
         if port is None:
-            _reject(network, f"an output named {name}", f"outputs {[port.get_names() for port in compiled.outputs]}")
+            _reject(
+                network,
+                f"an output named {name}",
+                f"outputs {[port.get_names() for port in compiled.outputs]}",
+            )
         elif tuple(port.get_partial_shape().to_shape()) != shape:
             _reject(network, f"{name} of shape {shape}", str(port.get_partial_shape()))
 

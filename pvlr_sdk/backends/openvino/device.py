@@ -34,7 +34,10 @@ def find_device(core: openvino.Core, name: str, source: str) -> str:
         or any(name.startswith(f"{wanted}.") for name in available)
     ):
         return wanted
-    expected, got = f"the OpenVINO device {wanted}", f"a machine with {', '.join(available) or 'none'}"
+    expected, got = (
+        f"the OpenVINO device {wanted}",
+        f"a machine with {', '.join(available) or 'none'}",
+    )
     hint = "Install the driver of the device (docs/install.md), or omit the device."
     raise errors.BackendError(source, expected=expected, got=got, hint=hint)
 
@@ -49,7 +52,10 @@ def supports_bf16(core: openvino.Core) -> bool:
 
     OpenVINO states what the CPU has, also where ``ONEDNN_MAX_CPU_ISA`` limits its kernels to older instructions.
     """
-    return has_capability(core, CPU, "BF16") and os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in _WITHOUT_BF16
+    return (
+        has_capability(core, CPU, "BF16")
+        and os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in _WITHOUT_BF16
+    )
 
 
 def fast_precision(core: openvino.Core, device: str) -> str:
@@ -66,7 +72,9 @@ def resolve_precision(core: openvino.Core, device: str, precision: str, source: 
         return fast
     usable = [fast, "int8", "fp32"]
     if device != CPU:
-        usable[2:] = [name for name in ("fp32", "bf16") if has_capability(core, device, name.upper())]
+        usable[2:] = [
+            name for name in ("fp32", "bf16") if has_capability(core, device, name.upper())
+        ]
     if precision not in usable:
         expected = f"a {device.partition('.')[0]} that computes in {precision}"
         got = str(core.get_property(device, "FULL_DEVICE_NAME"))
@@ -88,7 +96,10 @@ def label_options() -> dict[str, Any]:
 
 def engine_options(device: str, hint: str, threads: int, throughput: bool) -> dict[str, Any]:
     """OpenVINO's options; ``hint`` is the precision of what the network's own types leave open."""
-    options = {"PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+    options = {
+        "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
+        "INFERENCE_PRECISION_HINT": hint,
+    }
     if device == CPU:
         # OpenVINO pins the threads of every process to the first cores: two processes with one thread each would share
         # one. Only a tagger that uses all cores is pinned, because that keeps its slowest frames short.

@@ -29,7 +29,9 @@ def fold_constants(model: openvino.Model, *, quantized: bool = False) -> None:
             continue
         constant = _unscaled(node, 1)
         if constant.get_type_name() == "Constant":
-            stand_in = ops.parameter(constant.output(0).get_shape(), constant.output(0).get_element_type())
+            stand_in = ops.parameter(
+                constant.output(0).get_shape(), constant.output(0).get_element_type()
+            )
             _replace(constant.output(0), stand_in.output(0))
             kept.append((constant, stand_in))
     model.add_parameters([stand_in for _, stand_in in kept])
@@ -98,7 +100,9 @@ def lower(model: openvino.Model, start: str) -> bool:
         for entry in node.inputs():
             source = entry.get_source_output()
             inside = node.get_name() in low
-            if source.get_element_type() != Type.f32 or inside == (source.get_node().get_name() in low):
+            if source.get_element_type() != Type.f32 or inside == (
+                source.get_node().get_name() in low
+            ):
                 continue
             converted = convert(source, "bf16" if inside else "f32").output(0)
             if node.get_type_name() == "Result":

@@ -24,7 +24,13 @@ from ...bundle.network import check_network
 from ...frames import images
 from ...frames.frames import Frame
 from ...frames.isolated.child import ready
-from ...frames.isolated.process import MAX_MESSAGE, IsolatedProcess, ProcessFailedError, cannot_start, shared_memory
+from ...frames.isolated.process import (
+    MAX_MESSAGE,
+    IsolatedProcess,
+    ProcessFailedError,
+    cannot_start,
+    shared_memory,
+)
 from ...frames.isolated.sandbox import restrict
 from ...frames.preprocess import Preprocessor
 from ...models.catalogue import PACKAGE
@@ -46,11 +52,16 @@ _LOG = logging.getLogger(__name__)
 _KIND = "loaded"
 _SERVE = f"{__name__}:serve"
 _PORT = b"\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
-_RELU = b'\x08\x08B\x02\x10\x12:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x%bb\x0f\n\x01y%b' % (_PORT, _PORT)
+_RELU = (
+    b'\x08\x08B\x02\x10\x12:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x%bb\x0f\n\x01y%b'
+    % (_PORT, _PORT)
+)
 """An ONNX network of one operation on one float."""
 
 
-def ensure(bundle: Bundle, network: Network, precision: str, num_threads: int | None, *, throughput: bool) -> None:
+def ensure(
+    bundle: Bundle, network: Network, precision: str, num_threads: int | None, *, throughput: bool
+) -> None:
     """Load and run a network in a process with limits, unless that was done before on this machine.
 
     Plans inside the installed package are as trustworthy as its code. Where no process can be started, that is logged.
@@ -73,7 +84,9 @@ def ensure(bundle: Bundle, network: Network, precision: str, num_threads: int | 
     except ProcessFailedError as error:
         expected = "a plan that loads and runs in an isolated process"
         hint = "It may be damaged or malicious: check where it is from. If you trust it, set PVLR_ALLOW_UNSIGNED=1."
-        raise errors.IsolatedLoadError(network.source, expected=expected, got=str(error), hint=hint) from None
+        raise errors.IsolatedLoadError(
+            network.source, expected=expected, got=str(error), hint=hint
+        ) from None
     except errors.IsolationError as error:
         _LOG.info("%s is loaded in this process only: %s", network.source, error)
         return
@@ -91,7 +104,15 @@ def _key(network: Network, frame_png: str) -> str:
     cpu = open_core().get_property("CPU", "FULL_DEVICE_NAME")
     runtime = str(runtimes.openvino().get_version())
     bank = network.bank.sha256 if network.open and network.bank else None
-    what = [network.sha256, network.input_shape, network.tokens, network.labels, network.fp32_until, bank, frame_png]
+    what = [
+        network.sha256,
+        network.input_shape,
+        network.tokens,
+        network.labels,
+        network.fp32_until,
+        bank,
+        frame_png,
+    ]
     return hashlib.sha256(json.dumps([*what, __version__, runtime, cpu]).encode()).hexdigest()[:40]
 
 
@@ -103,7 +124,9 @@ def _load_isolated(network: Network, parts: Sequence[bytes], options: Mapping[st
         IsolationError: the process cannot be started.
         ProcessFailedError: it crashed, took too long or too much memory, or raised another exception.
     """
-    memory_bytes = MEMORY_BYTES + 8 * len(network.payload) + MEMORY_BYTES_PER_CORE * (os.cpu_count() or 1)
+    memory_bytes = (
+        MEMORY_BYTES + 8 * len(network.payload) + MEMORY_BYTES_PER_CORE * (os.cpu_count() or 1)
+    )
     request = {"source": network.source, "sizes": list(map(len, parts)), "options": options}
     process = IsolatedProcess(_SERVE, memory_bytes)
     try:
@@ -183,11 +206,17 @@ def _load_and_run(
 ) -> None:
     """Compile the network, decode the golden frame, and run one on the other."""
     spec = parse_manifest(manifest, Path(source))
-    network = Network.of(source, payload, spec.files["plan"].sha256, spec, LabelBank.from_bytes(bank))
+    network = Network.of(
+        source, payload, spec.files["plan"].sha256, spec, LabelBank.from_bytes(bank)
+    )
     backend = OpenVinoBackend(network, precision, num_threads, throughput=throughput, cached=False)
     slot = backend.acquire()
-    with contextlib.suppress(ValueError, errors.FrameError):  # the self-test reports what is no image
-        frame = images.decode(base64.b64decode(spec.golden.frame_png, validate=True), formats=("png",))
+    with contextlib.suppress(
+        ValueError, errors.FrameError
+    ):  # the self-test reports what is no image
+        frame = images.decode(
+            base64.b64decode(spec.golden.frame_png, validate=True), formats=("png",)
+        )
         slot.load(Frame(frame.pixels, "bgr"), Preprocessor(spec.input))
     slot.start()
     slot.wait()

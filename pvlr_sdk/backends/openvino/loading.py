@@ -35,7 +35,9 @@ def load(
         # The restricted process may not use another device, so it loads the plan on the CPU.
         on_cpu = chosen if device == CPU else _plan_precision("auto", manifest, CPU)
         isolated.ensure(bundle, network, on_cpu, num_threads, throughput=throughput)
-    return OpenVinoBackend(network, chosen, num_threads, device=device, throughput=throughput, fresh=fresh)
+    return OpenVinoBackend(
+        network, chosen, num_threads, device=device, throughput=throughput, fresh=fresh
+    )
 
 
 def _plan_precision(wanted: str | None, manifest: Manifest, device: str) -> str:

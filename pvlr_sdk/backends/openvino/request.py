@@ -37,17 +37,29 @@ def create_request(compiled: openvino.CompiledModel) -> openvino.InferRequest:
 class Request:
     """One frame of an OpenVINO request (a ``Slot``); its arrays are views of the request's tensors."""
 
-    __slots__ = ("_is_last", "_logits", "_projections", "_request", "_similarity", "features", "input")
+    __slots__ = (
+        "_is_last",
+        "_logits",
+        "_projections",
+        "_request",
+        "_similarity",
+        "features",
+        "input",
+    )
 
     def __init__(self, request: openvino.InferRequest, position: int = 0, count: int = 1) -> None:
         self._request = request
         self._is_last = position == count - 1
-        self.input: NDArray[np.float32] = request.get_tensor(IMAGE).data[position].transpose(2, 0, 1)
+        self.input: NDArray[np.float32] = (
+            request.get_tensor(IMAGE).data[position].transpose(2, 0, 1)
+        )
         self._logits: NDArray[np.float32] = request.get_tensor(LOGITS).data[position]
         self._similarity: NDArray[np.float32] = request.get_tensor(SIMILARITY).data[position]
         self._projections: Projections | None = None
         is_open = any(FEATURES in port.get_names() for port in request.model_outputs)
-        self.features: NDArray[np.float32] | None = request.get_tensor(FEATURES).data[position] if is_open else None
+        self.features: NDArray[np.float32] | None = (
+            request.get_tensor(FEATURES).data[position] if is_open else None
+        )
 
     def use(self, projections: Projections | None) -> None:
         """Read these labels from the next inference on; None for a closed network."""
@@ -84,4 +96,6 @@ class Request:
 
 def failed(error: Exception) -> errors.BackendError:
     """The error for an inference that OpenVINO did not finish."""
-    return errors.BackendError("inference", expected="a finished inference", got=reason(error), hint="See pvlr doctor.")
+    return errors.BackendError(
+        "inference", expected="a finished inference", got=reason(error), hint="See pvlr doctor."
+    )

@@ -44,4 +44,6 @@ def split_labels(model: openvino.Model) -> tuple[openvino.Model, openvino.Model]
             entry.replace_source_output(parts[key].output(0))
     labels = [entry for entry in model.get_parameters() if entry.get_name() != image.get_name()]
     api = runtimes.openvino()
-    return api.Model(results, labels, "labels"), api.Model(model.get_results(), [image, *parts.values()], "frames")
+    return api.Model(results, labels, "labels"), api.Model(
+        model.get_results(), [image, *parts.values()], "frames"
+    )

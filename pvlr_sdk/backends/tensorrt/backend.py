@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def load(
-    bundle: Bundle, precision: str | None, num_threads: int | None, *, throughput: bool, **others: object
+    bundle: Bundle,
+    precision: str | None,
+    num_threads: int | None,
+    *,
+    throughput: bool,
+    **others: object,
 ) -> TensorRtBackend:
     """Load a verified bundle; see :func:`pvlr_sdk.backends.open_backend`.
 
@@ -64,7 +69,9 @@ class TensorRtBackend(Backend):
         library.require()
         cuda = open_cuda()
         gpu, version = cuda.gpu(), library.version()
-        compatibility.check(manifest, bundle.path, version, gpu, plugins.version() if spec.plugins else None)
+        compatibility.check(
+            manifest, bundle.path, version, gpu, plugins.version() if spec.plugins else None
+        )
         self._source = str(bundle.path)
         batch = spec.batch[2] if throughput else spec.batch[0]
         self._open = manifest.open
@@ -111,7 +118,10 @@ class TensorRtBackend(Backend):
             "parallel": self.parallel,
             "contexts": self._session.one_context or len(self._session.contexts),
             "cuda": cuda.name,
-            "cuda_graph": next((context.no_graph for context in self._session.contexts if context.no_graph), "in use"),
+            "cuda_graph": next(
+                (context.no_graph for context in self._session.contexts if context.no_graph),
+                "in use",
+            ),
             "preprocessing": "GPU" if pixels else "CPU",
         }
 

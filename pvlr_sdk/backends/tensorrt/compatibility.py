@@ -22,7 +22,9 @@ class Mismatch(NamedTuple):
     here: str
 
 
-def mismatches(spec: TensorRtSpec, version: str, gpu: Gpu, plugins: str | None) -> Iterator[Mismatch]:
+def mismatches(
+    spec: TensorRtSpec, version: str, gpu: Gpu, plugins: str | None
+) -> Iterator[Mismatch]:
     """All reasons why a plan does not run on this machine.
 
     Args:
@@ -42,17 +44,22 @@ def mismatches(spec: TensorRtSpec, version: str, gpu: Gpu, plugins: str | None) 
             yield Mismatch("GPU", "Ampere and newer", f"{gpu.name}, compute capability {here}")
     elif spec.capability != here:
         yield Mismatch(
-            "GPU", f"{spec.gpu}, compute capability {spec.capability}", f"{gpu.name}, compute capability {here}"
+            "GPU",
+            f"{spec.gpu}, compute capability {spec.capability}",
+            f"{gpu.name}, compute capability {here}",
         )
     elif spec.hardware == "this" and spec.gpu != gpu.name:
         yield Mismatch("GPU", spec.gpu, gpu.name)
     elif spec.hardware == "this" and spec.multiprocessors not in (None, gpu.multiprocessors):
         built, here = (
-            f"{gpu.name} with {count} multiprocessors" for count in (spec.multiprocessors, gpu.multiprocessors)
+            f"{gpu.name} with {count} multiprocessors"
+            for count in (spec.multiprocessors, gpu.multiprocessors)
         )
         yield Mismatch("GPU", built, here)
     if spec.plugins is not None and spec.plugins != plugins:
-        yield Mismatch("plugin library", f"version {spec.plugins}", f"version {plugins}" if plugins else "none")
+        yield Mismatch(
+            "plugin library", f"version {spec.plugins}", f"version {plugins}" if plugins else "none"
+        )
 
 
 def check(manifest: Manifest, path: Path, version: str, gpu: Gpu, plugins: str | None) -> None:

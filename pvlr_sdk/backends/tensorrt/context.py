@@ -32,8 +32,16 @@ class ExecutionContext:
         CudaError: a CUDA call failed.
     """
 
-    def __init__(self, cuda: Driver, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None) -> None:
-        self._cuda, self._engine, self._shapes, self._batch, self._pixels = cuda, engine, shapes, batch, pixels
+    def __init__(
+        self, cuda: Driver, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None
+    ) -> None:
+        self._cuda, self._engine, self._shapes, self._batch, self._pixels = (
+            cuda,
+            engine,
+            shapes,
+            batch,
+            pixels,
+        )
         self._frame_bytes = _FLOAT * prod(shapes.of(1)[IMAGE])
         self._owned: list[Owned] = []
         self._labels: Labels | None = None
@@ -43,7 +51,9 @@ class ExecutionContext:
         self._stream = self._own(cuda.stream(), cuda.destroy_stream)
         self.event = self._own(cuda.event(), cuda.destroy_event)
         sizes = {name: _FLOAT * prod(shape) for name, shape in shapes.of(batch).items()}
-        self._pointers = {name: self._own(cuda.malloc(size), cuda.free) for name, size in sizes.items()}
+        self._pointers = {
+            name: self._own(cuda.malloc(size), cuda.free) for name, size in sizes.items()
+        }
         self._bind()
         self._enqueue()  # the first run initialises TensorRT, which a graph cannot contain
         self.drain()
@@ -54,12 +64,16 @@ class ExecutionContext:
         the same labels."""
         cuda, pointers = self._cuda, self._pointers
         self._upload(slots[0].labels)
-        slots = sorted(slots, key=lambda slot: slot.frame is None)  # frames for the kernel first: one launch
+        slots = sorted(
+            slots, key=lambda slot: slot.frame is None
+        )  # frames for the kernel first: one launch
         for place, slot in enumerate(slots):
             for event in slot.ready:
                 cuda.stream_wait(self._stream, event)
             if slot.frame is None:
-                cuda.to_device(pointers[IMAGE] + place * self._frame_bytes, slot.input, self._stream)
+                cuda.to_device(
+                    pointers[IMAGE] + place * self._frame_bytes, slot.input, self._stream
+                )
             elif slot.raw is not None and slot.device is not None:
                 cuda.to_device(slot.device.handle, slot.raw, self._stream)
         frames = [slot.frame for slot in slots if slot.frame is not None]
@@ -137,7 +151,9 @@ class ExecutionContext:
             try:
                 self._enqueue(capturing=True)
             finally:
-                self._graph = self._own(self._cuda.end_capture(self._stream), self._cuda.destroy_graph)
+                self._graph = self._own(
+                    self._cuda.end_capture(self._stream), self._cuda.destroy_graph
+                )
             self._cuda.launch(self._graph, self._stream)
             self.drain()
         except (CudaError, errors.BackendError) as error:
@@ -149,4 +165,6 @@ class ExecutionContext:
 
     def _fail(self, expected: str) -> None:
         got = self._engine.messages.reason("no reason given")
-        raise errors.BackendError(self._engine.source, expected=expected, got=got, hint="See pvlr doctor.")
+        raise errors.BackendError(
+            self._engine.source, expected=expected, got=got, hint="See pvlr doctor."
+        )

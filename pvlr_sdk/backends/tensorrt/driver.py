@@ -26,7 +26,9 @@ def open_cuda() -> libcuda.Driver:
         except (OSError, AttributeError, CudaError) as error:
             expected = "an NVIDIA GPU with its driver"
             hint = "Install NVIDIA's driver (in a container, its runtime); pvlr doctor shows what is missing."
-            raise errors.MissingPartError("CUDA", expected=expected, got=str(error), hint=hint) from error
+            raise errors.MissingPartError(
+                "CUDA", expected=expected, got=str(error), hint=hint
+            ) from error
     return _open["cuda"]
 
 
@@ -35,7 +37,11 @@ def find_driver() -> type[libcuda.Driver]:
     try:
         from .on_pycuda import Driver
     except ImportError as error:
-        if importlib.util.find_spec("pycuda") is not None:  # built for another driver or Python, or there is no driver
-            _log.warning("pycuda cannot be imported, so the driver's library is used without it: %s", error)
+        if (
+            importlib.util.find_spec("pycuda") is not None
+        ):  # built for another driver or Python, or there is no driver
+            _log.warning(
+                "pycuda cannot be imported, so the driver's library is used without it: %s", error
+            )
         return libcuda.Driver
     return Driver

@@ -45,7 +45,11 @@ class Shapes:
 
     def of(self, batch: int) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor for a batch."""
-        return {IMAGE: (batch, 3, self.height, self.width), **self.outputs(batch), **self.projections}
+        return {
+            IMAGE: (batch, 3, self.height, self.width),
+            **self.outputs(batch),
+            **self.projections,
+        }
 
 
 _MESSAGES = 200
@@ -110,7 +114,9 @@ class Engine:
         if other_version:
             runtime = self._lean(runtime)
         if with_plugins:
-            plugins.load(runtime.get_plugin_registry() if other_version else trt.get_plugin_registry())
+            plugins.load(
+                runtime.get_plugin_registry() if other_version else trt.get_plugin_registry()
+            )
         if dla is not None:
             runtime.DLA_core = dla
         return runtime
@@ -120,8 +126,12 @@ class Engine:
         lean: trt.Runtime | None = runtime.load_runtime(path) if path else None
         if lean is None:
             expected = "the TensorRT version that built the plan, or its lean runtime"
-            got = self.messages.reason(f"no file named by {LEAN_RUNTIME}" if not path else f"{path} does not load")
-            hint = f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again."
+            got = self.messages.reason(
+                f"no file named by {LEAN_RUNTIME}" if not path else f"{path} does not load"
+            )
+            hint = (
+                f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again."
+            )
             raise errors.PlanMismatchError(self.source, expected=expected, got=got, hint=hint)
         lean.engine_host_code_allowed = False
         # The runtime that loaded it must outlive it and its engines, which the bindings do not ensure: the finalizer

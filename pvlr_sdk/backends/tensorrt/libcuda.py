@@ -60,7 +60,11 @@ _PARAMETERS = {
     "cuGraphExecDestroy": (_HANDLE,),
     "cuGetErrorString": (c_int, _OUT),
 }
-_MULTIPROCESSORS, _MAJOR, _MINOR = 16, 75, 76  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
+_MULTIPROCESSORS, _MAJOR, _MINOR = (
+    16,
+    75,
+    76,
+)  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _BLOCKING_SYNC, _DISABLE_TIMING = 1, 2  # CU_EVENT_*
 _NOT_READY = 600  # CUDA_ERROR_NOT_READY
@@ -103,7 +107,9 @@ class Driver:
         self._call("cuDriverGetVersion", byref(version))
         driver = f"{version.value // 1000}.{version.value % 1000 // 10}"
         capability = self._attribute(_MAJOR), self._attribute(_MINOR)
-        return Gpu(name.value.decode(), capability, memory.value, driver, self._attribute(_MULTIPROCESSORS))
+        return Gpu(
+            name.value.decode(), capability, memory.value, driver, self._attribute(_MULTIPROCESSORS)
+        )
 
     @contextmanager
     def current(self) -> Iterator[None]:

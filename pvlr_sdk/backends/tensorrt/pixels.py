@@ -30,9 +30,14 @@ class DevicePixels:
         if order.startswith("i420") and len(planes) == 1:
             return planes[0].contiguous
         inner = (_PACKED[order], 1) if order in _PACKED else (1,)
-        return all(plane.strides[1:] == inner and abs(plane.strides[0]) >= prod(plane.shape[1:]) for plane in planes)
+        return all(
+            plane.strides[1:] == inner and abs(plane.strides[0]) >= prod(plane.shape[1:])
+            for plane in planes
+        )
 
-    def prepare(self, planes: Sequence[DeviceArray], order: Order, crop: Region | None = None) -> Entry:
+    def prepare(
+        self, planes: Sequence[DeviceArray], order: Order, crop: Region | None = None
+    ) -> Entry:
         """A frame, or a part of it, checked for :meth:`preprocess`.
 
         Raises:
@@ -55,7 +60,9 @@ def open_pixels(spec: InputSpec) -> DevicePixels | None:
 class _View:
     """Device memory as an array for other libraries, without a stream to wait for."""
 
-    def __init__(self, pointer: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, typestr: str) -> None:
+    def __init__(
+        self, pointer: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, typestr: str
+    ) -> None:
         self.__cuda_array_interface__ = {
             "shape": shape,
             "strides": strides,

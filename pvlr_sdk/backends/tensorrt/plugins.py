@@ -21,7 +21,9 @@ OPERATORS = ("DualSoftmaxAttention", "TagHead")
 LIBRARY = Path(__file__).resolve().parents[2] / "libpvlr_plugins.so"
 """Path of the library in an installation."""
 
-_HOW_TO_BUILD = "Build it with PVLR_CUDA=1 pip install . (see docs/plugin.md), or use native attention."
+_HOW_TO_BUILD = (
+    "Build it with PVLR_CUDA=1 pip install . (see docs/plugin.md), or use native attention."
+)
 
 
 def find(path: Path = LIBRARY) -> str:
@@ -70,13 +72,20 @@ def load(registry: trt.IPluginRegistry, path: Path = LIBRARY) -> None:
     if missing:
         expected = f"a plugin library that TensorRT loads, with {', '.join(missing)}"
         hint = "TensorRT's log has the reason. " + _HOW_TO_BUILD
-        raise errors.BackendError(str(path), expected=expected, got=reason or "none of them, or only some", hint=hint)
+        raise errors.BackendError(
+            str(path), expected=expected, got=reason or "none of them, or only some", hint=hint
+        )
 
 
 def _missing_creators(registry: trt.IPluginRegistry, version: str) -> list[str]:
-    registered = {(creator.plugin_namespace, creator.name, creator.plugin_version) for creator in registry.all_creators}
+    registered = {
+        (creator.plugin_namespace, creator.name, creator.plugin_version)
+        for creator in registry.all_creators
+    }
     return [name for name in OPERATORS if (NAMESPACE, name, version) not in registered]
 
 
 def _missing(path: Path, got: str) -> errors.MissingPartError:
-    return errors.MissingPartError(str(path), expected="the TensorRT plugins", got=got, hint=_HOW_TO_BUILD)
+    return errors.MissingPartError(
+        str(path), expected="the TensorRT plugins", got=got, hint=_HOW_TO_BUILD
+    )

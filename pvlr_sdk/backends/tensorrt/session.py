@@ -109,7 +109,10 @@ class Session:
     def labels(self, count: int, projections: Mapping[str, NDArray[np.float32]]) -> Labels:
         """A label bank for the slots of an open plan, copied to page-locked memory."""
         with self.guarded():
-            pinned = {name: self.cuda.pinned(array.shape, "float32") for name, array in projections.items()}
+            pinned = {
+                name: self.cuda.pinned(array.shape, "float32")
+                for name, array in projections.items()
+            }
         for name, array in projections.items():
             pinned[name][:] = array
         return Labels(count, pinned)
@@ -159,7 +162,9 @@ class Session:
         with self._lock:
             if self._in_flight or self._pending:
                 hint = "Wait for their results first."
-                raise errors.BackendError(self.source, expected="an idle tagger", got="frames in flight", hint=hint)
+                raise errors.BackendError(
+                    self.source, expected="an idle tagger", got="frames in flight", hint=hint
+                )
             with self.guarded():
                 return self.contexts[0].compute_times(count)
 
@@ -168,13 +173,22 @@ class Session:
         with self.guarded():
             for batch in list(self._in_flight):
                 self.cuda.wait(batch.context.event)
-        for held in (self.contexts, self._idle, self._in_flight, self._pending, self._free, self._outputs):
+        for held in (
+            self.contexts,
+            self._idle,
+            self._in_flight,
+            self._pending,
+            self._free,
+            self._outputs,
+        ):
             held.clear()
         del self._engine
 
     def _add_context(self, batch: int) -> None:
         try:
-            self.contexts.append(ExecutionContext(self.cuda, self._engine, self.shapes, batch, self.pixels))
+            self.contexts.append(
+                ExecutionContext(self.cuda, self._engine, self.shapes, batch, self.pixels)
+            )
         except (errors.BackendError, CudaError) as error:
             # One context will do, without overlap: on a small board, or if TensorRT refuses to share a profile.
             if not self.contexts or (isinstance(error, CudaError) and error.sticky):
@@ -184,13 +198,20 @@ class Session:
     def _pump(self) -> None:
         """Launch batches while there are frames and free contexts. The caller holds the lock."""
         while self._pending and self._idle:
-            labels, slots = self._pending[0].labels, list[SessionSlot]()  # a batch has one label bank
+            labels, slots = (
+                self._pending[0].labels,
+                list[SessionSlot](),
+            )  # a batch has one label bank
             while self._pending and len(slots) < self._batch and self._pending[0].labels is labels:
                 slots.append(self._pending.popleft())
             context = self._idle.popleft()
             try:
                 with self.guarded():
-                    outputs = self._outputs.pop() if self._outputs else Outputs(self.cuda, self.shapes, self._batch)
+                    outputs = (
+                        self._outputs.pop()
+                        if self._outputs
+                        else Outputs(self.cuda, self.shapes, self._batch)
+                    )
                     context.launch(slots, outputs)
             except Exception as error:
                 with suppress(errors.BackendError), self.guarded():

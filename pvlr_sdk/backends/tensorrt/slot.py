@@ -98,7 +98,9 @@ class SessionSlot:
                 pixels, *chroma = (self._to_host(plane) for plane in frame.planes)
                 preprocess(pixels, frame.order, self.input, frame.crop, chroma)
         elif kernel is not None:
-            self.frame = kernel.prepare(self._stage(frame.pixels, *frame.chroma), frame.order, frame.crop)
+            self.frame = kernel.prepare(
+                self._stage(frame.pixels, *frame.chroma), frame.order, frame.crop
+            )
         else:
             preprocess(frame.pixels, frame.order, self.input, frame.crop, frame.chroma)
 
@@ -121,7 +123,9 @@ class SessionSlot:
         """Release the buffers."""
         self.closed = True
         self.input = np.empty(0, np.float32)
-        self.outputs = self.features = None  # not for another batch: copies into it may be in flight
+        self.outputs = self.features = (
+            None  # not for another batch: copies into it may be in flight
+        )
         self.device = self._staging = None
         self._written.clear()
         self._forget()
@@ -133,7 +137,9 @@ class SessionSlot:
     def _check(self) -> None:
         self.session.check()
         if self.closed:
-            raise errors.BackendError("slot", expected="an open slot", got="a closed one", hint="Acquire another slot.")
+            raise errors.BackendError(
+                "slot", expected="an open slot", got="a closed one", hint="Acquire another slot."
+            )
 
     def _stage(self, *planes: NDArray[np.uint8]) -> list[DeviceArray]:
         """Copy a frame to contiguous page-locked memory, ``raw``; where its bytes will be on the device."""
@@ -142,12 +148,18 @@ class SessionSlot:
             self.device = self._staging = None  # first: for both there may be too little memory
             with self.session.guarded():
                 self._staging = self.session.cuda.pinned((size,), "uint8")
-                self.device = Owned(self.session.cuda, self.session.cuda.malloc(size), self.session.cuda.free)
+                self.device = Owned(
+                    self.session.cuda, self.session.cuda.malloc(size), self.session.cuda.free
+                )
         self.raw, arrays, offset = self._staging[:size], list[DeviceArray](), 0
         for plane in planes:
             staged = self.raw[offset : offset + plane.size].reshape(plane.shape)
             np.copyto(staged, plane)
-            arrays.append(DeviceArray(self.device.handle + offset, staged.shape, staged.strides, None, self.device))
+            arrays.append(
+                DeviceArray(
+                    self.device.handle + offset, staged.shape, staged.strides, None, self.device
+                )
+            )
             offset += plane.size
         return arrays
 
@@ -155,9 +167,14 @@ class SessionSlot:
         """Copy a frame from the GPU, for preprocessing on the CPU where there is no kernel for it."""
         if min(pixels.strides) < 0:
             raise errors.FrameShapeError(
-                "frame", expected="a frame that is not flipped", got=f"strides {pixels.strides}", hint="Copy it first."
+                "frame",
+                expected="a frame that is not flipped",
+                got=f"strides {pixels.strides}",
+                hint="Copy it first.",
             )
-        extent = 1 + sum((side - 1) * stride for side, stride in zip(pixels.shape, pixels.strides, strict=True))
+        extent = 1 + sum(
+            (side - 1) * stride for side, stride in zip(pixels.shape, pixels.strides, strict=True)
+        )
         data: NDArray[Any] = np.empty(extent, np.uint8)
         ready = self._mark(pixels)
         with self.session.guarded():

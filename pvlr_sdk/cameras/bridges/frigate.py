@@ -24,7 +24,9 @@ _MESSAGE, _SNAPSHOT = 2**18, 2**24  # bytes at most
 _SUB_LABEL = 100  # characters that Frigate accepts
 _REMEMBERED = 10_000  # events that wait at most, and that are not answered again
 _TIMEOUT = 10.0  # seconds for one request
-_AWAY = frozenset({401, 403, 408, 429, 502, 503, 504})  # the request is repeated; other failures are about its event
+_AWAY = frozenset(
+    {401, 403, 408, 429, 502, 503, 504}
+)  # the request is repeated; other failures are about its event
 
 
 class _Object(BaseModel):
@@ -68,9 +70,16 @@ class FrigateTagger(Sink[_Object]):
         host, url, self._headers = address(url, "frigate url")
         load_aiohttp("frigate")
         self.name, self._url = f"frigate {host}", url.rstrip("/")
-        self._tagger, self._topic, self._objects = tagger, f"{mqtt.prefix}/events", frozenset(objects)
+        self._tagger, self._topic, self._objects = (
+            tagger,
+            f"{mqtt.prefix}/events",
+            frozenset(objects),
+        )
         self._exclusive = exclusive
-        self._attributes, self._at_end = attributes, at_end or attributes  # Frigate takes them for stored events only
+        self._attributes, self._at_end = (
+            attributes,
+            at_end or attributes,
+        )  # Frigate takes them for stored events only
         self._seen: dict[str, None] = {}
         self._labelled = ""  # the event that got the last sub label
         broker = mqtt.address()
@@ -83,11 +92,18 @@ class FrigateTagger(Sink[_Object]):
     def write(self, item: _Object) -> None:
         """Answer an event. Raises OSError to repeat it, ValueError if it cannot be answered."""
         snapshot = self._ask(item.id, "snapshot.jpg?crop=1&bbox=0&timestamp=0")
-        tags = [(tag.label, tag.score) for tag in self._tagger.predict(snapshot) if tag.label != item.label]
+        tags = [
+            (tag.label, tag.score)
+            for tag in self._tagger.predict(snapshot)
+            if tag.label != item.label
+        ]
         if self._exclusive:
             tags = tags[:1] or [(UNKNOWN, 0.0)]
         if tags and self._labelled != item.id:  # else only what followed has failed
-            best, score = tags[0][0][:_SUB_LABEL], max(round(tags[0][1], 4), 1e-4)  # Frigate refuses 0
+            best, score = (
+                tags[0][0][:_SUB_LABEL],
+                max(round(tags[0][1], 4), 1e-4),
+            )  # Frigate refuses 0
             self._ask(item.id, "sub_label", {"subLabel": best, "subLabelScore": score})
             self._labelled = item.id
         if tags and self._attributes:
@@ -102,9 +118,17 @@ class FrigateTagger(Sink[_Object]):
     def _ask(self, event: str, what: str, value: dict[str, Any] | None = None) -> bytes:
         """GET, or POST a value as JSON; the body of the response."""
         method, body = ("POST", json.dumps(value).encode()) if value else ("GET", None)
-        url, headers = f"{self._url}/api/events/{event}/{what}", {**self._headers, "Content-Type": "application/json"}
-        status, data = request(method, url, headers=headers, timeout=_TIMEOUT, body=body, most=_SNAPSHOT)
-        if 200 <= status < 300 or (status, what) == (400, "attributes"):  # no model has attributes of this object
+        url, headers = (
+            f"{self._url}/api/events/{event}/{what}",
+            {**self._headers, "Content-Type": "application/json"},
+        )
+        status, data = request(
+            method, url, headers=headers, timeout=_TIMEOUT, body=body, most=_SNAPSHOT
+        )
+        if 200 <= status < 300 or (status, what) == (
+            400,
+            "attributes",
+        ):  # no model has attributes of this object
             return data
         if status in _AWAY:
             raise ConnectionError(f"Frigate answered {status}")
@@ -113,7 +137,9 @@ class FrigateTagger(Sink[_Object]):
 
     # Called by paho's thread.
 
-    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any
+    ) -> None:
         if reason.is_failure:
             _LOG.warning("%s: the broker refuses us: %s", self.name, reason)
         else:

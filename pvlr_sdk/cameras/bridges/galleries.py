@@ -80,7 +80,12 @@ def make_router(tag: TagImage, model: Callable[[], str], size: int) -> APIRouter
     async def vision(request: Request) -> dict[str, Any]:
         body, tags = await _tagged(request, _Images)
         about = {"type": "labels", "name": model(), "version": __version__, "resolution": size}
-        return {"id": body.id or str(uuid4()), "code": 200, "model": about, "result": {"labels": _labels(tags)}}
+        return {
+            "id": body.id or str(uuid4()),
+            "code": 200,
+            "model": about,
+            "result": {"labels": _labels(tags)},
+        }
 
     @router.post("/api/generate")
     async def generate(request: Request) -> Response:
@@ -90,7 +95,12 @@ def make_router(tag: TagImage, model: Callable[[], str], size: int) -> APIRouter
     @router.post("/api/chat")
     async def chat(request: Request) -> Response:
         body, tags = await _tagged(request, _Chat)
-        return _line({"model": model(), "message": {"role": "assistant", "content": _text(tags, body.format)}})
+        return _line(
+            {
+                "model": model(),
+                "message": {"role": "assistant", "content": _text(tags, body.format)},
+            }
+        )
 
     @router.get("/api/tags")
     async def installed() -> dict[str, Any]:
@@ -141,7 +151,9 @@ def parsed(kind: type[Body], body: bytes) -> Body:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(map(str, first["loc"])) or "request"
         hint = "See docs/integrations.md."
-        raise errors.OptionError(name, expected=expected(first), got="another value", hint=hint) from None
+        raise errors.OptionError(
+            name, expected=expected(first), got="another value", hint=hint
+        ) from None
 
 
 def decoded(text: str) -> bytes:
@@ -151,12 +163,17 @@ def decoded(text: str) -> bytes:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except ValueError:
         got, hint = repr(text[:40]), "Send the image itself: data:image/jpeg;base64,..."
-        raise errors.OptionError("image", expected="base64 or a data URL", got=got, hint=hint) from None
+        raise errors.OptionError(
+            "image", expected="base64 or a data URL", got=got, hint=hint
+        ) from None
 
 
 def _labels(tags: Sequence[Tag]) -> list[dict[str, Any]]:
     scores = [(tag.label, round(tag.score, 4)) for tag in tags]
-    return [{"name": name, "source": "image", "confidence": score, "topicality": score} for name, score in scores]
+    return [
+        {"name": name, "source": "image", "confidence": score, "topicality": score}
+        for name, score in scores
+    ]
 
 
 def _text(tags: Sequence[Tag], form: Any) -> str:

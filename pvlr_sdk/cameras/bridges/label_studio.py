@@ -46,7 +46,9 @@ class _Control(NamedTuple):
     choices: dict[str, str]
 
 
-def make_router(tag: TagImage, model: Callable[[], str], url: str | None, token: str | None, most: int) -> APIRouter:
+def make_router(
+    tag: TagImage, model: Callable[[], str], url: str | None, token: str | None, most: int
+) -> APIRouter:
     """The routes below ``/label-studio``.
 
     Args:
@@ -92,7 +94,9 @@ def make_router(tag: TagImage, model: Callable[[], str], url: str | None, token:
             except errors.PvlrError as error:
                 if not requests or len(requests[0][0].tasks) == 1:
                     raise
-                _LOG.warning("Label Studio's task %d: %s", len(results), escaped(str(error)))  # the others go on
+                _LOG.warning(
+                    "Label Studio's task %d: %s", len(results), escaped(str(error))
+                )  # the others go on
                 tags = ()
             results.append({"model_version": model(), **_prediction(tags, requests[0][1])})
         return {"results": results, "model_version": model()}
@@ -103,7 +107,10 @@ def make_router(tag: TagImage, model: Callable[[], str], url: str | None, token:
             return decoded(text)
         path = text.removeprefix(base)
         if not base or not path.startswith(_FILES) or ".." in unquote(path):
-            expected, hint = "a data URL, or a file of Label Studio", "Set serve.label_studio.url in the site file."
+            expected, hint = (
+                "a data URL, or a file of Label Studio",
+                "Set serve.label_studio.url in the site file.",
+            )
             raise errors.OptionError("image", expected=expected, got=repr(text[:60]), hint=hint)
         try:
             status, data = fetch("GET", base + path, headers=headers, timeout=_TIMEOUT, most=most)
@@ -131,20 +138,33 @@ def _control(config: str) -> _Control:
             raise ValueError("a document type")
         root = ElementTree.fromstring(config)
     except (ValueError, RecursionError, ElementTree.ParseError) as error:
-        raise errors.OptionError("label_config", expected="XML", got=str(error)[:100], hint=hint) from None
-    images = {image.get("name", ""): image.get("value", "").removeprefix("$") for image in root.iter("Image")}
+        raise errors.OptionError(
+            "label_config", expected="XML", got=str(error)[:100], hint=hint
+        ) from None
+    images = {
+        image.get("name", ""): image.get("value", "").removeprefix("$")
+        for image in root.iter("Image")
+    }
     for element in root.iter("Choices"):
         if (image := element.get("toName", "")) in images:
             values = ((each.get("value", ""), each.get("alias")) for each in element.iter("Choice"))
             choices = {value.casefold(): alias or value for value, alias in values}
-            return _Control(element.get("name", ""), image, images[image], element.get("choice") == "multiple", choices)
+            return _Control(
+                element.get("name", ""),
+                image,
+                images[image],
+                element.get("choice") == "multiple",
+                choices,
+            )
     raise errors.OptionError("label_config", expected=expected, got="none", hint=hint)
 
 
 def _prediction(tags: Sequence[Tag], control: _Control) -> dict[str, Any]:
     """Tags that are choices, the best first; Label Studio sorts tasks by the least certain one."""
     scores = [(control.choices.get(tag.label.casefold()), tag.score) for tag in tags]
-    chosen = [(choice, score) for choice, score in scores if choice][: None if control.multiple else 1]
+    chosen = [(choice, score) for choice, score in scores if choice][
+        : None if control.multiple else 1
+    ]
     about = {"from_name": control.name, "to_name": control.image, "type": "choices"}
     result = [{**about, "value": {"choices": [choice for choice, _ in chosen]}}] if chosen else []
     return {"score": min((score for _, score in chosen), default=0.0), "result": result}

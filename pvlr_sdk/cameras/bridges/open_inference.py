@@ -65,7 +65,13 @@ def make_router(tag: TagImage, model: Callable[[], str]) -> APIRouter:
     @router.get("/models/{name}")
     async def metadata(name: str) -> dict[str, Any]:
         check(name)
-        return {"name": name, "versions": ["1"], "platform": _NAME, "inputs": _INPUTS, "outputs": _OUTPUTS}
+        return {
+            "name": name,
+            "versions": ["1"],
+            "platform": _NAME,
+            "inputs": _INPUTS,
+            "outputs": _OUTPUTS,
+        }
 
     @router.get("/models/{name}/ready")
     async def model_ready(name: str) -> dict[str, Any]:
@@ -83,7 +89,10 @@ def make_router(tag: TagImage, model: Callable[[], str]) -> APIRouter:
             return _image(requests[0].inputs[0], body[end:])
 
         tags = await tag(request, find)
-        values: dict[str, list[Any]] = {"labels": [tag.label for tag in tags], "scores": [tag.score for tag in tags]}
+        values: dict[str, list[Any]] = {
+            "labels": [tag.label for tag in tags],
+            "scores": [tag.score for tag in tags],
+        }
         asked = {output.name for output in requests[0].outputs or ()} or set(values)
         outputs = [
             {
@@ -116,9 +125,17 @@ def _header_bytes(text: str | None, most: int) -> int:
 def _image(tensor: _Tensor, binary: bytes) -> bytes:
     """The image of an input: its only element."""
     if tensor.datatype == "BYTES" and "binary_data_size" in tensor.parameters:
-        if len(binary) > _LENGTH and int.from_bytes(binary[:_LENGTH], "little") == len(binary) - _LENGTH:
+        if (
+            len(binary) > _LENGTH
+            and int.from_bytes(binary[:_LENGTH], "little") == len(binary) - _LENGTH
+        ):
             return binary[_LENGTH:]
-    elif tensor.datatype == "BYTES" and tensor.data and isinstance(tensor.data[0], str) and len(tensor.data) == 1:
+    elif (
+        tensor.datatype == "BYTES"
+        and tensor.data
+        and isinstance(tensor.data[0], str)
+        and len(tensor.data) == 1
+    ):
         return decoded(tensor.data[0])
     got, hint = (
         f"{tensor.datatype} with another content",

@@ -19,8 +19,13 @@ def check_bank(path: Path, bank: LabelBank, trust: Trust | None) -> None:
     """
     if trust and not own_file(path):
         expected = f"a file in {state_folder()} that only this user can write"
-        hint = "With trusted keys, other label banks must be signed, and the site cannot change them."
+        hint = (
+            "With trusted keys, other label banks must be signed, and the site cannot change them."
+        )
         raise errors.OptionError("bank", expected=expected, got=str(path), hint=hint)
     if path.is_file() and LabelBank.load(path, trust=False).sha256 != bank.sha256:
-        expected, hint = "the label bank in use", "Another process has changed the file. Restart to use it."
+        expected, hint = (
+            "the label bank in use",
+            "Another process has changed the file. Restart to use it.",
+        )
         raise errors.DeployError(str(path), expected=expected, got="another one", hint=hint)

@@ -96,7 +96,9 @@ class Control:
             return self.site.thresholds
         return thresholds_of(self.events, self.tagger, self._changes.thresholds)
 
-    def configure(self, thresholds: Mapping[str, float], labels: Sequence[str] | None = None) -> None:
+    def configure(
+        self, thresholds: Mapping[str, float], labels: Sequence[str] | None = None
+    ) -> None:
         """Set some thresholds, and the labels whose events are reported (None: no change).
 
         Raises:
@@ -109,7 +111,9 @@ class Control:
             find_label(label, index)
         if twice := [label for label, count in Counter(labels or ()).items() if count > 1]:
             hint = "Name each label once."
-            raise errors.OptionError("labels", expected="different labels", got=f"{twice[0]!r} twice", hint=hint)
+            raise errors.OptionError(
+                "labels", expected="different labels", got=f"{twice[0]!r} twice", hint=hint
+            )
 
         def change(changes: Changes) -> Changes:
             changes = changes.with_thresholds(thresholds)
@@ -163,13 +167,19 @@ class Control:
             self._check_idle()
             events = self.events
             gone = frozenset(self.tagger.labels) - frozenset(bank.names)
-            reported = None if events.labels is None else [name for name in events.labels if name not in events.deny]
+            reported = (
+                None
+                if events.labels is None
+                else [name for name in events.labels if name not in events.deny]
+            )
 
             def change(changes: Changes) -> Changes:
                 changes = changes.without_labels(gone)
                 if report is None or reported is None or report in reported:
                     return changes
-                return changes.model_copy(update={"labels": reported_labels([*reported, report], bank.names)})
+                return changes.model_copy(
+                    update={"labels": reported_labels([*reported, report], bank.names)}
+                )
 
             self._apply(change, bank)
 
@@ -180,7 +190,9 @@ class Control:
 
     def can_teach(self, label: str) -> bool:
         """Whether :meth:`teach` takes a label without ``replace``: new ones, and labels from words and examples."""
-        return label not in self.tagger.labels or taught_function(self.label_bank(), label) is not None
+        return (
+            label not in self.tagger.labels or taught_function(self.label_bank(), label) is not None
+        )
 
     def add_example(self, seen: Observation | str, label: str, shows: bool) -> bool:
         """Pick the frame of an observation, or of the highest score of an event (its id), as an example of a label;
@@ -191,7 +203,11 @@ class Control:
         """
         with self._lock:
             plan = self._open_plan()
-            example = self._examples.peaks.get(seen) if isinstance(seen, str) else Example.of(seen, label, shows)
+            example = (
+                self._examples.peaks.get(seen)
+                if isinstance(seen, str)
+                else Example.of(seen, label, shows)
+            )
             if example is None or example.plan != plan:
                 return False
             self._examples.add(label, replace(example, shows=shows))
@@ -219,8 +235,12 @@ class Control:
             self._check_idle()
             if not (replace or self.can_teach(label)):
                 got = f"{label!r}, which the label bank has"
-                raise errors.OptionError("label", expected="a new label", got=got, hint="Choose another name.")
-            spec = read_manifest(str(self.tagger.info["plan"]), trust=self.tagger.trust or False).open
+                raise errors.OptionError(
+                    "label", expected="a new label", got=got, hint="Choose another name."
+                )
+            spec = read_manifest(
+                str(self.tagger.info["plan"]), trust=self.tagger.trust or False
+            ).open
             assert spec is not None  # the plan is open
             start = self._before.get((plan, label), taught_function(base, label))
             bank, report = self._examples.learn(plan, label, base, spec, start)
@@ -243,7 +263,9 @@ class Control:
             if same := same_labels([label], base.names):
                 got, hint = f"{same[label]!r}, which the label bank has", "It is tagged already."
                 raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
-            words = Knowledge.of_plan(self.tagger.info, trust=self.tagger.trust or False).bank([label])
+            words = Knowledge.of_plan(self.tagger.info, trust=self.tagger.trust or False).bank(
+                [label]
+            )
             self.set_labels(base.join(words), report=words.names[0])
             return dict(words.taught[words.names[0]])
 
@@ -269,11 +291,15 @@ class Control:
         info = self.tagger.info
         if info["max_labels"] is None:
             error = closed(str(info["plan"]))
-            raise errors.OptionError("plan", expected=error.expected, got=error.got, hint=error.hint)
+            raise errors.OptionError(
+                "plan", expected=error.expected, got=error.got, hint=error.hint
+            )
         return str(info["sha256"])
 
     def _check_idle(self) -> None:
-        if self.deployment.status.state != "in use":  # the plan that may return has the labels before
+        if (
+            self.deployment.status.state != "in use"
+        ):  # the plan that may return has the labels before
             raise in_progress("labels")
 
     def _kept(self, changes: Changes) -> Changes:
@@ -296,7 +322,9 @@ class Control:
         with ExitStack() as locks:
             if self.state:
                 locks.enter_context(self.state.locked())
-                contents[self.state.path] = self.state.to_bytes(self._kept(change(self.state.read())))
+                contents[self.state.path] = self.state.to_bytes(
+                    self._kept(change(self.state.read()))
+                )
             if self.bank_file and bank:
                 if self.bank_file.exists():
                     locks.enter_context(locked(self.bank_file))

@@ -45,7 +45,9 @@ class Deployment:
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._tagger, self._site = tagger, site
-        self._check = check or (lambda candidate: make_detectors(site.config, candidate) if site else None)
+        self._check = check or (
+            lambda candidate: make_detectors(site.config, candidate) if site else None
+        )
         self._plans = plans
         self._settings = settings or DeployConfig()
         self._lock, self._loading = lock or threading.RLock(), False
@@ -79,7 +81,9 @@ class Deployment:
                 the state folder cannot be written. In each case the plan in use stays.
         """
         with self._exclusively():
-            bundle = load_bundle(source, trust=self._tagger.trust or False)  # before anything is copied
+            bundle = load_bundle(
+                source, trust=self._tagger.trust or False
+            )  # before anything is copied
             self._check_new(bundle.path)
             plan = self._plans.install(bundle.path) if self._plans else bundle.path
             try:
@@ -112,7 +116,9 @@ class Deployment:
             previous = self._named_previous() or self._previous
             if previous is None:
                 hint = "Deploy the plan that you want."
-                raise errors.DeployError("rollback", expected="a previous plan", got="none", hint=hint)
+                raise errors.DeployError(
+                    "rollback", expected="a previous plan", got="none", hint=hint
+                )
             self._change(find_plan(previous), back=True)
 
     def failed(self, error: errors.BundleError) -> bool:
@@ -172,11 +178,15 @@ class Deployment:
                         candidate.set_labels(self._tagger.label_bank)
                     self._check(candidate)  # before the next start would use it
                     version, running = (_version(tagger) for tagger in (candidate, self._tagger))
-                    if version < running:  # the next start never uses a plan older than the recorded version
+                    if (
+                        version < running
+                    ):  # the next start never uses a plan older than the recorded version
                         record_version(self._tagger, plan)
                     if self._plans and not named:
                         self._plans.name(plan, before)
-                    (self._site or self._tagger).exchange(candidate)  # which then has the replaced plan
+                    (self._site or self._tagger).exchange(
+                        candidate
+                    )  # which then has the replaced plan
             except BaseException:
                 candidate.close()
                 raise
@@ -192,7 +202,9 @@ class Deployment:
             _log.info("plan %s (%.12s) replaces the previous one", info["name"], info["sha256"])
             if self._settings.probation and not back:
                 self._probation = Probation(self._settings.probation, candidate, replaced, plan)
-                threading.Thread(target=self._watch, args=[self._probation], name="pvlr-probation", daemon=True).start()
+                threading.Thread(
+                    target=self._watch, args=[self._probation], name="pvlr-probation", daemon=True
+                ).start()
             else:
                 candidate.close()
 

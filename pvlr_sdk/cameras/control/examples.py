@@ -74,7 +74,9 @@ class Examples:
             peak = self.peaks.get(event.id)
             if peak is not None and result[event.label].score <= (peak.score or 0):
                 continue
-            if example := Example.of(replace(seen, result=result), event.label, True):  # copies the features
+            if example := Example.of(
+                replace(seen, result=result), event.label, True
+            ):  # copies the features
                 self.peaks[event.id] = example
                 if len(self.peaks) > EVENTS:
                     del self.peaks[next(iter(self.peaks))]
@@ -94,7 +96,9 @@ class Examples:
                 there are too many.
         """
         if not is_label(label):
-            raise errors.OptionError("label", expected=LABEL_NAMES, got=ascii(label)[:100], hint="Choose another name.")
+            raise errors.OptionError(
+                "label", expected=LABEL_NAMES, got=ascii(label)[:100], hint="Choose another name."
+            )
         examples = self.of(example.plan, label)
         for count, most, what in (
             (len(examples), PER_LABEL, f"examples of {label!r}"),
@@ -102,9 +106,14 @@ class Examples:
         ):
             if count >= most:
                 hint = "Teach the label, then clear examples; pvlr teach learns from any number of photos."
-                raise errors.OptionError("label", expected=f"at most {most} {what}", got="one more", hint=hint)
+                raise errors.OptionError(
+                    "label", expected=f"at most {most} {what}", got="one more", hint=hint
+                )
         if any(np.array_equal(example.features, other.features) for other in examples):
-            expected, hint = f"a frame that is no example of {label!r} yet", "Wait for the next frame of the camera."
+            expected, hint = (
+                f"a frame that is no example of {label!r} yet",
+                "Wait for the next frame of the camera.",
+            )
             raise errors.OptionError("camera", expected=expected, got=example.name, hint=hint)
         self._found[label] = [*examples, example]
 
@@ -123,9 +132,13 @@ class Examples:
         features = np.array([example.features for example in examples], np.float64).reshape(
             len(examples), spec.feature_width
         )
-        targets = np.array([[1 if example.shows else -1] for example in examples], np.int8).reshape(-1, 1)
+        targets = np.array([[1 if example.shows else -1] for example in examples], np.int8).reshape(
+            -1, 1
+        )
         names = [example.name for example in examples]
         room = add_labels(base, [label], spec, words=False)
-        words = None if start is None else {label: Words(features @ start.weights + start.bias, start)}
+        words = (
+            None if start is None else {label: Words(features @ start.weights + start.bias, start)}
+        )
         bank, (report,) = learn(room, [label], names, features, targets, plan=plan, words=words)
         return bank, report

@@ -52,7 +52,9 @@ class Plans:
         """Let the next start use a plan. Raises what :meth:`named` and :meth:`State.update` raise."""
         site = self._read_site()
         deployed: DeployedPlan | None = DeployedPlan(
-            plan=plan.absolute(), previous=previous and previous.absolute(), instead_of=plan_name(site)
+            plan=plan.absolute(),
+            previous=previous and previous.absolute(),
+            instead_of=plan_name(site),
         )
         if previous is None and _is_same(plan, _plan_of(site)):
             deployed = None  # as before the first deployment
@@ -72,12 +74,16 @@ class Plans:
         contents = {}
         hint = "Copy the bundle again."
         for path in bundle_files(plan):
-            with system_errors(errors.PlanNotFoundError, str(path), expected="a file of the bundle", hint=hint):
+            with system_errors(
+                errors.PlanNotFoundError, str(path), expected="a file of the bundle", hint=hint
+            ):
                 contents[path.name] = read_file(path, MAX_FILE_BYTES)
         name = plan.parent.resolve().name[:40] or "plan"
         target = self._folder / f"{name}-{fingerprint(plan)[:12]}"
         with suppress(OSError):
-            if all(read_file(target / file, MAX_FILE_BYTES) == data for file, data in contents.items()):
+            if all(
+                read_file(target / file, MAX_FILE_BYTES) == data for file, data in contents.items()
+            ):
                 return target / plan.name  # the previous plan, deployed again
         _remove(target)
         write_folder(target, contents)

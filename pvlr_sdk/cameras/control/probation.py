@@ -43,7 +43,9 @@ class Probation:
 
     def fail(self, error: errors.BundleError) -> None:
         """Note that the new plan failed; safe in any thread."""
-        self._error = f"{type(error).__name__}: {error}"  # the exception itself keeps the plan in memory
+        self._error = (
+            f"{type(error).__name__}: {error}"  # the exception itself keeps the plan in memory
+        )
         self._failed.set()
 
     def wait(self) -> str:
@@ -73,7 +75,11 @@ def load(tagger: Tagger, plan: Path, back: bool) -> Tagger:
         if loaded.labels != tagger.labels:
             count = len(set(loaded.labels) ^ set(tagger.labels))
             expected = f"the {len(tagger.labels)} labels of the running plan, in their order"
-            got = f"{len(loaded.labels)} labels, {count} names in one plan only" if count else "another order"
+            got = (
+                f"{len(loaded.labels)} labels, {count} names in one plan only"
+                if count
+                else "another order"
+            )
             hint = "Set plan: in the site file and restart, since events and sinks depend on the labels."
             raise errors.DeployError(str(plan), expected=expected, got=got, hint=hint)
     except BaseException:

@@ -66,7 +66,9 @@ class State:
         except (OSError, ValidationError) as error:
             reason = getattr(error, "strerror", None) or _first_line(error)
             hint = "pvlr state SITE --forget removes the changes; the site file stays as it is."
-            raise errors.ConfigError(str(self.path), expected="the changes of a site", got=reason, hint=hint) from None
+            raise errors.ConfigError(
+                str(self.path), expected="the changes of a site", got=reason, hint=hint
+            ) from None
 
     def read_or_set_aside(self) -> Changes:
         """The changes on disk; a damaged file is set aside with a warning, since a service must start again."""
@@ -76,7 +78,9 @@ class State:
             aside = self.path.with_suffix(".damaged.json")
             with suppress(OSError):
                 os.replace(self.path, aside)
-            _log.warning("%s; it is now %s, and the site begins with its site file", error, aside.name)
+            _log.warning(
+                "%s; it is now %s, and the site begins with its site file", error, aside.name
+            )
             return Changes()
 
     def to_bytes(self, changes: Changes) -> bytes:
@@ -86,11 +90,15 @@ class State:
             ConfigError: they are larger than the limit.
         """
         raw = changes.model_dump(mode="json", exclude_defaults=True)
-        data = (json.dumps({"version": changes.version, **raw}, indent=1, ensure_ascii=False) + "\n").encode()
+        data = (
+            json.dumps({"version": changes.version, **raw}, indent=1, ensure_ascii=False) + "\n"
+        ).encode()
         if len(data) > _MAX_BYTES:
             hint = "Remove regions or thresholds that are no longer needed."
             got = f"{len(data)} bytes"
-            raise errors.ConfigError(str(self.path), expected=f"at most {_MAX_BYTES} bytes", got=got, hint=hint)
+            raise errors.ConfigError(
+                str(self.path), expected=f"at most {_MAX_BYTES} bytes", got=got, hint=hint
+            )
         return data
 
     def update(self, change: Callable[[Changes], Changes]) -> Changes:
@@ -190,7 +198,9 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
         path.chmod(mode)
     for folder in {path.parent for path in targets}:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        with suppress(OSError):  # a file system that cannot; else a loss of power might undo the renames
+        with suppress(
+            OSError
+        ):  # a file system that cannot; else a loss of power might undo the renames
             os.fsync(descriptor)
         os.close(descriptor)
 
@@ -198,13 +208,17 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
 def in_progress(argument: str) -> errors.DeployError:
     """The error for two changes at once."""
     hint = "Try again after it ends."
-    return errors.DeployError(argument, expected="one change at a time", got="another one in progress", hint=hint)
+    return errors.DeployError(
+        argument, expected="one change at a time", got="another one in progress", hint=hint
+    )
 
 
 def _not_writable(path: Path, error: OSError) -> errors.OutputError:
     hint = "Choose a folder that this user can write: --state DIR, or StateDirectory= of the systemd unit."
     got = error.strerror or str(error)
-    return errors.OutputError(str(path), expected="a state folder that can be written", got=got, hint=hint)
+    return errors.OutputError(
+        str(path), expected="a state folder that can be written", got=got, hint=hint
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -52,10 +52,17 @@ class EventDetector:
         deployed = np.array(thresholds, np.float64)
         if deployed.shape != (len(labels),):
             expected, hint = f"({len(labels)},)", "Pass one threshold per label."
-            raise errors.OptionError("thresholds", expected=expected, got=str(deployed.shape), hint=hint)
+            raise errors.OptionError(
+                "thresholds", expected=expected, got=str(deployed.shape), hint=hint
+            )
         self.camera, self.region = camera, region
-        self._rules = Rules(tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0)
-        self._raised = self._rules, self._rules  # the rules, and these with the thresholds of a frame
+        self._rules = Rules(
+            tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0
+        )
+        self._raised = (
+            self._rules,
+            self._rules,
+        )  # the rules, and these with the thresholds of a frame
         self.tracks = Tracks(self._rules.names)
         self.use(self.prepare(self._rules.settings))
         self.used = self._rules
@@ -68,7 +75,10 @@ class EventDetector:
         self._rules = rules  # one assignment: another thread may be in update()
 
     def prepare(
-        self, settings: EventSettings, thresholds: ArrayLike | None = None, labels: Sequence[str] | None = None
+        self,
+        settings: EventSettings,
+        thresholds: ArrayLike | None = None,
+        labels: Sequence[str] | None = None,
     ) -> Rules:
         """Check other settings, for :meth:`use`.
 
@@ -93,7 +103,10 @@ class EventDetector:
             position = find_label(label, index)
             off[position] = value
             if value > on[position]:
-                what, expected = f"off threshold of {label!r}", f"at most its on threshold, {on[position]:g}"
+                what, expected = (
+                    f"off threshold of {label!r}",
+                    f"at most its on threshold, {on[position]:g}",
+                )
                 hint = "Lower it, or raise the label's on threshold."
                 raise errors.OptionError(what, expected=expected, got=f"{value:g}", hint=hint)
         for label, rule in settings.when.items():
@@ -103,7 +116,10 @@ class EventDetector:
         watched = np.zeros(len(names), np.bool_)
         watched[[find_label(label, index) for label in allowed]] = True
         watched[[find_label(label, index) for label in settings.deny]] = False
-        groups = (np.array([find_label(label, index) for label in labels]) for labels in settings.groups.values())
+        groups = (
+            np.array([find_label(label, index) for label in labels])
+            for labels in settings.groups.values()
+        )
         return Rules(names, settings, deployed, on, off, watched, tuple(groups))
 
     @property
@@ -154,11 +170,19 @@ class EventDetector:
         now = monotonic if tracks.last is None else max(monotonic, tracks.last)
         removed = []
         if tracks.names is not rules.names:
-            gone = [row for row in np.flatnonzero(tracks.active).tolist() if tracks.names[row] not in rules.names]
+            gone = [
+                row
+                for row in np.flatnonzero(tracks.active).tolist()
+                if tracks.names[row] not in rules.names
+            ]
             removed = [self._end(row, now, now, "label removed") for row in gone]
             self.tracks = tracks = tracks.renamed(rules.names)
         constant = rules.settings.smoothing
-        weight = 1.0 if tracks.last is None or constant == 0 else -np.expm1((tracks.last - now) / constant)
+        weight = (
+            1.0
+            if tracks.last is None or constant == 0
+            else -np.expm1((tracks.last - now) / constant)
+        )
         tracks.average += weight * (new - tracks.average)
         tracks.last = now
 
@@ -167,7 +191,11 @@ class EventDetector:
         tracks.reached = up & (tracks.reached | (tracks.average >= rules.upper))
         tracks.since[up != tracks.up] = now
         starting = up & ~tracks.up & ~tracks.active
-        tracks.start[starting], tracks.offset[starting], tracks.peak[starting] = now, wall - now, -np.inf
+        tracks.start[starting], tracks.offset[starting], tracks.peak[starting] = (
+            now,
+            wall - now,
+            -np.inf,
+        )
         higher = (up | tracks.active) & (tracks.average > tracks.peak)
         tracks.peak[higher], tracks.peak_at[higher] = tracks.average[higher], now
         tracks.up = up
@@ -200,18 +228,26 @@ class EventDetector:
         if settings.max_per_hour and now - tracks.begun[row, -settings.max_per_hour] < HOUR:
             return f"max_per_hour is {settings.max_per_hour}"
         if rule := settings.when.get(tracks.names[row]):
-            last = {name: now - tracks.seen[tracks.names.index(name)] for name in (*rule.present, *rule.absent)}
+            last = {
+                name: now - tracks.seen[tracks.names.index(name)]
+                for name in (*rule.present, *rule.absent)
+            }
             if away := [name for name in rule.present if last[name] > rule.within]:
                 return f"no {away[0]} within {rule.within:g} s"
             if present_now := [name for name in rule.absent if last[name] <= rule.within]:
                 return f"{present_now[0]} within {rule.within:g} s"
-            if rule.absent and (now - tracks.since[row] if present is None else present) < rule.within:
+            if (
+                rule.absent
+                and (now - tracks.since[row] if present is None else present) < rule.within
+            ):
                 return f"present for less than {rule.within:g} s without {rule.absent[0]}"
         return None
 
     def _with(self, rules: Rules, thresholds: Floats) -> Rules:
         base, raised = self._raised
-        higher = np.maximum(rules.deployed, thresholds)  # and so above the lower thresholds of the settings
+        higher = np.maximum(
+            rules.deployed, thresholds
+        )  # and so above the lower thresholds of the settings
         if base is not rules or not np.array_equal(raised.deployed, higher):
             self._raised = rules, self.prepare(rules.settings, higher, rules.names)
         return self._raised[1]
@@ -239,7 +275,12 @@ class EventDetector:
 
     def _end(self, row: int, now: float, end: float, reason: str) -> Event:
         tracks = self.tracks  # a label that another one replaces must lead again from the beginning
-        tracks.active[row], tracks.up[row], tracks.reached[row], tracks.ended[row] = False, False, False, end
+        tracks.active[row], tracks.up[row], tracks.reached[row], tracks.ended[row] = (
+            False,
+            False,
+            False,
+            end,
+        )
         return self._event(row, "off", now, end=float(end + self.tracks.offset[row]), reason=reason)
 
     def _event(self, row: int, state: Literal["on", "off"], now: float, **ending: Any) -> Event:
@@ -256,7 +297,9 @@ class EventDetector:
             peak_time=float(tracks.peak_at[row] + offset),
             start=float(tracks.start[row] + offset),
             region=self.region,
-            group=next((name for name, labels in groups.items() if tracks.names[row] in labels), None),
+            group=next(
+                (name for name, labels in groups.items() if tracks.names[row] in labels), None
+            ),
             **ending,
         )
 
@@ -265,5 +308,7 @@ def _checked(scores: ArrayLike, count: int) -> Floats:
     new = np.asarray(scores, np.float64)
     if new.shape != (count,) or not np.isfinite(new).all():
         got = f"shape {new.shape}" if new.shape != (count,) else "NaN or infinite values"
-        raise errors.OptionError("scores", expected=f"finite, ({count},)", got=got, hint="Pass TagResult.scores.")
+        raise errors.OptionError(
+            "scores", expected=f"finite, ({count},)", got=got, hint="Pass TagResult.scores."
+        )
     return new

@@ -92,7 +92,9 @@ class Event:
         """The event from the string of :meth:`pack`. Raises ValueError if another version of the SDK packed it."""
         values = json.loads(text)
         # Events that wait on disk may be from an earlier version.
-        if not isinstance(values, dict) or set(values) | set(_LATER) != {field.name for field in fields(cls)}:
+        if not isinstance(values, dict) or set(values) | set(_LATER) != {
+            field.name for field in fields(cls)
+        }:
             raise ValueError("not an event of this version")
         return cls(**values)
 

@@ -74,17 +74,28 @@ class EventSettings:
         _check_range("margin", self.margin, 1, "a number from 0 to 1")
         if self.max_per_hour is not None and not 1 <= self.max_per_hour <= MOST_PER_HOUR:
             expected, hint = f"1 to {MOST_PER_HOUR}", "For fewer events, set cooldown."
-            raise errors.OptionError("max_per_hour", expected=expected, got=repr(self.max_per_hour), hint=hint)
+            raise errors.OptionError(
+                "max_per_hour", expected=expected, got=repr(self.max_per_hour), hint=hint
+            )
         for label, rule in self.when.items():
-            _check_range(f"within of when of {label!r}", rule.within, float("inf"), "seconds, 0 or more")
+            _check_range(
+                f"within of when of {label!r}", rule.within, float("inf"), "seconds, 0 or more"
+            )
             if not (rule.present or rule.absent):
                 hint = "For example present: [car], or absent: [dog]."
-                raise errors.OptionError(f"when of {label!r}", expected="other labels", got="none", hint=hint)
+                raise errors.OptionError(
+                    f"when of {label!r}", expected="other labels", got="none", hint=hint
+                )
         members = [label for labels in self.groups.values() for label in labels]
         for name, labels in self.groups.items():
             if len(labels) < 2 or any(members.count(label) > 1 for label in labels):
-                expected, hint = "two or more labels, each in one group", "For example gate: [gate open, gate shut]."
-                raise errors.OptionError(f"group {name!r}", expected=expected, got=", ".join(labels), hint=hint)
+                expected, hint = (
+                    "two or more labels, each in one group",
+                    "For example gate: [gate open, gate shut].",
+                )
+                raise errors.OptionError(
+                    f"group {name!r}", expected=expected, got=", ".join(labels), hint=hint
+                )
         for name in ("on", "off"):
             for label, value in getattr(self, name).items():
                 _check_range(f"{name} threshold of {label!r}", value, 1, "a number from 0 to 1")

@@ -73,7 +73,10 @@ class Thresholds:
     proven: Mapping[str, Minimum] = field(default_factory=dict)
 
     def at(
-        self, label: str, region: Mapping[str, float] | None = None, tiles: Mapping[str, float] | None = None
+        self,
+        label: str,
+        region: Mapping[str, float] | None = None,
+        tiles: Mapping[str, float] | None = None,
     ) -> Threshold:
         """The threshold of a label, which the plan has, or for which one is set.
 
@@ -93,19 +96,30 @@ class Thresholds:
 
     def configured(self, region: Mapping[str, float] | None = None) -> dict[str, float]:
         """The thresholds that are set for a region or the site, which tiles do not raise; also of unknown labels."""
-        labels = {**(self.plan if self.every is not None else {}), **self.labels, **self.changes, **(region or {})}
+        labels = {
+            **(self.plan if self.every is not None else {}),
+            **self.labels,
+            **self.changes,
+            **(region or {}),
+        }
         return {label: self.at(label, region).value for label in labels}
 
     def in_use(self, region: Mapping[str, float] | None = None) -> dict[str, Threshold]:
         """The thresholds of a place that are not the plan's, by label."""
         labels = {**self.configured(region), **self.proven}
         thresholds = {label: self.at(label, region) for label in labels if label in self.plan}
-        return {label: threshold for label, threshold in thresholds.items() if threshold.source != "plan"}
+        return {
+            label: threshold
+            for label, threshold in thresholds.items()
+            if threshold.source != "plan"
+        }
 
     def deployed(self, labels: Sequence[str]) -> Floats:
         """(C,): the thresholds of labels that are not set, which tiles may raise; of the plan, but no unproven ones."""
         minimums = {label: minimum.threshold for label, minimum in self.proven.items()}
-        return np.array([max(self.plan[label], minimums.get(label, 0.0)) for label in labels], np.float64)
+        return np.array(
+            [max(self.plan[label], minimums.get(label, 0.0)) for label in labels], np.float64
+        )
 
     def with_change(self, label: str, value: float) -> Thresholds:
         """The same with a changed threshold of a label."""

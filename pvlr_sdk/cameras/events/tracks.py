@@ -44,9 +44,13 @@ class Rules(NamedTuple):
             if len(candidates) < 2:
                 continue
             active = candidates[tracks.active[candidates]]
-            rivals = [row for row in candidates if tracks.active[row] or (reached[row] and free(row))]
+            rivals = [
+                row for row in candidates if tracks.active[row] or (reached[row] and free(row))
+            ]
             # The active label stays beside the leader until the leader's own event begins.
-            leaders = [rows[average[rows].argmax()] for rows in (active, rivals or candidates) if len(rows)]
+            leaders = [
+                rows[average[rows].argmax()] for rows in (active, rivals or candidates) if len(rows)
+            ]
             present[np.setdiff1d(candidates, leaders)] = False
         return present
 
@@ -55,7 +59,9 @@ class Rules(NamedTuple):
         left = tracks.since.copy()
         for rows in self.groups:
             for leader in rows[tracks.up[rows] & ~tracks.active[rows]]:
-                left[rows] = np.minimum(np.where(tracks.up[rows], np.inf, left[rows]), tracks.since[leader])
+                left[rows] = np.minimum(
+                    np.where(tracks.up[rows], np.inf, left[rows]), tracks.since[leader]
+                )
         return left
 
 

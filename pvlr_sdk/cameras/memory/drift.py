@@ -36,25 +36,42 @@ class Drift:
 
     def __str__(self) -> str:
         then = f"{100 * self.before:.3g} % when answers were given"
-        return f"Review again: at {self.place}, it is {100 * self.now:.3g} % of all events now, {then}"
+        return (
+            f"Review again: at {self.place}, it is {100 * self.now:.3g} % of all events now, {then}"
+        )
 
 
 def same_settings(context: Context) -> object:
     """What events depend on but for thresholds and the choice of labels."""
-    return context.plan, context.bank, replace(context.settings, on={}, off={}, labels=None, deny=())
+    return (
+        context.plan,
+        context.bank,
+        replace(context.settings, on={}, off={}, labels=None, deny=()),
+    )
 
 
-def drift_of(reader: Reader, label: str, starts: Sequence[float], like: Context, camera: str | None) -> Drift | None:
+def drift_of(
+    reader: Reader, label: str, starts: Sequence[float], like: Context, camera: str | None
+) -> Drift | None:
     """The most significant change at a camera (None: at all of them) since answered events of a label, which began at
     ``starts``; None: there is none. Events with other settings than ``like`` do not count."""
     ended, where = "ended IS NOT NULL AND ? IN (camera, '')", camera or ""
     ((newest,),) = reader.query(f"SELECT max(start) FROM moments WHERE {ended}", where)
     ((labels,),) = reader.query("SELECT count(DISTINCT label) FROM answers WHERE event IS NOT NULL")
-    answers = np.bincount([int((newest - start) // _DAY) for start in starts], minlength=_DAYS).astype(float)
-    columns, contexts = "label, camera, region, context, start, json_extract(ended, '$.peak')", reader.contexts()
+    answers = np.bincount(
+        [int((newest - start) // _DAY) for start in starts], minlength=_DAYS
+    ).astype(float)
+    columns, contexts = (
+        "label, camera, region, context, start, json_extract(ended, '$.peak')",
+        reader.contexts(),
+    )
     query = f"SELECT {columns} FROM moments WHERE {ended} AND start > ?"
-    same = {key for key, context in contexts.items() if same_settings(context) == same_settings(like)}
-    rows = [row for row in reader.query(query, where, newest - _DAY * len(answers)) if row[3] in same]
+    same = {
+        key for key, context in contexts.items() if same_settings(context) == same_settings(like)
+    }
+    rows = [
+        row for row in reader.query(query, where, newest - _DAY * len(answers)) if row[3] in same
+    ]
     # A threshold that was raised, or a label that was excluded, is no change: what all settings of a place report
     # counts.
     rules = defaultdict[str, dict[int, Floats]](dict)
@@ -62,7 +79,8 @@ def drift_of(reader: Reader, label: str, starts: Sequence[float], like: Context,
         in_use = contexts[key].rules
         rules[place_of(at, region)][key] = np.where(in_use.watched, in_use.upper, np.inf)
     highest = {
-        at: dict(zip(like.names, np.max([*thresholds.values()], 0), strict=True)) for at, thresholds in rules.items()
+        at: dict(zip(like.names, np.max([*thresholds.values()], 0), strict=True))
+        for at, thresholds in rules.items()
     }
     every, places = np.zeros(len(answers)), dict[str, Floats]()
     for name, camera_of, region, _, start, peak in rows:
@@ -74,7 +92,9 @@ def drift_of(reader: Reader, label: str, starts: Sequence[float], like: Context,
     return change(places, every, answers, labels)
 
 
-def change(places: Mapping[str, Floats], every: Floats, answers: Floats, labels: int) -> Drift | None:
+def change(
+    places: Mapping[str, Floats], every: Floats, answers: Floats, labels: int
+) -> Drift | None:
     """The most significant change of one of several ``labels``; None: there is none. Of each day, the last one first,
     the number of its events by place, of all events, and of the answered ones."""
     sides = answers * (every > 0), every * (np.arange(len(every)) < _DAYS)

@@ -27,16 +27,27 @@ def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     They are of the newest plan, label bank and settings, whatever the thresholds and the choice of labels.
     """
     only = "kind NOT IN ('event', 'health') AND id NOT IN (SELECT id FROM answers)"
-    rows = reader.rows(f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})")
-    contexts = {id(row.context): row.context for row in rows}  # the same object for the same context
-    same = {key for key, context in contexts.items() if same_settings(context) == same_settings(rows[-1].context)}
+    rows = reader.rows(
+        f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})"
+    )
+    contexts = {
+        id(row.context): row.context for row in rows
+    }  # the same object for the same context
+    same = {
+        key
+        for key, context in contexts.items()
+        if same_settings(context) == same_settings(rows[-1].context)
+    }
     rows = [row for row in rows if id(row.context) in same and row.context.rules.watched.any()]
     if not rows:
         return []
     margins = np.array([_margins(row) for row in rows])
     features = [reader.features.read(row.space or "", row.id) for row in rows]
     matrix = None if any(feature is None for feature in features) else np.array(features)
-    return [(rows[at], rows[at].context.names[label]) for at, (label, _) in select(margins, matrix, limit).items()]
+    return [
+        (rows[at], rows[at].context.names[label])
+        for at, (label, _) in select(margins, matrix, limit).items()
+    ]
 
 
 def _margins(row: Row) -> Floats:
@@ -46,7 +57,9 @@ def _margins(row: Row) -> Floats:
     return np.where(rules.watched, margins_of(row.logits, rules.upper), -np.inf)
 
 
-def export_answers(reader: Reader, folder: Path, label: str | None = None, camera: str | None = None) -> int:
+def export_answers(
+    reader: Reader, folder: Path, label: str | None = None, camera: str | None = None
+) -> int:
     """Write the answers on a label and a camera (None: all) to a new folder, all or nothing; unclear ones are left out.
 
     ``yes/LABEL`` and ``no/LABEL`` have the pictures, of at most 320 pixels, ``labels.csv`` a row for each of them, with
@@ -57,7 +70,11 @@ def export_answers(reader: Reader, folder: Path, label: str | None = None, camer
         OutputError: no space, no permission.
     """
     answers = {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM answers")}
-    files, pictures, only = dict[str, bytes](), list[tuple[str, str, str]](), chosen(camera, None, None, None)
+    files, pictures, only = (
+        dict[str, bytes](),
+        list[tuple[str, str, str]](),
+        chosen(camera, None, None, None),
+    )
     for row in reader.rows(*only):
         name, answer = answers.get(row.id, ("", "unclear"))
         if answer != "unclear" and label in (None, name) and (picture := reader.picture(row.id)):
@@ -66,12 +83,19 @@ def export_answers(reader: Reader, folder: Path, label: str | None = None, camer
             files[file] = picture
     if os.path.lexists(folder) or not pictures:
         got = f"{folder}, which exists" if pictures else "no answers"
-        hint = "Choose another folder." if pictures else "Answer events first, see pvlr precision --help."
-        raise errors.OptionError("--export", expected="a new folder, and answers", got=got, hint=hint)
+        hint = (
+            "Choose another folder."
+            if pictures
+            else "Answer events first, see pvlr precision --help."
+        )
+        raise errors.OptionError(
+            "--export", expected="a new folder, and answers", got=got, hint=hint
+        )
     labels, cells = sorted({name for _, name, _ in pictures}), {"yes": 1, "no": -1}
     table = [csv_row("file", *labels)]
     table += [
-        csv_row(file, *(cells[answer] if label == name else "?" for label in labels)) for file, name, answer in pictures
+        csv_row(file, *(cells[answer] if label == name else "?" for label in labels))
+        for file, name, answer in pictures
     ]
     tags = [{"source": str(folder / file), "tags": [{"label": name, "score": 1.0}] if answer == "yes" else []}
             for file, name, answer in pictures]  # fmt: skip

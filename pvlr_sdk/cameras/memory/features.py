@@ -64,18 +64,30 @@ class FeatureFiles:
 
     def _files(self) -> list[Path]:
         """All files; what others put there is not read, and stays."""
-        return [path for path in self._folder.glob("*/*.i8") if _FILE.fullmatch(f"{path.parent.name}/{path.stem}")]
+        return [
+            path
+            for path in self._folder.glob("*/*.i8")
+            if _FILE.fullmatch(f"{path.parent.name}/{path.stem}")
+        ]
 
-    def products(self, space: str, vector: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def products(
+        self, space: str, vector: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The numbers of all moments of a space, and the products of their features with a vector (D,)."""
-        paths = sorted(path for path in self._files() if path.parent.name == _name(space, len(vector)))
+        paths = sorted(
+            path for path in self._files() if path.parent.name == _name(space, len(vector))
+        )
         with ThreadPoolExecutor(available_cores()) as pool:
             products = list(pool.map(lambda path: _products(path, vector), paths))
         numbers = [np.zeros(0, np.int64), *(rows for rows, _ in products)]
-        return np.concatenate(numbers), np.concatenate([np.zeros(0, np.float32), *(values for _, values in products)])
+        return np.concatenate(numbers), np.concatenate(
+            [np.zeros(0, np.float32), *(values for _, values in products)]
+        )
 
 
-def _products(path: Path, vector: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _products(
+    path: Path, vector: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     rows = _read(path)
     values, scales = rows["values"], np.array(rows["scale"])
     products, block = np.empty(len(rows), np.float32), np.empty((_BLOCK, len(vector)), np.float32)
@@ -98,7 +110,9 @@ def _width(path: Path) -> int:
 def _read(path: Path) -> NDArray[Any]:
     kind = _row(_width(path))
     rows = path.stat().st_size // kind.itemsize
-    return np.memmap(path, kind, "r", shape=(rows,)) if rows else np.zeros(0, kind)  # a full disk leaves an empty file
+    return (
+        np.memmap(path, kind, "r", shape=(rows,)) if rows else np.zeros(0, kind)
+    )  # a full disk leaves an empty file
 
 
 def _put(path: Path, number: int, data: bytes) -> None:

@@ -33,13 +33,17 @@ class Memory:
         self._recorders: dict[EventDetector, Recorder] = {}
         self._proofs: Proofs | None = None
 
-    def saw(self, detector: EventDetector, events: Sequence[Event], seen: Observation, wall: float) -> None:
+    def saw(
+        self, detector: EventDetector, events: Sequence[Event], seen: Observation, wall: float
+    ) -> None:
         """Record a frame that a detector has just processed, with the events that it returned."""
         result = seen.regions.get(detector.region)
         if result is not None:
             self._recorder(detector).saw(wall, result, seen.frame, events)
 
-    def closed(self, detector: EventDetector, events: Sequence[Event], monotonic: float, reason: str) -> None:
+    def closed(
+        self, detector: EventDetector, events: Sequence[Event], monotonic: float, reason: str
+    ) -> None:
         """Record that a detector was closed: when and why, with the events that it returned."""
         self._recorder(detector).closed(monotonic, reason, events)
 

@@ -82,14 +82,23 @@ class Peaks:
     def __init__(self) -> None:
         self._best: dict[str, Moment] = {}
 
-    def see(self, detector: EventDetector, take: Callable[[], Moment], heat: Callable[[str], Heat | None]) -> None:
+    def see(
+        self,
+        detector: EventDetector,
+        take: Callable[[], Moment],
+        heat: Callable[[str], Heat | None],
+    ) -> None:
         """Compare a frame with the peaks so far; ``take`` makes a moment of it, ``heat`` the map of a label."""
         tracks, moment = detector.tracks, None
-        names = {tracks.names[row]: row for row in np.flatnonzero(tracks.up | tracks.active).tolist()}
+        names = {
+            tracks.names[row]: row for row in np.flatnonzero(tracks.up | tracks.active).tolist()
+        }
         self._best = {label: best for label, best in self._best.items() if label in names}
         for label, row in names.items():
             before, peak = self._best.get(label), float(tracks.peak[row])
-            if tracks.peak_at[row] == tracks.last and (before is None or peak >= before.score + _RISE):
+            if tracks.peak_at[row] == tracks.last and (
+                before is None or peak >= before.score + _RISE
+            ):
                 moment = moment or take()
                 self._best[label] = replace(moment, score=peak, heat=heat(label))
 
@@ -121,7 +130,9 @@ class Samples:
         if rules.watched.any():
             values["uncertain"] = -float(np.abs(result.scores - rules.upper)[rules.watched].min())
         if result.features is not None:
-            values["new"] = 1 - max((float(features @ result.features) for features in self._known), default=0.0)
+            values["new"] = 1 - max(
+                (float(features @ result.features) for features in self._known), default=0.0
+            )
         for kind, value in values.items():
             if value >= (self._best[kind].score if kind in self._best else _LEAST[kind]):
                 moment = moment or take()
@@ -130,7 +141,9 @@ class Samples:
     def close(self) -> Iterator[Moment]:
         """End the period early, for a camera that is lost or stopped; the next one begins when it would have ended."""
         chosen, self._best, self._closed = self._best, {}, True
-        for moment in {moment.time: moment for moment in chosen.values()}.values():  # a frame counts once
+        for moment in {
+            moment.time: moment for moment in chosen.values()
+        }.values():  # a frame counts once
             if moment.features is not None:
                 self._known.append(moment.features)
             yield moment

@@ -87,7 +87,11 @@ def tests(answers: int, target: float) -> tuple[int, float, int]:
 
 
 def lowest(
-    peaks: Sequence[float], right: Sequence[bool], target: float, error: float, uppers: Sequence[float] | None = None
+    peaks: Sequence[float],
+    right: Sequence[bool],
+    target: float,
+    error: float,
+    uppers: Sequence[float] | None = None,
 ) -> tuple[float, int, int] | None:
     """The lowest threshold of which a precision is proven, with the right ones of its events, and their number; None:
     none is.
@@ -103,7 +107,9 @@ def lowest(
     scores = np.asarray(peaks)[order]
     is_right = np.asarray(right, bool)[order]
     reported_at = np.zeros(len(scores)) if uppers is None else np.asarray(uppers)[order]
-    tested = np.zeros(len(scores), np.int64)  # (E,): events that count for the threshold of each event
+    tested = np.zeros(
+        len(scores), np.int64
+    )  # (E,): events that count for the threshold of each event
     right_ones = np.zeros(len(scores), np.int64)
     for upper in np.unique(reported_at):
         same = reported_at == upper
@@ -112,23 +118,34 @@ def lowest(
         right_ones += (same & is_right).cumsum() * counts
 
     count = len(scores)
-    fewest = math.ceil(math.log(error / 3) / math.log(target))  # answers that can pass a test, if all are right
+    fewest = math.ceil(
+        math.log(error / 3) / math.log(target)
+    )  # answers that can pass a test, if all are right
     starts = {min(count, max(fewest, count // part)) for part in (4, 2, 1)}
     last: int | None = None
     for start in starts:
         for position in range(start - 1, count):
             if position + 1 < count and scores[position + 1] == scores[position]:
                 continue  # no threshold is between the two
-            if p_value(int(right_ones[position]), int(tested[position]), target) > error / len(starts):
+            if p_value(int(right_ones[position]), int(tested[position]), target) > error / len(
+                starts
+            ):
                 break
             last = max(last or 0, position)
     return None if last is None else (float(scores[last]), int(right_ones[last]), int(tested[last]))
 
 
-def to_review(reader: Reader, label: str | None = None, limit: int = 30, camera: str | None = None) -> list[Row]:
+def to_review(
+    reader: Reader, label: str | None = None, limit: int = 30, camera: str | None = None
+) -> list[Row]:
     """Events without an answer, in a random order: a choice by score or by eye would make answers prove nothing. They
     are of the newest plan, label bank and settings, for which alone answers count."""
-    newest = next(reader.query("SELECT context FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"), None)
+    newest = next(
+        reader.query(
+            "SELECT context FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"
+        ),
+        None,
+    )
     contexts = reader.contexts()
     same = [
         str(number)
@@ -140,7 +157,9 @@ def to_review(reader: Reader, label: str | None = None, limit: int = 30, camera:
         f"SELECT id FROM moments WHERE {UNANSWERED} AND {condition} AND context IN ({', '.join(same)}) "
         "ORDER BY event LIMIT ?"  # ids are random
     )
-    return sorted(reader.rows(f"id IN ({drawn})", (*values, limit)), key=lambda row: row.event or "")
+    return sorted(
+        reader.rows(f"id IN ({drawn})", (*values, limit)), key=lambda row: row.event or ""
+    )
 
 
 def statement(reader: Reader, label: str, target: float, camera: str | None = None) -> Statement:
@@ -156,7 +175,9 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
     place = (label, camera or "")
     rows = reader.rows(f"{answered} OR {newest}", place * (1 + bool(answers)))
 
-    reviews = list[tuple[float, str, float, bool, float]]()  # when it was drawn, id, peak, right, threshold then
+    reviews = list[
+        tuple[float, str, float, bool, float]
+    ]()  # when it was drawn, id, peak, right, threshold then
     starts = list[float]()
     for row in rows:
         event, answer = row.ended, answers.get(row.id)

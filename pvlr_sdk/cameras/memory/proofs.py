@@ -63,10 +63,17 @@ class Proofs:
                     state = [row for query in _STATE for row in reader.query(query)]
                     if state == self._known:
                         return
-                    proven = {label: statement(reader, label, share) for label, share in self._precision.items()}
+                    proven = {
+                        label: statement(reader, label, share)
+                        for label, share in self._precision.items()
+                    }
                 self.use(proven)
                 self._known, self._problem = state, ""
-            except (PvlrError, sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damaged, or not there
+            except (
+                PvlrError,
+                sqlite3.DatabaseError,
+                UnicodeDecodeError,
+            ) as error:  # damaged, or not there
                 if str(error) != self._problem:
                     _log.warning("what answers prove cannot be computed: %s", error)
                 self._problem = str(error)

@@ -127,14 +127,18 @@ class Reader:
     def _open(self, write: bool) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version not in (0, VERSION) or (version == 0 and not write):
-            hint = "Use the pvlr_sdk that wrote it, or another folder." if version else "Record first."
+            hint = (
+                "Use the pvlr_sdk that wrote it, or another folder." if version else "Record first."
+            )
             raise self._unusable(f"one of version {version}", hint)
         if version == 0:
             self._database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for statement in (*(_OPENING if write else ()), "PRAGMA secure_delete = ON"):
             self._database.execute(statement)
         if version == 0:
-            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            self._database.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+            )
         if write:
             try:
                 self.contexts()
@@ -151,7 +155,10 @@ class Reader:
 
     def places(self) -> list[Place]:
         """All places with scores."""
-        return [Place(*row) for row in self.query("SELECT DISTINCT camera, region FROM chunks ORDER BY 1, 2")]
+        return [
+            Place(*row)
+            for row in self.query("SELECT DISTINCT camera, region FROM chunks ORDER BY 1, 2")
+        ]
 
     def contexts(self) -> dict[int, Context]:
         """All contexts by their numbers."""
@@ -159,19 +166,30 @@ class Reader:
             rows = list(self.query("SELECT id, data FROM contexts"))
             return {number: Context.unpack(data) for number, data in rows}
 
-    def chunks(self, place: Place, since: float = -np.inf, until: float = np.inf) -> Iterator[Chunk]:
+    def chunks(
+        self, place: Place, since: float = -np.inf, until: float = np.inf
+    ) -> Iterator[Chunk]:
         """The chunks of a place that overlap a time, in the order in which they were recorded."""
-        for _, chunk in self._chunks("camera = ? AND region IS ? AND end >= ? AND start <= ?", *place, since, until):
+        for _, chunk in self._chunks(
+            "camera = ? AND region IS ? AND end >= ? AND start <= ?", *place, since, until
+        ):
             yield chunk
 
     def _chunks(self, where: str, *values: Any) -> Iterator[tuple[int, Chunk]]:
         columns = f"id, camera, region, {_CONTEXT}, run, number, closed, reason, arrays"
         with self._intact():
-            for row in self.query(f"SELECT {columns} FROM chunks WHERE {where} ORDER BY id", *values):
+            for row in self.query(
+                f"SELECT {columns} FROM chunks WHERE {where} ORDER BY id", *values
+            ):
                 key, camera, region, context, run, number, closed, reason, arrays = row
                 place = Place(camera, region)
                 ending = None if reason is None else (closed, reason)
-                yield key, Chunk(place, Context.unpack(context), run, number, ending, Chunk.unpack(arrays))
+                yield (
+                    key,
+                    Chunk(
+                        place, Context.unpack(context), run, number, ending, Chunk.unpack(arrays)
+                    ),
+                )
 
     def rows(self, where: str = "1", values: tuple[Any, ...] = ()) -> list[Row]:
         """The events and sampled frames that a condition of SQL selects, in the order in which they were recorded."""
@@ -179,7 +197,9 @@ class Reader:
         columns = ", ".join(_CONTEXT if name == "context" else name for name in names)
         rows = []
         with self._intact():
-            for stored in self.query(f"SELECT {columns} FROM moments WHERE {where} ORDER BY id", *values):
+            for stored in self.query(
+                f"SELECT {columns} FROM moments WHERE {where} ORDER BY id", *values
+            ):
                 row: dict[str, Any] = dict(zip(names, stored, strict=True))
                 row["context"] = Context.unpack(row["context"])
                 for name in ("began", "ended"):
@@ -196,7 +216,9 @@ class Reader:
 
     def picture(self, number: int, attention: bool = False) -> bytes | None:
         """The JPEG of an event or a frame, on request with its attention map, if it has one; None: there is none."""
-        jpeg, heat = next(iter(self.query("SELECT jpeg, heat FROM pictures WHERE id = ?", number)), (None, None))
+        jpeg, heat = next(
+            iter(self.query("SELECT jpeg, heat FROM pictures WHERE id = ?", number)), (None, None)
+        )
         if not (attention and jpeg and heat):
             return jpeg
         image: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
@@ -207,7 +229,9 @@ class Reader:
 
     def has_attention(self, number: int) -> bool:
         """Whether the picture of an event has an attention map."""
-        return bool(list(self.query("SELECT 1 FROM pictures WHERE id = ? AND heat IS NOT NULL", number)))
+        return bool(
+            list(self.query("SELECT 1 FROM pictures WHERE id = ? AND heat IS NOT NULL", number))
+        )
 
     def nearest(self, camera: str, time: float) -> int | None:
         """The number of the picture of a camera that is nearest to a time; None: there is none."""
@@ -217,7 +241,10 @@ class Reader:
     def recorded(self) -> list[tuple[Place, Context]]:
         """The places, each with every context of its scores."""
         contexts, query = self.contexts(), "SELECT DISTINCT camera, region, context FROM chunks"
-        return [(Place(camera, region), contexts[number]) for camera, region, number in self.query(query)]
+        return [
+            (Place(camera, region), contexts[number])
+            for camera, region, number in self.query(query)
+        ]
 
     @contextmanager
     def _intact(self) -> Iterator[None]:
@@ -226,7 +253,14 @@ class Reader:
                 yield
         except errors.PvlrError:
             raise
-        except (sqlite3.DatabaseError, ValueError, KeyError, TypeError, zlib.error, SafetensorError) as error:
+        except (
+            sqlite3.DatabaseError,
+            ValueError,
+            KeyError,
+            TypeError,
+            zlib.error,
+            SafetensorError,
+        ) as error:
             hint = "The next start of the site sets it aside and begins a new one."
             raise self._unusable(f"a damaged one: {error}", hint) from None
 
@@ -237,10 +271,14 @@ class Reader:
             with output_errors(self._path, "a memory of events"):
                 yield
         except errors.OutputError as error:
-            if type(error.__cause__) is sqlite3.DatabaseError:  # not a subclass, such as for a full disk
+            if (
+                type(error.__cause__) is sqlite3.DatabaseError
+            ):  # not a subclass, such as for a full disk
                 raise error.__cause__ from None
             raise
 
     def _unusable(self, got: str, hint: str) -> errors.OptionError:
         expected = f"a memory of events, version {VERSION}"
-        return errors.OptionError(str(self._path.parent), expected=expected, got=got[:200], hint=hint)
+        return errors.OptionError(
+            str(self._path.parent), expected=expected, got=got[:200], hint=hint
+        )

@@ -47,11 +47,23 @@ class Recorder:
         samples_per_hour: int = 4,
         features_of: Callable[[str], str | None] = lambda plan: None,
     ) -> None:
-        self._detector, self._submit, self._least, self._features_of = detector, submit, floor, features_of
-        self._place, self._run, self._number = Place(detector.camera, detector.region), time.time_ns(), 0
+        self._detector, self._submit, self._least, self._features_of = (
+            detector,
+            submit,
+            floor,
+            features_of,
+        )
+        self._place, self._run, self._number = (
+            Place(detector.camera, detector.region),
+            time.time_ns(),
+            0,
+        )
         self._context: Any = None
         self._made_of: tuple[Any, ...] = ()
-        self._peaks, self._samples = Peaks(), Samples(3600 / samples_per_hour) if samples_per_hour else None
+        self._peaks, self._samples = (
+            Peaks(),
+            Samples(3600 / samples_per_hour) if samples_per_hour else None,
+        )
         self._draft = _Draft()
         self._forget()
 
@@ -63,7 +75,9 @@ class Recorder:
         self._last: float | None = None
         self._coarse_at = -np.inf
 
-    def saw(self, wall: float, result: TagResult, frame: CapturedFrame, events: Sequence[Event]) -> None:
+    def saw(
+        self, wall: float, result: TagResult, frame: CapturedFrame, events: Sequence[Event]
+    ) -> None:
         """After the detector has processed a frame, with its wall time and the events that it returned."""
         tracks, scores = self._detector.tracks, result.scores
         if tracks.last is None or result.labels != self._detector.used.names:
@@ -74,7 +88,9 @@ class Recorder:
             kept = dict(zip(self._names, zip(self._before, self._until, strict=True), strict=True))
             pairs = [kept.get(name, (0.0, -np.inf)) for name in tracks.names]
             self._names, (self._before, self._until) = tracks.names, np.array(pairs).T.copy()
-        live = (scores >= self._floors) | (tracks.average >= self._floors) | tracks.up | tracks.active
+        live = (
+            (scores >= self._floors) | (tracks.average >= self._floors) | tracks.up | tracks.active
+        )
         self._until[live] = now + TAIL
         # Also the first frame after the time is over: after a long gap, events end in it.
         on = live | (self._until > (now if self._last is None else self._last))
@@ -90,10 +106,14 @@ class Recorder:
         self._events(event for event in events if event.state == "on")
         if coarse:
             self._coarse_at = now + COARSE
-            for moment in self._samples.see(now, self._detector, result, take) if self._samples else ():
+            for moment in (
+                self._samples.see(now, self._detector, result, take) if self._samples else ()
+            ):
                 self._submit(moment)
         self._before, self._last = tracks.average.copy(), now
-        long = self._draft.times and (len(self._draft.times) >= FRAMES or now - self._draft.times[0][0] >= SECONDS)
+        long = self._draft.times and (
+            len(self._draft.times) >= FRAMES or now - self._draft.times[0][0] >= SECONDS
+        )
         if long or any(event.state == "off" for event in events):
             self._flush()
 
@@ -105,7 +125,9 @@ class Recorder:
     def _moment(self, wall: float, result: TagResult, frame: CapturedFrame) -> Moment:
         space = self._features_of(result.plan) if result.features is not None else None
         features = None if space is None else result.features
-        return Moment(self._place, self._context, wall, result.logits, features, space or "", small(frame))
+        return Moment(
+            self._place, self._context, wall, result.logits, features, space or "", small(frame)
+        )
 
     def closed(self, monotonic: float, reason: str, events: Sequence[Event]) -> None:
         """After the detector was closed, with the events that it returned."""
@@ -113,7 +135,9 @@ class Recorder:
             self._events(events)
             for moment in self._samples.close() if self._samples else ():
                 self._submit(moment)
-            self._peaks = Peaks()  # a label that was up without an event has no picture for a later one
+            self._peaks = (
+                Peaks()
+            )  # a label that was up without an event has no picture for a later one
             self._flush((monotonic, reason))
             self._forget()
 
@@ -130,7 +154,11 @@ class Recorder:
         if self._context is None or self._made_of != made_of:
             self._flush()
             self._made_of, self._rules = made_of, rules
-            higher = tuple(result.thresholds.tolist()) if (result.thresholds > rules.deployed).any() else None
+            higher = (
+                tuple(result.thresholds.tolist())
+                if (result.thresholds > rules.deployed).any()
+                else None
+            )
             versions = tuple(rules.deployed.tolist()), higher, result.plan, result.bank, self._least
             self._context = Context(rules.names, rules.settings, *versions)
             self._floors = self._context.floors(rules.lower)

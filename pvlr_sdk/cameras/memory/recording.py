@@ -108,7 +108,9 @@ class Chunk:
 
     def pack(self) -> bytes:
         """A compressed, lossless form of the arrays."""
-        return zlib.compress(save({name: np.ascontiguousarray(array) for name, array in self.arrays.items()}))
+        return zlib.compress(
+            save({name: np.ascontiguousarray(array) for name, array in self.arrays.items()})
+        )
 
     @staticmethod
     def unpack(data: bytes) -> dict[str, NDArray[Any]]:
@@ -120,7 +122,11 @@ class Chunk:
         """The chunk with no score of a label."""
         if label not in self.context.names:
             return self
-        row, arrays, new = self.context.names.index(label), dict(self.arrays), Tracks(self.context.names)
+        row, arrays, new = (
+            self.context.names.index(label),
+            dict(self.arrays),
+            Tracks(self.context.names),
+        )
         for name, where in (("scores", arrays["on"]), ("before", self.starts)):
             arrays[name] = arrays[name][np.nonzero(where)[1] != row]
         for name in ("on", "coarse"):
@@ -154,7 +160,9 @@ def encode(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Scores in 8 bits, rounded down in steps of the logit."""
     with np.errstate(divide="ignore"):
         logits = np.log(scores.astype(np.float64)) - np.log1p(-scores.astype(np.float64))
-    codes: NDArray[np.uint8] = np.clip(np.floor((logits - _LOWEST) * _STEPS), 0, 255).astype(np.uint8)
+    codes: NDArray[np.uint8] = np.clip(np.floor((logits - _LOWEST) * _STEPS), 0, 255).astype(
+        np.uint8
+    )
     return codes - ((codes > 0) & (decode(codes) > scores))  # the logit's own rounding
 
 

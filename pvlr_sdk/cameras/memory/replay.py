@@ -60,22 +60,34 @@ def replay(chunks: Iterable[Chunk], settings_for: SettingsFor = recorded) -> Ite
                 detector.use(detector.prepare(settings, context.deployed, context.names))
         follows = expected == (chunk.run, chunk.number)
         if detector is None or not follows:
-            detector = EventDetector(chunk.place.camera, context.names, context.deployed, settings, chunk.place.region)
+            detector = EventDetector(
+                chunk.place.camera, context.names, context.deployed, settings, chunk.place.region
+            )
         yield from _frames(detector, chunk, settings, resumed=not follows and chunk.number > 0)
         expected = chunk.run, chunk.number + 1
 
 
-def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, resumed: bool) -> Iterator[Step]:
+def _frames(
+    detector: EventDetector, chunk: Chunk, settings: EventSettings, *, resumed: bool
+) -> Iterator[Step]:
     context, arrays = chunk.context, chunk.arrays
     walls = arrays["wall"].tolist()
     starts = chunk.starts
     before = np.zeros(starts.shape)
     before[starts] = arrays["before"]
     raised = None if context.raised is None else np.array(context.raised)
-    floors = context.floors(detector.prepare(context.settings, context.deployed, context.names).lower)
+    floors = context.floors(
+        detector.prepare(context.settings, context.deployed, context.names).lower
+    )
     rules = detector.prepare(settings, context.highest, context.names)
     index = {name: row for row, name in enumerate(context.names)}
-    frames = zip(arrays["monotonic"].tolist(), arrays["last"].tolist(), walls, chunk.dense(floors), strict=True)
+    frames = zip(
+        arrays["monotonic"].tolist(),
+        arrays["last"].tolist(),
+        walls,
+        chunk.dense(floors),
+        strict=True,
+    )
     for number, (monotonic, last, wall, scores) in enumerate(frames):
         tracks = detector.tracks
         if resumed and number == 0:  # what was before is not there any more
@@ -87,16 +99,28 @@ def _frames(detector: EventDetector, chunk: Chunk, settings: EventSettings, *, r
             continue
         if tracks.last is not None:
             tracks.last = last
-        if (number == 0 or starts[number].any()) and settings.smoothing == context.settings.smoothing:
+        if (
+            number == 0 or starts[number].any()
+        ) and settings.smoothing == context.settings.smoothing:
             for row, name in enumerate(tracks.names):  # of the frame before: labels may change here
                 column = index.get(name)
                 if column is not None and starts[number, column]:
                     tracks.average[row] = before[number, column]
-                elif column is not None and number == 0:  # a label that does not matter is below its floor
+                elif (
+                    column is not None and number == 0
+                ):  # a label that does not matter is below its floor
                     tracks.average[row] = min(tracks.average[row], BELOW * floors[column])
-        yield Step(detector, rules, wall, scores, detector.update(monotonic, wall, scores, context.names, raised))
+        yield Step(
+            detector,
+            rules,
+            wall,
+            scores,
+            detector.update(monotonic, wall, scores, context.names, raised),
+        )
     if chunk.closed:
-        yield Step(detector, rules, walls[-1] if walls else 0.0, None, detector.close(*chunk.closed))
+        yield Step(
+            detector, rules, walls[-1] if walls else 0.0, None, detector.close(*chunk.closed)
+        )
 
 
 def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor) -> list[str]:
@@ -110,19 +134,29 @@ def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor
         floors, new = context.floors(detector.used.lower), detector.prepare(settings)
         others = [name for rule in settings.when.values() for name in (*rule.present, *rule.absent)]
         matter = new.watched | np.isin(new.names, others)
-        low |= {context.names[row] for row in np.flatnonzero((new.lower < floors) & matter).tolist()}
+        low |= {
+            context.names[row] for row in np.flatnonzero((new.lower < floors) & matter).tolist()
+        }
         if settings.smoothing != context.settings.smoothing:
             reasons.add("smoothing differs from the recording")
         if settings.min_gap > max(TAIL, context.settings.min_gap):
             reasons.add(f"min_gap is above {TAIL:g} s")
     if low:
-        reasons.add(f"the lower threshold of {few(sorted(low))} is below the floor of the recording")
+        reasons.add(
+            f"the lower threshold of {few(sorted(low))} is below the floor of the recording"
+        )
     return sorted(reasons)
 
 
-def events_of(store: Reader, settings_for: SettingsFor = recorded, since: float = -np.inf) -> list[Event]:
+def events_of(
+    store: Reader, settings_for: SettingsFor = recorded, since: float = -np.inf
+) -> list[Event]:
     """The events of a store, ``on`` and ``off``, in the order of each place; of chunks that end ``since`` a time."""
-    steps = (step for place in store.places() for step in replay(store.chunks(place, since), settings_for))
+    steps = (
+        step
+        for place in store.places()
+        for step in replay(store.chunks(place, since), settings_for)
+    )
     return [event for step in steps for event in step.events]
 
 
@@ -160,12 +194,18 @@ def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
     """What differs between two lists of events, in the order of time. Events of a label that overlap are one event, of
     another length where that differs by more than a millisecond."""
     differences, left = list[Change](), defaultdict[Any, deque[Event]](deque)
-    for event in sorted({event.id: event for event in before}.values(), key=lambda event: event.start):
+    for event in sorted(
+        {event.id: event for event in before}.values(), key=lambda event: event.start
+    ):
         left[event.camera, event.region, event.label].append(event)
-    for event in sorted({event.id: event for event in after}.values(), key=lambda event: event.start):
+    for event in sorted(
+        {event.id: event for event in after}.values(), key=lambda event: event.start
+    ):
         start, end = event.start, np.inf if event.end is None else event.end
         earlier, same = left[event.camera, event.region, event.label], list[Event]()
-        while earlier and earlier[0].start <= end:  # what has ended before this one overlaps no later one
+        while (
+            earlier and earlier[0].start <= end
+        ):  # what has ended before this one overlaps no later one
             other = earlier.popleft()
             if other.end is None or start <= other.end:
                 same.append(other)
@@ -176,8 +216,14 @@ def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
             continue
         first, *joined = same
         first_end = np.inf if first.end is None else first.end
-        if abs(start - first.start) > 1e-3 or (end != first_end and not abs(end - first_end) <= 1e-3):
-            differences.append(Change("longer" if end - start > first_end - first.start else "shorter", first, event))
+        if abs(start - first.start) > 1e-3 or (
+            end != first_end and not abs(end - first_end) <= 1e-3
+        ):
+            differences.append(
+                Change(
+                    "longer" if end - start > first_end - first.start else "shorter", first, event
+                )
+            )
         differences += [Change("gone", other, None) for other in joined]
     differences += [Change("gone", other, None) for events in left.values() for other in events]
     return sorted(differences, key=lambda change: change.event.start)

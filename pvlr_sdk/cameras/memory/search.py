@@ -18,7 +18,9 @@ _SPARE = 64
 """More candidates than wanted: the features of a moment outlive its row for a moment when it is deleted."""
 
 
-def chosen(camera: str | None, label: str | None, since: float | None, until: float | None) -> Condition:
+def chosen(
+    camera: str | None, label: str | None, since: float | None, until: float | None
+) -> Condition:
     """The condition for the frames of a camera, of events of a label, and of a time in seconds since the epoch; None:
     all."""
     wanted = {"camera = ?": camera, "label = ?": label, "time >= ?": since, "time <= ?": until}
@@ -26,7 +28,9 @@ def chosen(camera: str | None, label: str | None, since: float | None, until: fl
     return " AND ".join(["time IS NOT NULL", *used]), tuple(used.values())
 
 
-def by_label(reader: Reader, label: str, only: Condition, limit: int = 20) -> list[tuple[Row, float]]:
+def by_label(
+    reader: Reader, label: str, only: Condition, limit: int = 20
+) -> list[tuple[Row, float]]:
     """The frames with the highest recorded logits of a label, the best first, each with its logit."""
     numbers, logits = list[int](), list[bytes]()
     for key, context in reader.contexts().items():
@@ -36,7 +40,13 @@ def by_label(reader: Reader, label: str, only: Condition, limit: int = 20) -> li
             for number, logit in reader.query(query, *only[1]):
                 numbers.append(number)
                 logits.append(logit)
-    return _best(reader, np.array(numbers, np.int64), np.frombuffer(b"".join(logits), np.float16), only, limit)
+    return _best(
+        reader,
+        np.array(numbers, np.int64),
+        np.frombuffer(b"".join(logits), np.float16),
+        only,
+        limit,
+    )
 
 
 def by_features(
@@ -53,10 +63,16 @@ def by_features(
     others = "SELECT DISTINCT space FROM moments WHERE space NOT IN ('', ?)"
     if not len(numbers) and (kinds := [kind for (kind,) in reader.query(others, space)]):
         hint = "Search with the plan that the site ran then (--plan), or for a recorded label."
-        raise errors.OptionError("plan", expected=f"one with the features {' or '.join(kinds)}", got=space, hint=hint)
+        raise errors.OptionError(
+            "plan", expected=f"one with the features {' or '.join(kinds)}", got=space, hint=hint
+        )
     if only[1]:
         kept = np.array(
-            [number for (number,) in reader.query(f"SELECT id FROM moments WHERE {only[0]}", *only[1])], np.int64
+            [
+                number
+                for (number,) in reader.query(f"SELECT id FROM moments WHERE {only[0]}", *only[1])
+            ],
+            np.int64,
         )
         chosen_rows = np.isin(numbers, kept)
         numbers, scores = numbers[chosen_rows], scores[chosen_rows]
@@ -69,7 +85,9 @@ def alike(reader: Reader, row: Row, limit: int = 100) -> list[Row]:
     if features is None:
         return []
     only = f"{UNANSWERED} AND label = ? AND id <> ?", (row.label, row.id)
-    ranked = by_features(reader, row.space or "", LinearFunction(features.astype(float), 0.0), only, limit)
+    ranked = by_features(
+        reader, row.space or "", LinearFunction(features.astype(float), 0.0), only, limit
+    )
     return [row_alike for row_alike, cosine in ranked if cosine >= ALIKE]
 
 

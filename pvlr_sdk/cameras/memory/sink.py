@@ -66,7 +66,9 @@ class MemorySink(Sink[Recorded]):
         try:
             self._intact(lambda: self._opened())
         except errors.OutputError as error:
-            if isinstance(error.__cause__, (BlockingIOError, FileExistsError)):  # the second: it is a file
+            if isinstance(
+                error.__cause__, (BlockingIOError, FileExistsError)
+            ):  # the second: it is a file
                 raise
             _LOG.warning("%s: %s", self.name, error)
 
@@ -78,7 +80,9 @@ class MemorySink(Sink[Recorded]):
             self._close_store()
             raise
         try:
-            self._intact(lambda: self._opened().trim(int(1e6 * self._config.max_mb), self._config.max_days))
+            self._intact(
+                lambda: self._opened().trim(int(1e6 * self._config.max_mb), self._config.max_days)
+            )
         except errors.PvlrError as error:  # what was to be stored is
             _LOG.warning("%s: %s", self.name, error)
 
@@ -101,7 +105,9 @@ class MemorySink(Sink[Recorded]):
                 except OSError as error:
                     os.close(lock)
                     if isinstance(error, BlockingIOError):
-                        raise BlockingIOError(error.errno, "one to which another process records") from None
+                        raise BlockingIOError(
+                            error.errno, "one to which another process records"
+                        ) from None
                     raise
             self._lock = lock
         self._store = self._store or Store(folder, write=True)
@@ -111,10 +117,15 @@ class MemorySink(Sink[Recorded]):
         """The result of work with the store, with a new store if the present one turns out to be damaged."""
         try:
             return work()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second: SQLite quotes damaged bytes
+        except (
+            sqlite3.DatabaseError,
+            UnicodeDecodeError,
+        ) as error:  # the second: SQLite quotes damaged bytes
             self._close_store()
             aside = _set_aside(self._config.folder)
-            _LOG.warning("%s: damaged (%s); it is now in %s, and a new one begins", self.name, error, aside)
+            _LOG.warning(
+                "%s: damaged (%s); it is now in %s, and a new one begins", self.name, error, aside
+            )
             return work()
 
     def _close_store(self) -> None:

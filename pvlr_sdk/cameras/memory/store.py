@@ -62,7 +62,13 @@ class Store(Reader):
                 change = "UPDATE moments SET ended = ?, end = ? WHERE event = ?"
                 self._database.execute(change, (item[0].pack(), item[0].end, item[0].id))
 
-    def answer(self, number: int, answer: Answer | None, label: str | None = None, alike: Sequence[int] = ()) -> None:
+    def answer(
+        self,
+        number: int,
+        answer: Answer | None,
+        label: str | None = None,
+        alike: Sequence[int] = (),
+    ) -> None:
         """Store whether an event is right, or whether a sampled frame shows a label, instead of an earlier answer and
         those that were stored with it (None: only remove them); and the same of the events ``alike``, if they have its
         label and no answer. What a frame shows is an example, and proves nothing of events.
@@ -72,22 +78,35 @@ class Store(Reader):
             OutputError: no space, or no permission.
         """
         rows_found = self.rows("id = ? AND kind <> 'health'", (number,))
-        if not rows_found or label not in ((None,) if rows_found[0].event else rows_found[0].context.names):
+        if not rows_found or label not in (
+            (None,) if rows_found[0].event else rows_found[0].context.names
+        ):
             got, hint = f"{number}, {label!r}"[:100], "It may have been deleted."
-            raise errors.OptionError("answer", expected="an event, or a sampled frame and a label", got=got, hint=hint)
+            raise errors.OptionError(
+                "answer", expected="an event, or a sampled frame and a label", got=got, hint=hint
+            )
         with self._changing(), self._transaction():
             self._database.execute("DELETE FROM answers WHERE ? IN (id, alike)", (number,))
             if answer is not None:
-                about = {"label": label or rows_found[0].label, "answer": answer, "time": time.time()}
+                about = {
+                    "label": label or rows_found[0].label,
+                    "answer": answer,
+                    "time": time.time(),
+                }
                 pairs = [(None, number), *((number, other) for other in alike)]
                 chosen = "id = :id AND (:like IS NULL OR label = :label)"
-                query = f"SELECT id, event, :label, :answer, :time, :like FROM moments WHERE {chosen}"
+                query = (
+                    f"SELECT id, event, :label, :answer, :time, :like FROM moments WHERE {chosen}"
+                )
                 rows = [{**about, "like": like, "id": event_number} for like, event_number in pairs]
                 self._database.executemany(f"INSERT OR IGNORE INTO answers {query}", rows)
 
     def _insert(self, table: str, *values: Any) -> int:
         marks = ", ".join("?" * len(values))
-        return self._database.execute(f"INSERT INTO {table} VALUES (NULL, {marks})", values).lastrowid or 0
+        return (
+            self._database.execute(f"INSERT INTO {table} VALUES (NULL, {marks})", values).lastrowid
+            or 0
+        )
 
     def _newest(self) -> int:
         return int(self._database.execute(f"SELECT {_LATEST}").fetchone()[0])
@@ -111,7 +130,9 @@ class Store(Reader):
             self._database.execute(change, (*peak, number))
         jpeg = encode_jpeg(moment.picture, QUALITY)
         heat = None if moment.heat is None else moment.heat.tobytes()
-        self._database.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", (number, jpeg, heat))
+        self._database.execute(
+            "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", (number, jpeg, heat)
+        )
         if moment.features is not None:
             # Before the commit: if the process is killed here, the next moment gets this number and overwrites them.
             self.features.write(moment.space, number, moment.features)
@@ -119,7 +140,9 @@ class Store(Reader):
     def _context(self, context: Context) -> int:
         data = context.pack()
         self._database.execute("INSERT OR IGNORE INTO contexts VALUES (NULL, ?)", (data,))
-        return int(self._database.execute("SELECT id FROM contexts WHERE data = ?", (data,)).fetchone()[0])
+        return int(
+            self._database.execute("SELECT id FROM contexts WHERE data = ?", (data,)).fetchone()[0]
+        )
 
     def trim(self, max_bytes: int, max_days: float) -> None:
         """Delete what is older than ``max_days``, and the oldest of what is more than ``max_bytes``. Called after each
@@ -151,7 +174,9 @@ class Store(Reader):
     def size(self) -> int:
         """The bytes of what is stored."""
         names = ("page_count", "freelist_count", "page_size")
-        pages, free, each = (self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+        pages, free, each = (
+            self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in names
+        )
         return int((pages - free) * each) + self.features.size()
 
     def delete(
@@ -166,7 +191,12 @@ class Store(Reader):
         Of a label, its events with their pictures, and its scores; of a time, whole chunks. Returns the number of
         events and sampled frames.
         """
-        wanted = {"camera = ?": camera, "coalesce(end, start) >= ?": since, "start <= ?": until, "label = ?": label}
+        wanted = {
+            "camera = ?": camera,
+            "coalesce(end, start) >= ?": since,
+            "start <= ?": until,
+            "label = ?": label,
+        }
         chosen = {text: value for text, value in wanted.items() if value is not None}
         moments = " AND ".join(chosen) or "1", tuple(chosen.values())
         chosen.pop("label = ?", None)
@@ -179,11 +209,17 @@ class Store(Reader):
 
     def _forget(self, label: str, chunks: tuple[str, tuple[Any, ...]]) -> None:
         """In parts, so that a site can write in between; if the process is killed, a part is done."""
-        condition, values = f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})", (label, *chunks[1])
+        condition, values = (
+            f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})",
+            (label, *chunks[1]),
+        )
         with self._transaction():
             self._database.execute(f"DELETE FROM answers WHERE {condition}", values)
         for table, change in (("chunks", self._forget_scores), ("moments", self._forget_logits)):
-            numbers = [number for (number,) in self.query(f"SELECT id FROM {table} WHERE {chunks[0]}", *chunks[1])]
+            numbers = [
+                number
+                for (number,) in self.query(f"SELECT id FROM {table} WHERE {chunks[0]}", *chunks[1])
+            ]
             for start in range(0, len(numbers), _PART):
                 with self._transaction():
                     change(label, f"id IN ({', '.join(map(str, numbers[start : start + _PART]))})")
@@ -200,17 +236,31 @@ class Store(Reader):
                 data = row.logits.astype(np.float16).tobytes()
                 self._database.execute("UPDATE moments SET logits = ? WHERE id = ?", (data, row.id))
 
-    def _delete(self, moments: tuple[str, tuple[Any, ...]], chunks: tuple[str, tuple[Any, ...]]) -> int:
+    def _delete(
+        self, moments: tuple[str, tuple[Any, ...]], chunks: tuple[str, tuple[Any, ...]]
+    ) -> int:
         with self._transaction():
-            numbers = [number for (number,) in self.query(f"SELECT id FROM moments WHERE {moments[0]}", *moments[1])]
+            numbers = [
+                number
+                for (number,) in self.query(
+                    f"SELECT id FROM moments WHERE {moments[0]}", *moments[1]
+                )
+            ]
             self._database.execute(f"DELETE FROM moments WHERE {moments[0]}", moments[1])
             self._database.execute(f"DELETE FROM chunks WHERE {chunks[0]}", chunks[1])
             for table in ("pictures", "answers"):
-                self._database.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM moments)")
+                self._database.execute(
+                    f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM moments)"
+                )
             used = "SELECT context FROM chunks UNION SELECT context FROM moments"
             self._database.execute(f"DELETE FROM contexts WHERE id NOT IN ({used})")
-            self.features.clear(numbers)  # before the commit: if the process is killed here, none is left for ever
-        for statement in ("PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"):  # the journal has copies
+            self.features.clear(
+                numbers
+            )  # before the commit: if the process is killed here, none is left for ever
+        for statement in (
+            "PRAGMA incremental_vacuum",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+        ):  # the journal has copies
             self._database.execute(statement).fetchall()
         return len(numbers)
 

@@ -62,7 +62,9 @@ def find_event(reader: Reader, event: str) -> Row:
     if len(rows) != 1:
         got = f"the beginning of {len(rows)} ids" if rows else f"{event[:64]!r}, which is none"
         hint = "pvlr search shows the ids of events."
-        raise errors.OptionError("EVENT", expected="the id of a remembered event", got=got, hint=hint)
+        raise errors.OptionError(
+            "EVENT", expected="the id of a remembered event", got=got, hint=hint
+        )
     return rows[0]
 
 
@@ -81,7 +83,11 @@ def explain(reader: Reader, row: Row, near: float = _DAY) -> Explanation:
     ]
     rules, settings, at = context.rules, context.settings, context.names.index(on.label)
     upper, lower = float(rules.upper[at]), float(rules.lower[at])
-    raised = context.raised is not None and context.raised[at] > context.deployed[at] and on.label not in settings.on
+    raised = (
+        context.raised is not None
+        and context.raised[at] > context.deployed[at]
+        and on.label not in settings.on
+    )
     source = TILES if raised else settings.origins.get(on.label, PLAN)
     began = (
         f"average {on.peak:.3f} at or above {upper:.3f} ({source}), and at or above {lower:.3f} for "
@@ -89,11 +95,24 @@ def explain(reader: Reader, row: Row, near: float = _DAY) -> Explanation:
     )
     ended = "it goes on, or the process was killed" if off is None else off.reason or ""
     if off is not None and off.reason == "score":
-        ended = f"average below {lower:.3f} for {off.time - end:.2f} s (min_gap {settings.min_gap:g} s)"
+        ended = (
+            f"average below {lower:.3f} for {off.time - end:.2f} s (min_gap {settings.min_gap:g} s)"
+        )
     scores = np.zeros(0) if row.logits is None else sigmoid(row.logits)
     best = [other for other in np.argsort(-scores, kind="stable").tolist() if other != at][:_OTHERS]
-    others = [(rules.names[other], float(scores[other]), float(rules.upper[other])) for other in best]
-    return Explanation(upper, lower, source, began, ended, curve, others, near_misses(reader, place, end - near, end))
+    others = [
+        (rules.names[other], float(scores[other]), float(rules.upper[other])) for other in best
+    ]
+    return Explanation(
+        upper,
+        lower,
+        source,
+        began,
+        ended,
+        curve,
+        others,
+        near_misses(reader, place, end - near, end),
+    )
 
 
 def near_misses(reader: Reader, place: Place, since: float, until: float) -> list[NearMiss]:
@@ -117,14 +136,26 @@ def near_misses(reader: Reader, place: Place, since: float, until: float) -> lis
             start, peak, held, back, _ = runs.get(label, (step.wall, 0.0, 0.0, None, rules))
             present = float((tracks.last or 0.0) - tracks.since[row]) if tracks.up[row] else 0.0
             back = step.detector.withheld(row) or back
-            if rules.watched[row] and not tracks.up[row] and tracks.average[row] >= rules.upper[row]:
+            if (
+                rules.watched[row]
+                and not tracks.up[row]
+                and tracks.average[row] >= rules.upper[row]
+            ):
                 back, held = back or "another label of its group has a higher score", np.inf
-            runs[label] = start, max(peak, float(tracks.average[row])), max(held, present), back, rules
+            runs[label] = (
+                start,
+                max(peak, float(tracks.average[row])),
+                max(held, present),
+                back,
+                rules,
+            )
         reported &= runs.keys() | {tracks.names[row] for row in np.flatnonzero(tracks.active)}
     return sorted(misses, key=lambda miss: miss.start)
 
 
-def _reason(rules: Rules, row: int, peak: float, held: float, back: str | None) -> tuple[str, float]:
+def _reason(
+    rules: Rules, row: int, peak: float, held: float, back: str | None
+) -> tuple[str, float]:
     threshold = float(rules.upper[row])
     if not rules.watched[row]:
         return "the label is not reported", threshold

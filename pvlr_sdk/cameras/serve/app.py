@@ -28,12 +28,18 @@ _ABOUT = (
 
 
 def create_app(
-    control: Control, access: AccessControl, feed: LiveFeed, uploads: UploadTagger, settings: ServeSettings
+    control: Control,
+    access: AccessControl,
+    feed: LiveFeed,
+    uploads: UploadTagger,
+    settings: ServeSettings,
 ) -> FastAPI:
     """The application. Its caller also runs ``feed`` in the same event loop, and the site in another thread."""
     tagger, site = control.tagger, control.site
     # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
-    app = FastAPI(title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None
+    )
     problems.install(app)
     app.include_router(api.make_router(control, uploads, access.audit))
     app.include_router(plans.make_router(control.deployment, access.audit))
@@ -55,7 +61,9 @@ def create_app(
     if settings.open_inference:
         app.include_router(open_inference.make_router(tag, name))
     if (studio := settings.label_studio) is not None:
-        app.include_router(label_studio.make_router(tag, name, studio.url, studio.token, settings.max_bytes))
+        app.include_router(
+            label_studio.make_router(tag, name, studio.url, studio.token, settings.max_bytes)
+        )
     app.add_middleware(AccessMiddleware, access=access)
     _complete_openapi(app, access.tokens.required)
     return app

@@ -37,7 +37,9 @@ class WebServer:
         OptionError: the address, the audit log or the tokens cannot be used.
     """
 
-    def __init__(self, control: Control, settings: ServeSettings, ended: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, control: Control, settings: ServeSettings, ended: Callable[[BaseException], None]
+    ) -> None:
         self._settings = settings
         self._ended = ended
         most, per_address = settings.max_connections, settings.max_connections_per_address
@@ -49,7 +51,9 @@ class WebServer:
             self._feed = LiveFeed(control.tagger, control.site)
             self._uploads = UploadTagger(control, settings)
             access = AccessControl(settings, Audit(settings.audit_log))
-            control.deployment.on_undone = lambda reason: access.audit.record("rollback", "ok", reason=reason)
+            control.deployment.on_undone = lambda reason: access.audit.record(
+                "rollback", "ok", reason=reason
+            )
             app = create_app(control, access, self._feed, self._uploads, settings)
             tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
             self._listeners = [Listener(app, main, most, per_address, **tls)]
@@ -115,7 +119,12 @@ class WebServer:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    where, hint = f"host {host} and port {port}", "Choose an address of this machine and a free port; 0 selects one."
-    with system_errors(errors.OptionError, where, expected="a free address of this machine", hint=hint):
+    where, hint = (
+        f"host {host} and port {port}",
+        "Choose an address of this machine and a free port; 0 selects one.",
+    )
+    with system_errors(
+        errors.OptionError, where, expected="a free address of this machine", hint=hint
+    ):
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

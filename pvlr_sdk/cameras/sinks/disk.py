@@ -32,7 +32,9 @@ def closed_on_error(database: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def output_errors(
-    path: Path, expected: str, hint: str = "Free some space, check permissions, or choose another path."
+    path: Path,
+    expected: str,
+    hint: str = "Free some space, check permissions, or choose another path.",
 ) -> Iterator[None]:
     """Turn errors of the system and of SQLite into OutputError, which is an OSError."""
     try:
@@ -76,9 +78,15 @@ def own_folder(parent: Path, expected: str) -> Path:
     with output_errors(folder, expected):
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         if not folder.is_symlink() and not any(folder.iterdir()):
-            append(folder / _MARKER, b"pvlr deletes the oldest snapshots and videos in this folder when it is full.\n")
+            append(
+                folder / _MARKER,
+                b"pvlr deletes the oldest snapshots and videos in this folder when it is full.\n",
+            )
     if not _is_own(folder):
-        got, hint = "a folder that pvlr did not create", "Rename it, or choose another folder for snapshots and video."
+        got, hint = (
+            "a folder that pvlr did not create",
+            "Rename it, or choose another folder for snapshots and video.",
+        )
         raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
     return folder
 

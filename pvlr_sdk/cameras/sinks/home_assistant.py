@@ -115,10 +115,17 @@ class Device:
         """The configuration, as JSON; ``gone``: components that Home Assistant is to remove, with their platforms."""
         removed = {name: {"platform": platform} for name, platform in gone.items()}
         node = self.topics.node(self.place)
-        components = {name: {**component, "unique_id": f"{node}_{name}"} for name, component in self.components.items()}
+        components = {
+            name: {**component, "unique_id": f"{node}_{name}"}
+            for name, component in self.components.items()
+        }
         return json.dumps(
             {
-                "device": {"identifiers": [node], "name": self.place or self.topics.prefix, "manufacturer": "pvlr_sdk"},
+                "device": {
+                    "identifiers": [node],
+                    "name": self.place or self.topics.prefix,
+                    "manufacturer": "pvlr_sdk",
+                },
                 "origin": {"name": "pvlr_sdk", "sw_version": __version__},
                 "availability": [{"topic": topic} for topic in self.available],
                 "availability_mode": "all",
@@ -140,7 +147,10 @@ class HomeAssistant:
         """The devices of a site by topic: its places in their order, and the site itself if it takes commands."""
         if not self.discovery:
             return {}
-        devices = [self._camera(place, labels, _groups(site, place)) for place, labels in site.labels.items()]
+        devices = [
+            self._camera(place, labels, _groups(site, place))
+            for place, labels in site.labels.items()
+        ]
         if self.commands:
             devices.append(self._site(site.thresholds))
         return {device.topic: device for device in devices}
@@ -150,9 +160,13 @@ class HomeAssistant:
         earlier process of this site did not."""
         with suppress(ValueError, TypeError, LookupError, AttributeError):
             read = read_json(config)
-            if read["origin"]["name"] == "pvlr_sdk" and read["availability"][0] == {"topic": self.topics.status}:
+            if read["origin"]["name"] == "pvlr_sdk" and read["availability"][0] == {
+                "topic": self.topics.status
+            }:
                 return {
-                    name: component["platform"] for name, component in read["components"].items() if len(component) > 1
+                    name: component["platform"]
+                    for name, component in read["components"].items()
+                    if len(component) > 1
                 }
         return {}
 
@@ -167,7 +181,9 @@ class HomeAssistant:
                 sensors[topic] = UNKNOWN
                 if before.get(topic) not in states:  # its label is gone
                     before = {**before, topic: UNKNOWN}
-        return {topic: before.get(topic, text) for topic, text in sensors.items()} | self.shown(site)
+        return {topic: before.get(topic, text) for topic, text in sensors.items()} | self.shown(
+            site
+        )
 
     def changed(self, site: SiteStatus, event: Event) -> dict[str, str]:
         """Of these, the topics of sensors of labels and groups that an event changes."""
@@ -177,7 +193,9 @@ class HomeAssistant:
             return {}
         changed = {topics.state(place, sensor): event.state.upper()}
         changed[topics.score(place, sensor)] = f"{100 * event.score:.1f}"
-        if (state := event.group_state) and (group := sensor_ids(site.groups).get(event.group or "")):
+        if (state := event.group_state) and (
+            group := sensor_ids(site.groups).get(event.group or "")
+        ):
             changed[topics.group(place, group)] = state
         return changed
 
@@ -191,12 +209,18 @@ class HomeAssistant:
             shown[topics.threshold(sensor)] = f"{site.thresholds[label]:.4g}"
         return shown
 
-    def _camera(self, place: str, labels: Collection[str], groups: Collection[tuple[str, str, list[str]]]) -> Device:
+    def _camera(
+        self, place: str, labels: Collection[str], groups: Collection[tuple[str, str, list[str]]]
+    ) -> Device:
         """For each label a binary sensor and its score, for each group its state; the events, the snapshot of the last
         one, and a switch."""
         topics, components = self.topics, dict[str, dict[str, Any]]()
         for label, name in sensor_ids(labels).items():
-            components[name] = {"platform": "binary_sensor", "name": label, "state_topic": topics.state(place, name)}
+            components[name] = {
+                "platform": "binary_sensor",
+                "name": label,
+                "state_topic": topics.state(place, name),
+            }
             components[f"{name}_score"] = {
                 "platform": "sensor",
                 "name": f"{label} score",
@@ -206,7 +230,11 @@ class HomeAssistant:
                 "entity_category": "diagnostic",
             }
         for sensor, name, states in groups:
-            shown = {"state_topic": topics.group(place, sensor), "device_class": "enum", "options": states}
+            shown = {
+                "state_topic": topics.group(place, sensor),
+                "device_class": "enum",
+                "options": states,
+            }
             components[f"{sensor}_group"] = {"platform": "sensor", "name": name, **shown}
         components["events"] = {
             "platform": "event",
@@ -242,7 +270,9 @@ class HomeAssistant:
 def _groups(site: SiteStatus, place: str) -> list[tuple[str, str, list[str]]]:
     """The identifier, the name and the possible states of each group of labels that a place can report."""
     ids, labels = sensor_ids(site.groups), site.labels[place]
-    states = {name: [label for label in group if label in labels] for name, group in site.groups.items()}
+    states = {
+        name: [label for label in group if label in labels] for name, group in site.groups.items()
+    }
     return [(ids[name], name, [*labels, UNKNOWN]) for name, labels in states.items() if labels]
 
 
@@ -255,4 +285,6 @@ def threshold(text: str) -> float:
     with suppress(ValueError):
         if 0 <= (value := float(text)) <= 1:
             return value
-    raise errors.OptionError("command", expected="a number from 0 to 1", got=ascii(text), hint="For example 0.7.")
+    raise errors.OptionError(
+        "command", expected="a number from 0 to 1", got=ascii(text), hint="For example 0.7."
+    )

@@ -31,7 +31,9 @@ class JsonlSettings(EventSinkSettings):
         if isinstance(self.path, str):
             sink = JsonlStream()
         else:
-            sink = JsonlFile(self.path, None if self.max_mb is None else int(self.max_mb * 1e6), self.keep)
+            sink = JsonlFile(
+                self.path, None if self.max_mb is None else int(self.max_mb * 1e6), self.keep
+            )
         return SinkWorker(sink, MemoryQueue[Event]())
 
 
@@ -97,7 +99,10 @@ class JsonlFile(Sink[Event]):
                 file.write(b"\n")
 
     def _rotate(self) -> None:
-        files = [self._path, *(Path(f"{self._path}.{number}") for number in range(1, self._keep + 1))]
+        files = [
+            self._path,
+            *(Path(f"{self._path}.{number}") for number in range(1, self._keep + 1)),
+        ]
         for older, newer in zip(files[:0:-1], files[-2::-1], strict=True):
             if newer.exists():
                 os.replace(newer, older)

@@ -64,18 +64,34 @@ class MqttSettings(QueuedSettings):
 
     def address(self) -> tuple[str, int]:
         """Host and port. Raises OptionError if the prefix or the URL is invalid."""
-        for name, hint in (("prefix", "Example: pvlr."), ("discovery_prefix", "Example: homeassistant.")):
+        for name, hint in (
+            ("prefix", "Example: pvlr."),
+            ("discovery_prefix", "Example: homeassistant."),
+        ):
             prefix = getattr(self, name)
-            if not prefix or prefix.startswith("$") or not prefix.isprintable() or "+" in prefix or "#" in prefix:
+            if (
+                not prefix
+                or prefix.startswith("$")
+                or not prefix.isprintable()
+                or "+" in prefix
+                or "#" in prefix
+            ):
                 expected = "the start of a topic, without + and #"
-                raise errors.OptionError(f"mqtt {name}", expected=expected, got=repr(prefix), hint=hint)
+                raise errors.OptionError(
+                    f"mqtt {name}", expected=expected, got=repr(prefix), hint=hint
+                )
         try:
             split = urlsplit(self.url)
             host, port = split.hostname, split.port
             (host or "").encode("idna")  # as the system looks it up; UnicodeError is a ValueError
         except ValueError:
             split, host, port = urlsplit(""), None, None
-        if split.scheme not in ("mqtt", "mqtts") or not host or split.path.strip("/") or split.query:
+        if (
+            split.scheme not in ("mqtt", "mqtts")
+            or not host
+            or split.path.strip("/")
+            or split.query
+        ):
             raise errors.OptionError(
                 "mqtt url",
                 expected="mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts://",
@@ -101,12 +117,16 @@ class MqttSink(Sink[Event]):
         self.name = f"mqtt {host}:{port}"
         self._settings = settings
         self._topics = Topics(settings.prefix, settings.discovery_prefix)
-        self._home = HomeAssistant(self._topics, settings.discovery, settings.image, settings.commands)
+        self._home = HomeAssistant(
+            self._topics, settings.discovery, settings.image, settings.commands
+        )
         self._site = site = site or SiteStatus({})
         self._devices = self._home.devices(site)
         self._retained = self._home.states(self._site, {})  # by topic
         self._removed: set[str] = set()  # topics whose retained messages the broker must not keep
-        self._gone: dict[str, dict[str, str]] = {}  # components that Home Assistant must not keep, by device
+        self._gone: dict[
+            str, dict[str, str]
+        ] = {}  # components that Home Assistant must not keep, by device
         self._commands: Commands | None = None
         self._site_lock = threading.Lock()
         self._connected = threading.Event()
@@ -147,20 +167,35 @@ class MqttSink(Sink[Event]):
         """Announce the devices of a site and what they show, now or as soon as the broker is back."""
         with self._site_lock:
             before, old, last, self._site = self._retained, self._devices, self._site, site
-            entities = [(status.labels, status.thresholds.keys(), status.groups) for status in (site, last)]
+            entities = [
+                (status.labels, status.thresholds.keys(), status.groups) for status in (site, last)
+            ]
             if entities[0] == entities[1]:
-                self._retained = before | self._home.shown(site)  # often: a camera that comes and goes
+                self._retained = before | self._home.shown(
+                    site
+                )  # often: a camera that comes and goes
             else:
-                self._devices, self._retained = self._home.devices(site), self._home.states(site, before)
+                self._devices, self._retained = (
+                    self._home.devices(site),
+                    self._home.states(site, before),
+                )
             devices = self._devices
             gone = (before.keys() | old.keys()) - self._retained.keys() - devices.keys()
             self._removed = (self._removed | gone) - self._retained.keys() - devices.keys()
-            changed = {topic: config for topic, config in devices.items() if config != old.get(topic)}
+            changed = {
+                topic: config for topic, config in devices.items() if config != old.get(topic)
+            }
             for topic, device in changed.items():
                 was = self._gone.get(topic, {}) | (old[topic].platforms if topic in old else {})
-                self._gone[topic] = {name: was[name] for name in was.keys() - device.components.keys()}
+                self._gone[topic] = {
+                    name: was[name] for name in was.keys() - device.components.keys()
+                }
             if self._connected.is_set():
-                new = {topic: text for topic, text in self._retained.items() if text != before.get(topic)}
+                new = {
+                    topic: text
+                    for topic, text in self._retained.items()
+                    if text != before.get(topic)
+                }
                 self._introduce(self._client, gone, changed, new)
 
     def announce_image(self, camera: str, jpeg: bytes) -> None:
@@ -177,7 +212,9 @@ class MqttSink(Sink[Event]):
         if self._connected.is_set():
             with contextlib.suppress(RuntimeError, ValueError):
                 # With QoS 0: one with QoS 1 would wait behind an event that the broker has not acknowledged.
-                self._client.publish(self._topics.status, "offline", retain=True).wait_for_publish(_GOODBYE_WAIT)
+                self._client.publish(self._topics.status, "offline", retain=True).wait_for_publish(
+                    _GOODBYE_WAIT
+                )
         self._client.disconnect()
         # In a thread: it waits for a connection attempt that hangs.
         threading.Thread(target=self._client.loop_stop, daemon=True).start()
@@ -193,26 +230,41 @@ class MqttSink(Sink[Event]):
         return published
 
     def _introduce(
-        self, client: Any, gone: Collection[str], devices: Mapping[str, Device], states: Mapping[str, str]
+        self,
+        client: Any,
+        gone: Collection[str],
+        devices: Mapping[str, Device],
+        states: Mapping[str, str],
     ) -> None:
         """Remove topics, publish devices and states; needs the lock. With QoS 0, as after a connection."""
-        configs = {topic: device.config(self._gone.get(topic, {})) for topic, device in devices.items()}
+        configs = {
+            topic: device.config(self._gone.get(topic, {})) for topic, device in devices.items()
+        }
         for topic, text in {**dict.fromkeys(gone, ""), **configs, **states}.items():
             client.publish(topic, text, retain=True)
 
     # Called by paho's thread. Messages after a connection have QoS 0: they are repeated with the next one anyway, and
     # must not pile up behind an unstable connection.
 
-    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any
+    ) -> None:
         if reason.is_failure:
             self._refusal = f"refusing us: {reason}"
             return
         self._refusal = _AWAY
         client.publish(self._topics.status, "online", retain=True)
         if self._settings.commands:
-            client.subscribe([(f"{self._settings.prefix}/{topic}{SET}", 1) for topic in ("+/enabled", "threshold/+")])
+            client.subscribe(
+                [
+                    (f"{self._settings.prefix}/{topic}{SET}", 1)
+                    for topic in ("+/enabled", "threshold/+")
+                ]
+            )
         if self._settings.discovery:
-            client.subscribe(self._topics.device("+"))  # before ours, which replace those of an earlier process
+            client.subscribe(
+                self._topics.device("+")
+            )  # before ours, which replace those of an earlier process
         with self._site_lock:
             self._introduce(client, self._removed, self._devices, self._retained)
             self._connected.set()
@@ -245,7 +297,9 @@ class MqttSink(Sink[Event]):
                 if topic == self._topics.threshold(sensor):
                     commands.set_thresholds({label: threshold(text)})
                     return
-            errors.check_choice("topic", topic, tuple(site.cameras), "Name a camera or a label of this site.")
+            errors.check_choice(
+                "topic", topic, tuple(site.cameras), "Name a camera or a label of this site."
+            )
         except errors.PvlrError as error:
             _LOG.warning("%s: the command %.100r is refused: %s", self.name, topic, error)
 
@@ -255,7 +309,9 @@ class MqttSink(Sink[Event]):
             if (device := self._devices.get(topic)) is None:
                 client.publish(topic, "", retain=True)
             elif gone := announced.keys() - device.components.keys():
-                self._gone[topic] = self._gone.get(topic, {}) | {name: announced[name] for name in gone}
+                self._gone[topic] = self._gone.get(topic, {}) | {
+                    name: announced[name] for name in gone
+                }
                 self._introduce(client, (), {topic: device}, {})
 
     def _migrate(self, client: Any, topic: str) -> None:
@@ -267,10 +323,14 @@ class MqttSink(Sink[Event]):
                     self._introduce(client, (), {device.topic: device}, {})
                     client.publish(topic, "", retain=True)
 
-    def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+    def _on_disconnect(
+        self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any
+    ) -> None:
         self._connected.clear()
 
-    def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any
+    ) -> None:
         with self._acknowledgement:
             self._acknowledged.add(mid)
             self._acknowledgement.notify_all()
@@ -284,16 +344,25 @@ def make_client(settings: MqttSettings) -> Any:
     url = urlsplit(settings.url)
     client = Client(CallbackAPIVersion.VERSION2, settings.client_id or "")
     user = settings.user or (unquote(url.username) if url.username else None)
-    password = settings.password.get_secret_value() if settings.password else unquote(url.password or "") or None
+    password = (
+        settings.password.get_secret_value()
+        if settings.password
+        else unquote(url.password or "") or None
+    )
     if user is not None:
         client.username_pw_set(user, password)
     if url.scheme == "mqtts":
         try:
-            ca, cert, key = (str(path) if path else None for path in (settings.ca, settings.cert, settings.key))
+            ca, cert, key = (
+                str(path) if path else None for path in (settings.ca, settings.cert, settings.key)
+            )
             client.tls_set(ca, cert, key)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise errors.OptionError(
-                "mqtt certificates", expected="valid PEM files", got=str(error), hint="Check ca, cert and key."
+                "mqtt certificates",
+                expected="valid PEM files",
+                got=str(error),
+                hint="Check ca, cert and key.",
             ) from None
     client.max_inflight_messages_set(1)
     client.reconnect_delay_set(1, 10)

@@ -121,11 +121,15 @@ class DiskQueue(MemoryQueue[Event]):
         with self._reported():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             create_file(self._path, 0o600)
-            self._database = sqlite3.connect(self._path, timeout=0.5, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(
+                self._path, timeout=0.5, isolation_level=None, check_same_thread=False
+            )
             with closed_on_error(self._database):
                 for statement in _OPENING:
                     self._database.execute(statement)
-                for number, text in self._database.execute("SELECT seq, event FROM queue ORDER BY seq"):
+                for number, text in self._database.execute(
+                    "SELECT seq, event FROM queue ORDER BY seq"
+                ):
                     self._next = number
                     try:
                         self.put(Event.unpack(text))
@@ -134,7 +138,9 @@ class DiskQueue(MemoryQueue[Event]):
                         self._removed += 1
         self._stored = self._next  # number of the first item that is not on disk
         self._cleared = 0  # value of _removed when the disk was last told
-        self._writer = threading.Thread(target=self._write, name=f"pvlr-queue-{self._path.stem}", daemon=True)
+        self._writer = threading.Thread(
+            target=self._write, name=f"pvlr-queue-{self._path.stem}", daemon=True
+        )
         self._writer.start()
 
     def close(self, timeout: float = 1.0) -> None:
@@ -159,7 +165,12 @@ class DiskQueue(MemoryQueue[Event]):
         while not closing:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closing or self.error or self._stored < self._next or self._cleared < self._removed
+                    lambda: (
+                        self._closing
+                        or self.error
+                        or self._stored < self._next
+                        or self._cleared < self._removed
+                    )
                 )
                 closing = self._closing
             try:
@@ -189,9 +200,13 @@ class DiskQueue(MemoryQueue[Event]):
             written = self._database.execute(query, (first, first, second)).rowcount > 0
             self._cleared = removed
             for number, event in reversed(new):
-                self._database.execute("INSERT OR REPLACE INTO queue VALUES (?, ?)", (number, event.pack()))
+                self._database.execute(
+                    "INSERT OR REPLACE INTO queue VALUES (?, ?)", (number, event.pack())
+                )
                 self._stored, written = number + 1, True
-            if self.error and not written:  # a fast receiver left nothing to store: is there room again?
+            if (
+                self.error and not written
+            ):  # a fast receiver left nothing to store: is there room again?
                 self._database.execute("PRAGMA user_version = 0")  # writes although nothing changes
                 written = True
         self._stored = following

@@ -46,7 +46,10 @@ class SnapshotSink(Sink[Snapshot]):
     """
 
     def __init__(
-        self, folder: Path, max_bytes: int = 10**9, written: Callable[[str, bytes], object] = lambda *_: None
+        self,
+        folder: Path,
+        max_bytes: int = 10**9,
+        written: Callable[[str, bytes], object] = lambda *_: None,
     ) -> None:
         self.name = f"snapshots {folder}"
         self.folder = own_folder(folder, "a folder to write snapshots to")

@@ -65,11 +65,20 @@ class SqliteSink(Sink[Event]):
         self._path = path
         with output_errors(path, _EXPECTED):
             create_file(path)  # SQLite gives its journal the same mode
-            self._database = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(
+                path, timeout=5.0, isolation_level=None, check_same_thread=False
+            )
             with closed_on_error(self._database):
-                for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _TABLE, _INDEX):
+                for statement in (
+                    "PRAGMA journal_mode = WAL",
+                    "PRAGMA synchronous = NORMAL",
+                    _TABLE,
+                    _INDEX,
+                ):
                     self._database.execute(statement)
-                if not self._database.execute(_REGION).fetchone():  # a file from before there were regions
+                if not self._database.execute(
+                    _REGION
+                ).fetchone():  # a file from before there were regions
                     self._database.execute("ALTER TABLE events ADD COLUMN region TEXT")
 
     def write(self, item: Event) -> None:

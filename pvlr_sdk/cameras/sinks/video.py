@@ -65,7 +65,9 @@ class VideoSink(Sink["Observation"]):
         OutputError: the folder cannot be created or is not the SDK's own.
     """
 
-    def __init__(self, folder: Path, camera: str, minutes: float = 10.0, max_bytes: int = 10**10) -> None:
+    def __init__(
+        self, folder: Path, camera: str, minutes: float = 10.0, max_bytes: int = 10**10
+    ) -> None:
         with errors.needed("video", "PyAV", "cameras"):
             import av
         self._own = own_folder(folder, _EXPECTED)
@@ -95,7 +97,9 @@ class VideoSink(Sink["Observation"]):
             with output_errors(self._folder, _EXPECTED):
                 raise OSError("a failure a moment ago")
         drawn = item.result.draw(item.frame.pixels, item.frame.color)
-        drawn = drawn[: drawn.shape[0] // 2 * 2, : drawn.shape[1] // 2 * 2]  # chroma has half the size
+        drawn = drawn[
+            : drawn.shape[0] // 2 * 2, : drawn.shape[1] // 2 * 2
+        ]  # chroma has half the size
         with self._lock, output_errors(self._folder, _EXPECTED):
             try:
                 tick = self._prepare(item, drawn.shape[1], drawn.shape[0])
@@ -136,7 +140,9 @@ class VideoSink(Sink["Observation"]):
         trim(self._own, self._form, self._max_bytes, path)
         self._container, self._last = av.open(str(path), "w", format="matroska"), -1
         self._stream = self._container.add_stream(
-            self._codec, rate=_NOMINAL_RATE, options={"preset": "veryfast"} if self._codec == "libx264" else {}
+            self._codec,
+            rate=_NOMINAL_RATE,
+            options={"preset": "veryfast"} if self._codec == "libx264" else {},
         )
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS)

@@ -66,12 +66,21 @@ class WebhookSink(Sink[Event]):
     """
 
     def __init__(
-        self, url: str, *, secret: str | None = None, headers: Mapping[str, str] | None = None, timeout: float = 10.0
+        self,
+        url: str,
+        *,
+        secret: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
     ) -> None:
         host, self._url, credentials = address(url, "webhook url")
         self.name = f"webhook {host}"
         self._key = None if secret is None else _key(secret)
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"pvlr_sdk/{__version__}", **credentials}
+        self._headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"pvlr_sdk/{__version__}",
+            **credentials,
+        }
         self._headers.update(_checked(headers or {}))
         self._timeout = timeout
         load_aiohttp("webhook")
@@ -83,10 +92,18 @@ class WebhookSink(Sink[Event]):
         headers = {**self._headers, "webhook-id": identity, "webhook-timestamp": stamp}
         # A URI, whose percent signs are encoded once more in a header.
         source, kind = f"/cameras/{quote(quote(item.camera, safe=''))}", f"pvlr.event.{item.state}"
-        about = {"specversion": "1.0", "id": identity, "source": source, "type": kind, "time": rfc3339(item.time)}
+        about = {
+            "specversion": "1.0",
+            "id": identity,
+            "source": source,
+            "type": kind,
+            "time": rfc3339(item.time),
+        }
         headers |= {f"ce-{name}": value for name, value in about.items()}
         if self._key is not None:
-            signature = hmac.digest(self._key, f"{identity}.{stamp}.".encode() + body, hashlib.sha256)
+            signature = hmac.digest(
+                self._key, f"{identity}.{stamp}.".encode() + body, hashlib.sha256
+            )
             headers["webhook-signature"] = f"v1,{base64.b64encode(signature).decode()}"
         status, _ = request("POST", self._url, body=body, headers=headers, timeout=self._timeout)
         if status in _REFUSED:
@@ -96,7 +113,13 @@ class WebhookSink(Sink[Event]):
 
 
 def request(
-    method: str, url: str, *, headers: Mapping[str, str], timeout: float, body: bytes | None = None, most: int = 0
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    timeout: float,
+    body: bytes | None = None,
+    most: int = 0,
 ) -> tuple[int, bytes]:
     """The status and the body of a response; redirects are not followed.
 
@@ -117,7 +140,9 @@ def request(
     async def exchange() -> tuple[int, bytes]:
         received = bytearray()
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout), auto_decompress=False) as session,
+            aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=timeout), auto_decompress=False
+            ) as session,
             session.request(method, url, allow_redirects=False, **options) as response,
         ):
             while most and (chunk := await response.content.readany()):
@@ -131,10 +156,14 @@ def request(
         return within(timeout + 1, lambda: asyncio.run(exchange()))
     except asyncio.TimeoutError:
         raise TimeoutError("timed out") from None
-    except aiohttp.ClientConnectorError:  # an OSError, whose message has no more of the URL than the host
+    except (
+        aiohttp.ClientConnectorError
+    ):  # an OSError, whose message has no more of the URL than the host
         raise
     except aiohttp.ClientError as error:
-        raise ConnectionError(f"the server's response is not HTTP: {type(error).__name__}") from None
+        raise ConnectionError(
+            f"the server's response is not HTTP: {type(error).__name__}"
+        ) from None
 
 
 def load_aiohttp(argument: str) -> Any:
@@ -154,8 +183,13 @@ def address(url: str, argument: str) -> tuple[str, str, dict[str, str]]:
         split, host, port = urlsplit(""), None, None
     plain = (split.path + split.query).isascii() and url.isprintable() and " " not in url
     if split.scheme not in ("http", "https") or not host or not plain:
-        got, hint = "another form", "Percent-encode spaces and characters outside ASCII, such as %20 for a space."
-        raise errors.OptionError(argument, expected="http://HOST/... or https://HOST/...", got=got, hint=hint)
+        got, hint = (
+            "another form",
+            "Percent-encode spaces and characters outside ASCII, such as %20 for a space.",
+        )
+        raise errors.OptionError(
+            argument, expected="http://HOST/... or https://HOST/...", got=got, hint=hint
+        )
     headers = {}
     if split.username is not None:
         pair = f"{unquote(split.username)}:{unquote(split.password or '')}".encode()
@@ -185,5 +219,8 @@ def _key(secret: str) -> bytes:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:
         raise errors.OptionError(
-            "webhook secret", expected="base64 after whsec_", got="invalid base64", hint="Copy the whole secret again."
+            "webhook secret",
+            expected="base64 after whsec_",
+            got="invalid base64",
+            hint="Copy the whole secret again.",
         ) from None

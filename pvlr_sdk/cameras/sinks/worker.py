@@ -118,7 +118,14 @@ class SinkWorker(Generic[T]):
         dead: whether the sink can never deliver again, because its reader is gone.
     """
 
-    def __init__(self, sink: Sink[T], queue: MemoryQueue[T], *, retry: bool = True, longest_pause: float = 5.0) -> None:
+    def __init__(
+        self,
+        sink: Sink[T],
+        queue: MemoryQueue[T],
+        *,
+        retry: bool = True,
+        longest_pause: float = 5.0,
+    ) -> None:
         self.sink = sink
         self._queue = queue
         self._retry = retry
@@ -128,7 +135,9 @@ class SinkWorker(Generic[T]):
         self._error: str | None = None
         self.dead = False
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"pvlr-sink-{sink.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"pvlr-sink-{sink.name}", daemon=True
+        )
         self._thread.start()
 
     def submit(self, item: T) -> None:
@@ -181,7 +190,9 @@ class SinkWorker(Generic[T]):
                     return False
                 pause = min(2 * pause, self._longest_pause)
             except Exception as error:  # a bug in a user's callback must not end the thread
-                _LOG.warning("%s: item rejected: %s: %s", self.sink.name, type(error).__name__, error)
+                _LOG.warning(
+                    "%s: item rejected: %s: %s", self.sink.name, type(error).__name__, error
+                )
                 self._rejected += 1
                 break
             else:

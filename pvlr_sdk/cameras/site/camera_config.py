@@ -41,8 +41,12 @@ def _path_beside_the_file(uri: str, info: ValidationInfo) -> str:
 Uri = Annotated[str, AfterValidator(_path_beside_the_file)]
 Score = Annotated[float, Field(ge=0, le=1)]
 TilesConfig = Annotated[Tiles | None, BeforeValidator(checked(check_tiles))]
-Hours = Annotated[tuple[str, ...], AfterValidator(checked(lambda hours: Schedule(hours).hours))] | None
-TimeZone = Annotated[str | None, AfterValidator(checked(lambda name: Schedule(("00:00-24:00",), name).timezone))]
+Hours = (
+    Annotated[tuple[str, ...], AfterValidator(checked(lambda hours: Schedule(hours).hours))] | None
+)
+TimeZone = Annotated[
+    str | None, AfterValidator(checked(lambda name: Schedule(("00:00-24:00",), name).timezone))
+]
 
 
 class RegionConfig(Section):

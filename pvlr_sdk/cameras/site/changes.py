@@ -73,7 +73,9 @@ class Changes(Section):
 
     def without_labels(self, labels: frozenset[str]) -> Changes:
         """The same without labels that are gone."""
-        thresholds = {label: value for label, value in self.thresholds.items() if label not in labels}
+        thresholds = {
+            label: value for label, value in self.thresholds.items() if label not in labels
+        }
         reported = self.labels
         if isinstance(reported, tuple):
             reported = tuple(label for label in reported if label not in labels)
@@ -85,7 +87,9 @@ class Changes(Section):
         cameras = {name: camera for name, camera in self.cameras.items() if name in config.cameras}
         deployed = self.deployed
         if deployed and deployed.instead_of != plan_name(config):
-            dropped.append(f"plan {str(deployed.plan)!r}, since the site file now names {plan_name(config)!r}")
+            dropped.append(
+                f"plan {str(deployed.plan)!r}, since the site file now names {plan_name(config)!r}"
+            )
             deployed = None
         elif deployed and not deployed.plan.is_file():
             dropped.append(f"plan {str(deployed.plan)!r}, which is gone")
@@ -120,14 +124,20 @@ def plan_name(config: SiteConfig) -> str:
     return str(config.plan) if is_model(str(config.plan)) else os.path.abspath(config.plan)
 
 
-def _with_shapes(regions: Mapping[str, RegionConfig], shapes: Mapping[str, RegionChange]) -> dict[str, RegionConfig]:
+def _with_shapes(
+    regions: Mapping[str, RegionConfig], shapes: Mapping[str, RegionChange]
+) -> dict[str, RegionConfig]:
     plain = RegionConfig.model_construct()
     return {
-        name: regions.get(name, plain).model_copy(update={"polygon": shape.polygon, "exclude": shape.exclude})
+        name: regions.get(name, plain).model_copy(
+            update={"polygon": shape.polygon, "exclude": shape.exclude}
+        )
         for name, shape in shapes.items()
     }
 
 
-def reported_labels(labels: Sequence[str], known: Sequence[str]) -> Literal["all"] | tuple[str, ...]:
+def reported_labels(
+    labels: Sequence[str], known: Sequence[str]
+) -> Literal["all"] | tuple[str, ...]:
     """A choice of labels to report; all known ones also include those that come later."""
     return "all" if len(labels) == len(known) else tuple(labels)

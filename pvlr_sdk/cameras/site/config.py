@@ -64,7 +64,9 @@ class EventsConfig(Section):
     min_duration: Seconds = EventSettings.min_duration
     min_gap: Seconds = EventSettings.min_gap
     cooldown: Seconds = EventSettings.cooldown
-    max_per_hour: Annotated[int, Field(ge=1, le=MOST_PER_HOUR), BeforeValidator(_no_switch)] | None = None
+    max_per_hour: (
+        Annotated[int, Field(ge=1, le=MOST_PER_HOUR), BeforeValidator(_no_switch)] | None
+    ) = None
     when: dict[str, WhenConfig] = Field(default_factory=dict)
     groups: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
     threshold: Score | None = None
@@ -180,7 +182,9 @@ class SiteConfig(Section):
     allow_unsigned: bool = False
     trust: ConfigPath | None = None
     timezone: TimeZone = None
-    cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(default_factory=dict)
+    cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(
+        default_factory=dict
+    )
     events: EventsConfig = Field(default_factory=EventsConfig)
     stream: StreamConfig = Field(default_factory=StreamConfig)
     sinks: tuple[SinkConfig, ...] = ()
@@ -193,21 +197,31 @@ class SiteConfig(Section):
     @model_validator(mode="after")
     def _sinks_have_cameras(self) -> SiteConfig:
         for number, sink in enumerate(self.sinks):
-            for position, name in enumerate((isinstance(sink, FrameSinkSettings) and sink.cameras) or ()):
+            for position, name in enumerate(
+                (isinstance(sink, FrameSinkSettings) and sink.cameras) or ()
+            ):
                 if name not in self.cameras:
                     place = ("sinks", number, "cameras", position)
-                    raise PydanticCustomError("unknown_camera", "A camera of this site", {"place": place})
+                    raise PydanticCustomError(
+                        "unknown_camera", "A camera of this site", {"place": place}
+                    )
         return self
 
     @model_validator(mode="after")
     def _words_or_bank(self) -> SiteConfig:
-        if self.words is not None and self.bank is not None:  # what the page teaches is kept in the bank
-            raise PydanticCustomError("words_and_bank", "words or bank, not both", {"place": ("words",)})
+        if (
+            self.words is not None and self.bank is not None
+        ):  # what the page teaches is kept in the bank
+            raise PydanticCustomError(
+                "words_and_bank", "words or bank, not both", {"place": ("words",)}
+            )
         return self
 
     @field_validator("plan", "previous_plan", mode="wrap")
     @classmethod
-    def _plan_by_name(cls, raw: Any, beside_the_config: ValidatorFunctionWrapHandler) -> Path | None:
+    def _plan_by_name(
+        cls, raw: Any, beside_the_config: ValidatorFunctionWrapHandler
+    ) -> Path | None:
         path = beside_the_config(raw)
         return Path(raw) if path and is_model(raw) and not path.exists() else path
 
@@ -225,14 +239,19 @@ class SiteConfig(Section):
         found: dict[tuple[str, ...], ConfigError] = {}
         expanded, keys = _expand(raw, (), source, found), dict[int, list[str]]()
         try:
-            config = cls.model_validate(expanded, context={"folder": folder or Path(), "keys": keys})
+            config = cls.model_validate(
+                expanded, context={"folder": folder or Path(), "keys": keys}
+            )
         except ValidationError as error:
             for problem in error.errors(include_url=False):
                 place, explained = _explained(problem, raw, expanded, keys, source)
                 found.setdefault(place, explained)
             hints = {(*place[:-1], problem.hint) for place, problem in found.items()}
             for place in [place for place, problem in found.items() if problem.got == "nothing"]:
-                if (*place[:-1], f"Did you mean {place[-1]!r}?") in hints:  # missing because it is misspelled
+                if (
+                    *place[:-1],
+                    f"Did you mean {place[-1]!r}?",
+                ) in hints:  # missing because it is misspelled
                     del found[place]
         if found:
             raise joined(list(found.values()))
@@ -254,19 +273,29 @@ def _explained(
 ) -> tuple[tuple[str, ...], ConfigError]:
     """Where an error of pydantic is, and the error for it; ``known`` are the keys of each mapping in ``expanded``."""
     kind, location = problem["type"], problem.get("ctx", {}).get("place", problem["loc"])
-    keys, value = written(raw, location, keep_last=kind in ("missing", "extra_forbidden", "invalid_key"))
-    if location[-1:] == ("[key]",) or kind == "invalid_key":  # the key is what is wrong, not its value
+    keys, value = written(
+        raw, location, keep_last=kind in ("missing", "extra_forbidden", "invalid_key")
+    )
+    if (
+        location[-1:] == ("[key]",) or kind == "invalid_key"
+    ):  # the key is what is wrong, not its value
         value = keys[-1]
     wanted, got, hint = expected(problem), "nothing" if kind == "missing" else repr(value), _HINT
     if kind == "extra_forbidden":
-        names = known.get(id(written(expanded, location[:-1], keep_last=False)[1]))  # None below a key that is no text
+        names = known.get(
+            id(written(expanded, location[:-1], keep_last=False)[1])
+        )  # None below a key that is no text
         got, hint = repr(keys[-1]), _closest(keys[-1], names) if names else hint
     elif kind == "unknown_camera":
         hint = _closest(str(value), list(raw["cameras"]))
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         # Not the context's tag: it may be the value of an environment variable.
         kinds, tag = [str(sink.model_fields["kind"].default) for sink in SINKS], value.get("kind")
-        keys, wanted, got = [*keys, "kind"], f"one of {', '.join(kinds)}", "nothing" if tag is None else repr(tag)
+        keys, wanted, got = (
+            [*keys, "kind"],
+            f"one of {', '.join(kinds)}",
+            "nothing" if tag is None else repr(tag),
+        )
         hint = _closest(str(tag), kinds)
     place = ".".join(keys) or "top level"
     return tuple(keys), ConfigError(f"{source}: {place}", expected=wanted, got=got, hint=hint)
@@ -276,15 +305,22 @@ def _closest(name: str, known: Sequence[str]) -> str:
     return did_you_mean(name, known, 1) or f"Known here: {', '.join(known)}."
 
 
-def _expand(value: Any, keys: tuple[str, ...], source: str, unset: dict[tuple[str, ...], ConfigError]) -> Any:
+def _expand(
+    value: Any, keys: tuple[str, ...], source: str, unset: dict[tuple[str, ...], ConfigError]
+) -> Any:
     """A copy of nested mappings and lists with ``$NAME`` and ``${NAME}`` in strings replaced; ``$$`` is a dollar.
 
     Variables that are not set are added to ``unset``.
     """
     if isinstance(value, dict):
-        return {name: _expand(item, (*keys, str(name)), source, unset) for name, item in value.items()}
+        return {
+            name: _expand(item, (*keys, str(name)), source, unset) for name, item in value.items()
+        }
     if isinstance(value, list):
-        return [_expand(item, (*keys, str(position)), source, unset) for position, item in enumerate(value)]
+        return [
+            _expand(item, (*keys, str(position)), source, unset)
+            for position, item in enumerate(value)
+        ]
     if not isinstance(value, str):
         return value
 
@@ -294,7 +330,9 @@ def _expand(value: Any, keys: tuple[str, ...], source: str, unset: dict[tuple[st
             return "$"
         if name not in os.environ:
             wanted, hint = "an environment variable that is set", f"export {name}=... first."
-            unset[keys] = ConfigError(f"{source}: {'.'.join(keys)}", expected=wanted, got=f"${name}", hint=hint)
+            unset[keys] = ConfigError(
+                f"{source}: {'.'.join(keys)}", expected=wanted, got=f"${name}", hint=hint
+            )
         return os.environ.get(name, "")
 
     return _VARIABLE.sub(replaced, value)

@@ -32,7 +32,9 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
     for camera in config.cameras.values():
         check_installed(camera.uri)
         if camera.ca is not None and not camera.ca.is_file():
-            raise OptionError("ca", expected="a file of certificates", got=str(camera.ca), hint="Check its path.")
+            raise OptionError(
+                "ca", expected="a file of certificates", got=str(camera.ca), hint="Check its path."
+            )
     return [make_camera(name, camera, config.timezone) for name, camera in config.cameras.items()]
 
 
@@ -43,7 +45,8 @@ def make_camera(name: str, camera: CameraConfig, timezone: str | None) -> Camera
         return Schedule(section.schedule, timezone) if section.schedule else None
 
     regions = {
-        region: Region(config.polygon, config.exclude, hours(config)) for region, config in camera.regions.items()
+        region: Region(config.polygon, config.exclude, hours(config))
+        for region, config in camera.regions.items()
     }
     plain = camera.model_dump(exclude={"labels", "deny", "regions", "schedule"})
     return Camera(name=name, regions=regions, schedule=hours(camera), **plain)
@@ -60,8 +63,15 @@ def make_clocks(config: SiteConfig) -> dict[str, Clock]:
 
 def make_tagger(config: SiteConfig) -> Tagger:
     """The tagger of the configuration. Raises what :class:`Tagger` raises."""
-    same = config.model_dump(include={"words", "bank", "operating_point", "device", "precision", "trust"})
-    return Tagger(config.plan, num_threads=config.threads, allow_unsigned=config.allow_unsigned or None, **same)
+    same = config.model_dump(
+        include={"words", "bank", "operating_point", "device", "precision", "trust"}
+    )
+    return Tagger(
+        config.plan,
+        num_threads=config.threads,
+        allow_unsigned=config.allow_unsigned or None,
+        **same,
+    )
 
 
 def thresholds_of(
@@ -96,10 +106,18 @@ def make_detectors(
     labels = tuple(thresholds.plan)
     deployed = thresholds.deployed(labels)
     if not config.cameras:  # uploads have the same thresholds
-        EventDetector("", labels, deployed, event_settings(config.events, CameraConfig(uri=""), thresholds))
+        EventDetector(
+            "", labels, deployed, event_settings(config.events, CameraConfig(uri=""), thresholds)
+        )
     return {
         name: [
-            EventDetector(name, labels, deployed, event_settings(config.events, camera, thresholds, region), region)
+            EventDetector(
+                name,
+                labels,
+                deployed,
+                event_settings(config.events, camera, thresholds, region),
+                region,
+            )
             for region in tagged_regions(camera)
         ]
         for name, camera in config.cameras.items()
@@ -111,18 +129,26 @@ def tagged_regions(camera: CameraConfig) -> list[str | None]:
     return [name for name, region in camera.regions.items() if not region.exclude] or [None]
 
 
-def watched(config: SiteConfig, detectors: Mapping[str, Sequence[EventDetector]]) -> list[EventDetector]:
+def watched(
+    config: SiteConfig, detectors: Mapping[str, Sequence[EventDetector]]
+) -> list[EventDetector]:
     """Without those of removed regions, which only wait for the frame that ends their events."""
     cameras = ((tagged_regions(config.cameras[name]), every) for name, every in detectors.items())
-    return [detector for regions, every in cameras for detector in every if detector.region in regions]
+    return [
+        detector for regions, every in cameras for detector in every if detector.region in regions
+    ]
 
 
-def with_changes(config: SiteConfig, changes: Changes, labels: Sequence[str], *, quiet: bool = False) -> SiteConfig:
+def with_changes(
+    config: SiteConfig, changes: Changes, labels: Sequence[str], *, quiet: bool = False
+) -> SiteConfig:
     """A site file's configuration with changes, without settings of unknown labels; ``quiet``: without a warning."""
     return without_unknown_labels(changes.applied(config), labels, quiet=quiet)
 
 
-def without_unknown_labels(config: SiteConfig, labels: Sequence[str], *, quiet: bool = False) -> SiteConfig:
+def without_unknown_labels(
+    config: SiteConfig, labels: Sequence[str], *, quiet: bool = False
+) -> SiteConfig:
     """The configuration without settings of labels that the tagger does not have, each with a warning.
 
     The label bank or the plan may have lost labels since the settings were written, and a service must start again.
@@ -134,7 +160,9 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str], *, quiet: 
         for name in names:
             value = getattr(section, name)
             if unknown := named(value).difference(labels):
-                text = f"{few(sorted(unknown)):.300}. {did_you_mean(min(unknown), labels, 1)}".strip()
+                text = (
+                    f"{few(sorted(unknown)):.300}. {did_you_mean(min(unknown), labels, 1)}".strip()
+                )
                 if not quiet:
                     _log.warning("%s.%s: unknown labels are ignored: %s", place, name, text)
                 update[name] = without(value, unknown)
@@ -143,9 +171,18 @@ def without_unknown_labels(config: SiteConfig, labels: Sequence[str], *, quiet: 
     cameras = {}
     for name, camera in config.cameras.items():
         place, keys = f"cameras.{name}", ("thresholds", "labels")
-        regions = {key: known(f"{place}.regions.{key}", region, keys) for key, region in camera.regions.items()}
-        cameras[name] = known(place, camera, ("labels", "deny")).model_copy(update={"regions": regions})
-    events = known("events", config.events, ("thresholds", "off_thresholds", "labels", "deny", "when", "groups"))
+        regions = {
+            key: known(f"{place}.regions.{key}", region, keys)
+            for key, region in camera.regions.items()
+        }
+        cameras[name] = known(place, camera, ("labels", "deny")).model_copy(
+            update={"regions": regions}
+        )
+    events = known(
+        "events",
+        config.events,
+        ("thresholds", "off_thresholds", "labels", "deny", "when", "groups"),
+    )
     memory = config.memory and known("memory", config.memory, ("precision",))
     return config.model_copy(update={"cameras": cameras, "events": events, "memory": memory})
 
@@ -160,10 +197,20 @@ def event_settings(
         **events.model_dump(include=same),
         when={label: When(**dict(rule)) for label, rule in events.when.items()},
         on=thresholds.configured(place.thresholds),
-        off={label: value for label, value in events.off_thresholds.items() if label not in place.thresholds},
-        labels=next((labels for labels in (place.labels, camera.labels) if labels is not None), events.labels),
+        off={
+            label: value
+            for label, value in events.off_thresholds.items()
+            if label not in place.thresholds
+        },
+        labels=next(
+            (labels for labels in (place.labels, camera.labels) if labels is not None),
+            events.labels,
+        ),
         deny=events.deny if camera.deny is None else camera.deny,
-        origins={label: threshold.origin for label, threshold in thresholds.in_use(place.thresholds).items()},
+        origins={
+            label: threshold.origin
+            for label, threshold in thresholds.in_use(place.thresholds).items()
+        },
     )
 
 
@@ -179,7 +226,9 @@ def make_rules(
     deployed = thresholds.deployed(labels)
     rules = []
     for detector in watched(config, detectors):
-        settings = event_settings(config.events, config.cameras[detector.camera], thresholds, detector.region)
+        settings = event_settings(
+            config.events, config.cameras[detector.camera], thresholds, detector.region
+        )
         rules.append((detector, detector.prepare(settings, deployed, labels)))
     return rules
 
@@ -189,7 +238,9 @@ def highest_levels(detectors: Sequence[EventDetector]) -> dict[str, tuple[float,
     highest: dict[str, tuple[float, float]] = {}
     for detector in detectors:
         for label, level in detector.levels.items():
-            highest[label] = max(highest.get(label, level), level, key=lambda pair: pair[0] - pair[1])
+            highest[label] = max(
+                highest.get(label, level), level, key=lambda pair: pair[0] - pair[1]
+            )
     return highest
 
 
@@ -200,9 +251,14 @@ def site_status(
     thresholds: Thresholds,
 ) -> SiteStatus:
     """What sinks are told of a site; ``states``: of its cameras."""
-    labels = {place_of(detector.camera, detector.region): detector.labels for detector in watched(config, detectors)}
+    labels = {
+        place_of(detector.camera, detector.region): detector.labels
+        for detector in watched(config, detectors)
+    }
     reported = {label for names in labels.values() for label in names}
-    values = {label: thresholds.at(label).value for label in sorted(reported & thresholds.plan.keys())}
+    values = {
+        label: thresholds.at(label).value for label in sorted(reported & thresholds.plan.keys())
+    }
     if config.health:
         labels = {**labels, **{name: [*labels.get(name, ()), HEALTH] for name in config.cameras}}
     cameras = {

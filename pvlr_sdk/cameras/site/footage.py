@@ -38,7 +38,9 @@ def settings_of(config: SiteConfig, proven: Mapping[str, Minimum] | None = None)
         if camera is not None and place.region not in tagged_regions(camera):
             return None
         plan = dict(zip(context.names, context.deployed, strict=True))
-        thresholds = Thresholds(plan, site.events.threshold, site.events.thresholds, proven=proven or {})
+        thresholds = Thresholds(
+            plan, site.events.threshold, site.events.thresholds, proven=proven or {}
+        )
         return event_settings(site.events, camera or CameraConfig(uri=""), thresholds, place.region)
 
     return settings
@@ -61,31 +63,59 @@ def record(clip: Path, config: SiteConfig) -> Path:
     """
     name = clip.stem if clip.stem in config.cameras else next(iter(config.cameras), "clip")
     written = config.cameras.get(name, CameraConfig(uri=""))
-    regions = {key: region.model_copy(update={"schedule": None}) for key, region in written.regions.items()}
+    regions = {
+        key: region.model_copy(update={"schedule": None}) for key, region in written.regions.items()
+    }
     camera = written.model_copy(
-        update={"uri": str(clip.absolute()), "regions": regions, "schedule": None, "loop": False, "transport": "tcp"}
+        update={
+            "uri": str(clip.absolute()),
+            "regions": regions,
+            "schedule": None,
+            "loop": False,
+            "transport": "tcp",
+        }
     )
     with system_errors(errors.OptionError, str(clip), expected="a clip", hint="Check its path."):
         state = clip.stat()
     with make_tagger(config) as tagger, ExitStack() as stack:
         plan = [tagger.info[key] for key in ("sha256", "bank", "precision")]
-        shape = camera.model_dump(mode="json", include={"uri", "region", "regions", "tiles", "refresh"})
-        key = json.dumps([VERSION, name, plan, config.operating_point, state.st_size, state.st_mtime_ns, shape])
+        shape = camera.model_dump(
+            mode="json", include={"uri", "region", "regions", "tiles", "refresh"}
+        )
+        key = json.dumps(
+            [VERSION, name, plan, config.operating_point, state.st_size, state.st_mtime_ns, shape]
+        )
         folder = state_folder() / "replays" / hashlib.sha256(key.encode()).hexdigest()[:24]
         if _is_intact(folder):
             return folder
         shutil.rmtree(folder, ignore_errors=True)
-        part = folder.with_name(f"{folder.name}.{os.getpid()}")  # of this process: another may record the same clip
+        part = folder.with_name(
+            f"{folder.name}.{os.getpid()}"
+        )  # of this process: another may record the same clip
         stack.callback(shutil.rmtree, part, ignore_errors=True)
         shutil.rmtree(part, ignore_errors=True)
         memory = MemoryConfig(folder=part, max_mb=1e6, max_days=1e6, floor=0, samples_per_hour=0)
-        general = {"events": EventsConfig(), "stream": StreamConfig(every_frame=True), "sinks": (), "memory": memory}
+        general = {
+            "events": EventsConfig(),
+            "stream": StreamConfig(every_frame=True),
+            "sinks": (),
+            "memory": memory,
+        }
         site = Site(config.model_copy(update={"cameras": {name: camera}, **general}), tagger=tagger)
         site.run()
         stats = site.stats()
-        if any(sink["lost"] or sink["error"] for sink in stats["sinks"]) or not stats["cameras"][name]["tagged"]:
-            got = next((sink["error"] for sink in stats["sinks"] if sink["error"]), None) or "a part of them"
-            expected, hint = "the scores of all frames of a clip", "Check the clip, and free some space."
+        if (
+            any(sink["lost"] or sink["error"] for sink in stats["sinks"])
+            or not stats["cameras"][name]["tagged"]
+        ):
+            got = (
+                next((sink["error"] for sink in stats["sinks"] if sink["error"]), None)
+                or "a part of them"
+            )
+            expected, hint = (
+                "the scores of all frames of a clip",
+                "Check the clip, and free some space.",
+            )
             raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
         with suppress(OSError):  # the other process was faster
             part.rename(folder)
@@ -97,6 +127,8 @@ def record(clip: Path, config: SiteConfig) -> Path:
 def _is_intact(folder: Path) -> bool:
     try:
         with closing(Reader(folder)) as reader:
-            return bool([chunk.number for place in reader.places() for chunk in reader.chunks(place)])
+            return bool(
+                [chunk.number for place in reader.places() for chunk in reader.chunks(place)]
+            )
     except errors.OptionError:  # it is not there, or damaged
         return False

@@ -43,30 +43,42 @@ class CameraHealth:
         self._camera = camera
         self._next = -np.inf
         self._views: deque[NDArray[np.float32]] = deque(maxlen=_VIEWS)
-        self._past = np.zeros((_PAST, 4))  # light, sharpness, likeness to the usual view, whether it was a repetition
-        self._learned = self._averaged = 0  # frames: of the past, and of the usual views since one was accepted
+        self._past = np.zeros(
+            (_PAST, 4)
+        )  # light, sharpness, likeness to the usual view, whether it was a repetition
+        self._learned = self._averaged = (
+            0  # frames: of the past, and of the usual views since one was accepted
+        )
         self._sample = np.zeros(0, np.uint8)
         self._then: CapturedFrame | None = None
         self._repeats = self._bad = 0
         self._event: Event | None = None
         self._offset = self._since = 0.0
 
-    def see(self, seen: Observation, monotonic: float, wall: float) -> list[tuple[Event, Observation]]:
+    def see(
+        self, seen: Observation, monotonic: float, wall: float
+    ) -> list[tuple[Event, Observation]]:
         """Look at a frame, at most once a second, with its times. Returns an event that begins or ends, with an
         observation whose frame shows what the camera saw, beside what it sees."""
         if monotonic < self._next:
             return []
-        if monotonic > self._next + _PAST:  # its past is that of another time of the day; the views stay
+        if (
+            monotonic > self._next + _PAST
+        ):  # its past is that of another time of the day; the views stay
             self._learned = 0
         self._next = monotonic + 1.0
         light, sharp, blocks = _look(seen.frame)
         sample = seen.frame.pixels[::8, ::8].copy()
         self._repeats = self._repeats + 1 if np.array_equal(sample, self._sample) else 0
         self._sample = sample
-        matches = [float((_equalized(view) * _equalized(blocks)).sum(1).mean()) for view in self._views]
+        matches = [
+            float((_equalized(view) * _equalized(blocks)).sum(1).mean()) for view in self._views
+        ]
         match = max(matches, default=1.0)
         state = self._judge(light, sharp, match) if self._learned >= _LEARNED else None
-        if self._bad == 0:  # an event that begins here has the offset of its start, whatever the wall clock does
+        if (
+            self._bad == 0
+        ):  # an event that begins here has the offset of its start, whatever the wall clock does
             self._since, self._offset = monotonic, wall - monotonic
         self._bad = max(self._bad - 1, 0) if state is None else min(self._bad + 1, _HELD)
         if self._bad == 0:
@@ -80,7 +92,12 @@ class CameraHealth:
         if self._bad:
             self._views.append(blocks)
             self._learned = self._averaged = 0
-        return [(self._end(monotonic, "this is the usual view now" if self._bad else "as before"), self._beside(seen))]
+        return [
+            (
+                self._end(monotonic, "this is the usual view now" if self._bad else "as before"),
+                self._beside(seen),
+            )
+        ]
 
     def close(self, monotonic: float, reason: str) -> list[Event]:
         """End the event, if there is one, because no frames will follow."""
@@ -88,7 +105,10 @@ class CameraHealth:
 
     def _judge(self, light: float, sharp: float, match: float) -> str | None:
         past = np.sort(self._past[: self._learned], 0)
-        (usual_light, _, usual_match, repeated), weak = past[len(past) // 2], past[len(past) // 10, 1]
+        (usual_light, _, usual_match, repeated), weak = (
+            past[len(past) // 2],
+            past[len(past) // 10, 1],
+        )
         if self._repeats >= _HELD and not repeated:
             return "frozen"
         if light < _DARK and light < usual_light / 4:
@@ -98,7 +118,9 @@ class CameraHealth:
             return "turned" if edges > 0.75 else "covered"
         return "blurred" if edges < 0.5 else None
 
-    def _learn(self, values: tuple[float, ...], blocks: NDArray[np.float32], matches: list[float]) -> None:
+    def _learn(
+        self, values: tuple[float, ...], blocks: NDArray[np.float32], matches: list[float]
+    ) -> None:
         self._past[self._learned % _PAST] = values
         self._learned, self._averaged = self._learned + 1, self._averaged + 1
         if matches:
@@ -109,12 +131,16 @@ class CameraHealth:
 
     def _event_of(self, monotonic: float, state: str) -> Event:
         start, wall = self._since + self._offset, monotonic + self._offset
-        return Event("on", str(uuid4()), self._camera, HEALTH, wall, 1.0, 1.0, wall, start, health=state)
+        return Event(
+            "on", str(uuid4()), self._camera, HEALTH, wall, 1.0, 1.0, wall, start, health=state
+        )
 
     def _end(self, monotonic: float, reason: str) -> Event:
         event, self._event, self._bad, wall = self._event, None, 0, monotonic + self._offset
         assert event is not None, "there is one"
-        return replace(event, state="off", time=wall, score=0.0, end=wall, reason=f"{event.health}: {reason}")
+        return replace(
+            event, state="off", time=wall, score=0.0, end=wall, reason=f"{event.health}: {reason}"
+        )
 
     def _beside(self, seen: Observation) -> Observation:
         now = small(seen.frame)
@@ -128,10 +154,14 @@ def _look(frame: CapturedFrame) -> tuple[float, float, NDArray[np.float32]]:
     scale = min(1.0, _SIDE / max(pixels.shape[:2]))
     gray = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     if gray.ndim == 3:
-        gray = cv2.cvtColor(gray, cv2.COLOR_BGR2GRAY if frame.order == "bgr" else cv2.COLOR_RGB2GRAY)
+        gray = cv2.cvtColor(
+            gray, cv2.COLOR_BGR2GRAY if frame.order == "bgr" else cv2.COLOR_RGB2GRAY
+        )
     light = float(gray.mean())
     sharp = float(cv2.Laplacian(gray, cv2.CV_32F).std()) / (light + 1)
-    cells = cv2.resize(gray, (_BLOCKS * _WIDTH, _BLOCKS * _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
+    cells = cv2.resize(
+        gray, (_BLOCKS * _WIDTH, _BLOCKS * _HEIGHT), interpolation=cv2.INTER_AREA
+    ).astype(np.float32)
     blocks = cells.reshape(_BLOCKS, _HEIGHT, _BLOCKS, _WIDTH).swapaxes(1, 2).reshape(_BLOCKS**2, -1)
     return light, sharp, blocks
 

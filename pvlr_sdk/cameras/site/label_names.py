@@ -9,7 +9,11 @@ def without(value: Any, labels: frozenset[str]) -> Any:
     """A mapping or a sequence of labels without some of them, and without rules that name them; None stays None. A
     group of which one label is left is none."""
     if isinstance(value, dict):
-        groups = {key: without(item, labels) for key, item in value.items() if isinstance(item, (list, tuple))}
+        groups = {
+            key: without(item, labels)
+            for key, item in value.items()
+            if isinstance(item, (list, tuple))
+        }
         others = {key: item for key, item in value.items() if key not in groups}
         kept = {key: item for key, item in others.items() if labels.isdisjoint(named({key: item}))}
         return {**kept, **{key: item for key, item in groups.items() if len(item) > 1}}
@@ -22,4 +26,6 @@ def named(value: Any) -> frozenset[str]:
         return frozenset(label for labels in value.values() for label in labels)
     items = value.values() if isinstance(value, dict) else ()
     rules = [dict(rule) for rule in items if not isinstance(rule, (int, float))]
-    return frozenset(value or ()).union(*(rule.get(name, ()) for rule in rules for name in ("present", "absent")))
+    return frozenset(value or ()).union(
+        *(rule.get(name, ()) for rule in rules for name in ("present", "absent"))
+    )

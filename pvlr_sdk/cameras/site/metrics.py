@@ -6,7 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Histogram, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -89,9 +95,13 @@ def make_family(
 def _add_histograms(registry: CollectorRegistry, site: Site) -> None:
     """Count the age and the stages of each tagged frame."""
     text = "Age from capture to result of each tagged frame."
-    age = Histogram("pvlr_camera_age_seconds", text, ["camera"], buckets=_AGE_SECONDS, registry=registry)
+    age = Histogram(
+        "pvlr_camera_age_seconds", text, ["camera"], buckets=_AGE_SECONDS, registry=registry
+    )
     text = "Time of each stage of a tagged frame; total is from the call to the result."
-    stage = Histogram("pvlr_stage_seconds", text, ["stage"], buckets=_STAGE_SECONDS, registry=registry)
+    stage = Histogram(
+        "pvlr_stage_seconds", text, ["stage"], buckets=_STAGE_SECONDS, registry=registry
+    )
     ages = {name: age.labels(name) for name in site.config.cameras}
     stages = {name: stage.labels(name) for name in _STAGES}
 
@@ -106,33 +116,62 @@ def _add_histograms(registry: CollectorRegistry, site: Site) -> None:
 
 def _plan_metrics(tagger: Tagger) -> Iterator[Metric]:
     plan = tagger.info
-    info = {"version": __version__, **{key: str(plan[key]) for key in ("name", "backend", "precision")}}
-    yield make_family(GaugeMetricFamily, "info", "Version and plan.", list(info), [(list(info.values()), 1)])
+    info = {
+        "version": __version__,
+        **{key: str(plan[key]) for key in ("name", "backend", "precision")},
+    }
+    yield make_family(
+        GaugeMetricFamily, "info", "Version and plan.", list(info), [(list(info.values()), 1)]
+    )
 
 
 def _site_metrics(site: Site) -> Iterator[Metric]:
     stats = site.stats()
-    yield make_family(CounterMetricFamily, "events", "Events, on and off.", [], [([], stats["events"])])
+    yield make_family(
+        CounterMetricFamily, "events", "Events, on and off.", [], [([], stats["events"])]
+    )
     ongoing = len(site.open_events())
-    yield make_family(GaugeMetricFamily, "open_events", "Events that have not ended.", [], [([], ongoing)])
+    yield make_family(
+        GaugeMetricFamily, "open_events", "Events that have not ended.", [], [([], ongoing)]
+    )
     healthy = "1 if tagging has made progress in the last 30 seconds."
     yield make_family(GaugeMetricFamily, "healthy", healthy, [], [([], site.healthy())])
     drift, samples = "1 if the mix of events has changed since the answers.", stats["drift"].items()
-    yield make_family(GaugeMetricFamily, "precision_drift", drift, ["label"], (([name], one) for name, one in samples))
+    yield make_family(
+        GaugeMetricFamily,
+        "precision_drift",
+        drift,
+        ["label"],
+        (([name], one) for name, one in samples),
+    )
     for key, text in _COUNTS.items():
         samples = [([name], camera[key]) for name, camera in stats["cameras"].items()]
         yield make_family(CounterMetricFamily, f"camera_{key}", text, ["camera"], samples)
     cameras = stats["cameras"].items()
-    states = [([name, state], camera["state"] == state) for name, camera in cameras for state in _STATES]
-    yield make_family(GaugeMetricFamily, "camera_state", "1 for the current state.", ["camera", "state"], states)
+    states = [
+        ([name, state], camera["state"] == state) for name, camera in cameras for state in _STATES
+    ]
+    yield make_family(
+        GaugeMetricFamily, "camera_state", "1 for the current state.", ["camera", "state"], states
+    )
     rates = [([name], camera["fps"]) for name, camera in cameras]
-    yield make_family(GaugeMetricFamily, "camera_frames_per_second", "Over the last few seconds.", ["camera"], rates)
+    yield make_family(
+        GaugeMetricFamily,
+        "camera_frames_per_second",
+        "Over the last few seconds.",
+        ["camera"],
+        rates,
+    )
     for kind, key, text in (
         (CounterMetricFamily, "delivered", "Items delivered by a sink."),
         (CounterMetricFamily, "lost", "Items lost by a sink."),
         (GaugeMetricFamily, "waiting", "Items in the queue of a sink."),
     ):
-        totals = Counter[str]()  # two webhooks of one host share a name; Prometheus would drop the second sample
+        totals = Counter[
+            str
+        ]()  # two webhooks of one host share a name; Prometheus would drop the second sample
         for sink in stats["sinks"]:
             totals[sink["name"]] += sink[key]
-        yield make_family(kind, f"sink_{key}", text, ["sink"], (([name], total) for name, total in totals.items()))
+        yield make_family(
+            kind, f"sink_{key}", text, ["sink"], (([name], total) for name, total in totals.items())
+        )

@@ -52,7 +52,9 @@ class SinkSet:
                 if isinstance(sink, EventSinkSettings):
                     self._events.append(sink.open(site))
                 elif isinstance(sink, FrameSinkSettings):
-                    self._frames += [(camera, sink.open(camera)) for camera in sink.cameras or config.cameras]
+                    self._frames += [
+                        (camera, sink.open(camera)) for camera in sink.cameras or config.cameras
+                    ]
         except BaseException:
             for worker in self._workers():
                 worker.close(0.0)
@@ -66,7 +68,9 @@ class SinkSet:
     @property
     def dead(self) -> bool:
         """Whether there are sinks of events, and the readers of all of them are gone."""
-        return bool(self._events) and all(sink.dead for sink in self._events) and not self._subscribers
+        return (
+            bool(self._events) and all(sink.dead for sink in self._events) and not self._subscribers
+        )
 
     def announce(self, site: SiteStatus) -> None:
         """Tell the sinks of events the state of the site."""

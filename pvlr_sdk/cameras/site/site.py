@@ -53,7 +53,9 @@ class Site:
         OutputError, MissingPartError: a sink cannot be opened.
     """
 
-    def __init__(self, config: SiteConfig, *, tagger: Tagger | None = None, changes: Changes | None = None) -> None:
+    def __init__(
+        self, config: SiteConfig, *, tagger: Tagger | None = None, changes: Changes | None = None
+    ) -> None:
         self._owned = tagger is None
         self._written, self.changes = config, changes or Changes()
         self.tagger = tagger or factory.make_tagger(self.changes.applied(config))
@@ -66,7 +68,9 @@ class Site:
         self._recover: Callable[[BundleError], bool] = lambda error: False
         self._states = dict.fromkeys(config.cameras, "starting")
         self._changing = threading.RLock()  # also the thread of the memory changes thresholds
-        self._proven: Mapping[str, Statement] = {}  # of required precisions, and the thresholds that they need
+        self._proven: Mapping[
+            str, Statement
+        ] = {}  # of required precisions, and the thresholds that they need
         self._minimums: dict[str, Minimum] = {}
         self.memory = Memory(config.memory, self.tagger) if config.memory else None
         """What it remembers of its events; None: nothing."""
@@ -127,7 +131,9 @@ class Site:
     def levels(self, camera: str) -> dict[str, tuple[float, float]]:
         """The labels that a camera can report, each with its smoothed score, from which its events are made, up to the
         newest frame (0 before the first), and the threshold of that score; of several regions, where it is highest."""
-        return factory.highest_levels(factory.watched(self.config, {camera: self._detectors[camera]}))
+        return factory.highest_levels(
+            factory.watched(self.config, {camera: self._detectors[camera]})
+        )
 
     @property
     def thresholds(self) -> Thresholds:
@@ -144,8 +150,14 @@ class Site:
         """
         with self._changing:
             config = factory.with_changes(self._written, changes, self.tagger.labels, quiet=True)
-            other = {name: camera for name, camera in config.cameras.items() if camera != self.config.cameras[name]}
-            cameras = [factory.make_camera(name, camera, config.timezone) for name, camera in other.items()]
+            other = {
+                name: camera
+                for name, camera in config.cameras.items()
+                if camera != self.config.cameras[name]
+            }
+            cameras = [
+                factory.make_camera(name, camera, config.timezone) for name, camera in other.items()
+            ]
             new = factory.make_detectors(config, self.tagger, changes.thresholds)
             # Those of removed regions end their events with the next frame.
             detectors = {
@@ -236,7 +248,11 @@ class Site:
     def unhealthy_cameras(self) -> dict[str, str]:
         """The cameras that are ``lost``, or ``live`` without a result in the last 30 seconds, with their state."""
         late = {name for name, seen in self._seen.items() if seen < time.monotonic() - _HUNG}
-        return {name: at for name, at in self.cameras.items() if at == "lost" or (at == "live" and name in late)}
+        return {
+            name: at
+            for name, at in self.cameras.items()
+            if at == "lost" or (at == "live" and name in late)
+        }
 
     def stats(self) -> dict[str, Any]:
         """``{"uptime", "events", "cameras", "sinks", "precision", "drift"}``: seconds since the start, the number of
@@ -259,7 +275,9 @@ class Site:
         events: list[Event] = []
         for detector in self._detectors[name]:
             if result := seen.regions.get(detector.region):
-                new = detector.update(monotonic, wall, result.scores, result.labels, result.thresholds)
+                new = detector.update(
+                    monotonic, wall, result.scores, result.labels, result.thresholds
+                )
             else:
                 new = detector.close(monotonic, "not watched")
             if self.memory and result:
@@ -312,9 +330,13 @@ class Site:
         with self._changing:  # or set_camera brings a region back meanwhile
             here = factory.watched(self.config, {name: self._detectors[name]})
             closed = [
-                detector for detector in self._detectors[name] if detector not in here and detector.tracks.last is None
+                detector
+                for detector in self._detectors[name]
+                if detector not in here and detector.tracks.last is None
             ]
-            self._detectors[name] = [detector for detector in self._detectors[name] if detector not in closed]
+            self._detectors[name] = [
+                detector for detector in self._detectors[name] if detector not in closed
+            ]
             if self.memory:
                 self.memory.forget(closed)
 

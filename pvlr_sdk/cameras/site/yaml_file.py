@@ -36,7 +36,9 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         return read_file(path, MAX_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         got = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(str(path), expected="a YAML file", got=got, hint="Check its path.") from None
+        raise ConfigError(
+            str(path), expected="a YAML file", got=got, hint="Check its path."
+        ) from None
 
 
 def parse_yaml(data: bytes, source: str) -> dict[str, Any]:
@@ -54,17 +56,27 @@ def parse_yaml(data: bytes, source: str) -> dict[str, Any]:
         # Errors of Python's own conversions pass ruamel.yaml: an impossible date, an integer of 5000 digits.
         mark = getattr(error, "problem_mark", None)
         problem = [getattr(error, name, None) or "" for name in ("context", "problem")]
-        got = (" ".join(problem) if any(problem) else str(error)).partition(" with value ")[0]  # it may be a password
-        got = "deeply nested values" if isinstance(error, RecursionError) else " ".join(got.split())[:300]
+        got = (" ".join(problem) if any(problem) else str(error)).partition(" with value ")[
+            0
+        ]  # it may be a password
+        got = (
+            "deeply nested values"
+            if isinstance(error, RecursionError)
+            else " ".join(got.split())[:300]
+        )
         got += f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(source, expected="a YAML file", got=got, hint="Check its syntax.") from None
+        raise ConfigError(
+            source, expected="a YAML file", got=got, hint="Check its syntax."
+        ) from None
     if not isinstance(raw, dict):
         hint = "pvlr_sdk/cameras/site/site.yaml lists all keys."
         raise ConfigError(source, expected="a mapping of keys", got=type(raw).__name__, hint=hint)
     return raw
 
 
-def format_yaml(raw: Mapping[str, Any], comments: Mapping[tuple[str, ...], str] | None = None) -> str:
+def format_yaml(
+    raw: Mapping[str, Any], comments: Mapping[tuple[str, ...], str] | None = None
+) -> str:
     """The text of a YAML document, which :func:`parse_yaml` reads; ``comments``: by the keys that lead to a value."""
     text = io.StringIO()
     _yaml().dump(_commented(raw, (), comments or {}), text)
@@ -78,7 +90,9 @@ def _commented(value: Any, place: tuple[str, ...], comments: Mapping[tuple[str, 
     if isinstance(value, Mapping):
         mapping = CommentedMap()
         for key, item in value.items():
-            mapping[_quoted(key) if isinstance(key, str) else key] = _commented(item, (*place, key), comments)
+            mapping[_quoted(key) if isinstance(key, str) else key] = _commented(
+                item, (*place, key), comments
+            )
             if comment := comments.get((*place, key)):
                 mapping.yaml_add_eol_comment(comment, key)
         return mapping
@@ -95,7 +109,9 @@ def _quoted(text: str) -> str:
     """A text that ruamel.yaml writes so that it can be read again; its plain style fails for ':a' and line breaks."""
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-    return text if re.fullmatch(r"[\w/][\w ./-]*", text, re.ASCII) else DoubleQuotedScalarString(text)
+    return (
+        text if re.fullmatch(r"[\w/][\w ./-]*", text, re.ASCII) else DoubleQuotedScalarString(text)
+    )
 
 
 def _yaml(**options: Any) -> Any:
@@ -103,10 +119,14 @@ def _yaml(**options: Any) -> Any:
         from ruamel.yaml import YAML
     except ImportError:
         got, hint = "none", install_hint("cameras")
-        raise MissingPartError("config", expected="the package ruamel.yaml", got=got, hint=hint) from None
+        raise MissingPartError(
+            "config", expected="the package ruamel.yaml", got=got, hint=hint
+        ) from None
     yaml = YAML(pure=True, **options)
     yaml.width = sys.maxsize
-    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.representer.add_representer(
+        type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     return yaml
 
 
@@ -117,7 +137,9 @@ def _count(node: Any, sizes: dict[int, int | None]) -> int:
         if str(getattr(node, "tag", "")).endswith(":int") and len(node.value) > _MAX_DIGITS:
             raise ValueError(f"an integer of more than {_MAX_DIGITS} digits")
         children = node.value if isinstance(getattr(node, "value", None), list) else []
-        parts = (part for child in children for part in (child if isinstance(child, tuple) else (child,)))
+        parts = (
+            part for child in children for part in (child if isinstance(child, tuple) else (child,))
+        )
         sizes[id(node)] = 1 + sum(_count(part, sizes) for part in parts)
     size = sizes[id(node)]
     if size is None:

@@ -6,4 +6,12 @@
 from .opening import open_source, parse_uri, redacted
 from .source import CapturedFrame, EndOfSource, Source, SourceUri
 
-__all__ = ["CapturedFrame", "EndOfSource", "Source", "SourceUri", "open_source", "parse_uri", "redacted"]
+__all__ = [
+    "CapturedFrame",
+    "EndOfSource",
+    "Source",
+    "SourceUri",
+    "open_source",
+    "parse_uri",
+    "redacted",
+]

@@ -84,7 +84,10 @@ class FFmpegSource:
         video: VideoStream | None = next(iter(self._container.streams.video), None)
         if video is None or video.codec_context is None:
             self._container.close()
-            self._fail("no video" if video is None else "an unknown codec", "Use H.264, H.265 or MJPEG video.")
+            self._fail(
+                "no video" if video is None else "an unknown codec",
+                "Use H.264, H.265 or MJPEG video.",
+            )
         # Frame threading would delay each frame; slice threading does not.
         video.thread_type = "SLICE"
         names = self._container.format.name.split(",")
@@ -122,7 +125,9 @@ class FFmpegSource:
                 self._lose(f"no data for {self._timeout:g} s")
             self._lose(error.strerror or type(error).__name__)
         now = time.monotonic()
-        if now - asked > 0.9 * self._timeout:  # RTSP then returns its last packet, or the end, instead of an error
+        if (
+            now - asked > 0.9 * self._timeout
+        ):  # RTSP then returns its last packet, or the end, instead of an error
             self._lose(f"no data for {self._timeout:g} s")
         if now - asked > _WAITED:
             self._waited = now
@@ -189,10 +194,16 @@ class FFmpegSource:
     def _explain(self, error: Exception) -> NoReturn:
         # Never str(error): it contains the URL with its credentials.
         text = getattr(error, "strerror", None) or type(error).__name__
-        denied = self._av.error.HTTPUnauthorizedError, self._av.error.HTTPForbiddenError, PermissionError
+        denied = (
+            self._av.error.HTTPUnauthorizedError,
+            self._av.error.HTTPForbiddenError,
+            PermissionError,
+        )
         if isinstance(error, denied):
             hint = "Check the user name, password and permissions."
-            raise errors.SourceDeniedError(self.uri, expected="access", got=text, hint=hint) from None
+            raise errors.SourceDeniedError(
+                self.uri, expected="access", got=text, hint=hint
+            ) from None
         if isinstance(error, (self._av.error.ExitError, TimeoutError)):
             text = f"no answer for {self._timeout:g} s"
         hints = {
@@ -208,7 +219,9 @@ class FFmpegSource:
         self._fail(text, hint)
 
     def _fail(self, got: str, hint: str) -> NoReturn:
-        raise errors.SourceOpenError(self.uri, expected="a video stream", got=got, hint=hint) from None
+        raise errors.SourceOpenError(
+            self.uri, expected="a video stream", got=got, hint=hint
+        ) from None
 
     def _lose(self, got: str) -> NoReturn:
         raise lost(self.uri, got) from None

@@ -18,7 +18,8 @@ _BYTES_PER_PIXEL = 4
 """Memory of one allocation for a frame: BGRA, or one plane of a deeper format."""
 
 _FORMATS = (
-    "mpjpeg,mjpeg,jpeg_pipe,png_pipe,mpegts,mpegvideo,mpeg,flv,matroska,webm,mov,mp4,avi,asf,ogg,h264,hevc,m4v,aac"
+    "mpjpeg,mjpeg,jpeg_pipe,png_pipe,mpegts,mpegvideo,mpeg,flv,matroska,webm,mov,mp4,avi,asf,ogg,"
+    "h264,hevc,m4v,aac"
 )
 """What a camera may send. Not a playlist: that would make this machine request any address that the camera names."""
 
@@ -43,10 +44,17 @@ def open_arguments(
         return uri.device, "v4l2", options
     # Not fflags=nobuffer: it discards the packets of the probe, and with them the first key frame. A short probe that
     # does not measure the frame rate adds no delay either.
-    options = {"flags": "low_delay", "fpsprobesize": "0", "probesize": "1000000", "analyzeduration": "1000000"}
+    options = {
+        "flags": "low_delay",
+        "fpsprobesize": "0",
+        "probesize": "1000000",
+        "analyzeduration": "1000000",
+    }
     if uri.secure:
         options["tls_verify"] = "0" if source_options.insecure else "1"
-        if not source_options.insecure and (certificates := source_options.ca or system_certificates()):
+        if not source_options.insecure and (
+            certificates := source_options.ca or system_certificates()
+        ):
             options["ca_file"] = certificates
     if uri.scheme.startswith("rtsp"):
         options |= {
@@ -67,7 +75,9 @@ def open_arguments(
 
 def system_certificates() -> str | None:
     """The file of the certificates that this machine trusts; PyAV's own FFmpeg does not know where it is."""
-    return ssl.get_default_verify_paths().cafile or next((path for path in _BUNDLES if os.path.isfile(path)), None)
+    return ssl.get_default_verify_paths().cafile or next(
+        (path for path in _BUNDLES if os.path.isfile(path)), None
+    )
 
 
 _allowed = 0

@@ -57,7 +57,9 @@ class ImageSource:
         if frame is None:
             raise EndOfSource
         sequence, self._sequence = self._sequence, self._sequence + 1
-        return CapturedFrame(frame.pixels, frame.order, time.monotonic(), time.time(), None, sequence)
+        return CapturedFrame(
+            frame.pixels, frame.order, time.monotonic(), time.time(), None, sequence
+        )
 
     def close(self) -> None:
         self._closed.set()
@@ -88,7 +90,9 @@ class ImageSource:
         paths = finding.find([self._path], lambda name, error: problems.append(error.got))
         images = [path for path in paths if not finding.is_video(path)]
         if not images or not os.path.exists(self._path):
-            self._fail(problems[0] if problems else "no such file" if images else "a folder of videos only")
+            self._fail(
+                problems[0] if problems else "no such file" if images else "a folder of videos only"
+            )
         return images
 
     def _fail(self, got: str) -> None:

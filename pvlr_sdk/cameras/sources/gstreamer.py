@@ -37,14 +37,18 @@ class PipelineUri:
         if '"' in unquoted or "'" in unquoted:
             return f"gst:{HIDDEN}"
         elements = (element.split() for element in unquoted.split("!"))
-        names = (words[0] if words and re.fullmatch(r"\w+", words[0]) else HIDDEN for words in elements)
+        names = (
+            words[0] if words and re.fullmatch(r"\w+", words[0]) else HIDDEN for words in elements
+        )
         return f"gst:{' ! '.join(names)}"
 
 
 def parse(uri: str, scheme: str, pipeline: str) -> PipelineUri:
     """Parse ``gst:PIPELINE``."""
     if not pipeline.strip():
-        reject(uri, "a pipeline after gst:", "nothing", "For example gst:videotestsrc ! videoconvert.")
+        reject(
+            uri, "a pipeline after gst:", "nothing", "For example gst:videotestsrc ! videoconvert."
+        )
     return PipelineUri(pipeline.strip())
 
 
@@ -113,7 +117,9 @@ class GStreamerSource:
         moment, wall = time.monotonic(), time.time()
         buffer, info = sample.get_buffer(), self._video.VideoInfo.new_from_caps(sample.get_caps())
         if info.width * info.height > self._max_pixels:
-            self._lose(f"a frame of {info.width} x {info.height}, more than max_pixels ({self._max_pixels})")
+            self._lose(
+                f"a frame of {info.width} x {info.height}, more than max_pixels ({self._max_pixels})"
+            )
         mapped, data = buffer.map(self._gst.MapFlags.READ)
         if not mapped:
             self._lose("an unreadable frame")

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple, get_args
 from ... import errors
 from . import ffmpeg, files, gstreamer, pattern
 from .source import Source, SourceOptions, SourceUri, Transport
-from .uri import HIDDEN, DeviceUri, PathUri, parse_device, parse_network, parse_path, parse_whole, reject
+from .uri import (
+    HIDDEN,
+    DeviceUri,
+    PathUri,
+    parse_device,
+    parse_network,
+    parse_path,
+    parse_whole,
+    reject,
+)
 
 
 class Scheme(NamedTuple):
@@ -74,16 +83,22 @@ def open_source(
     """
     errors.check_choice("transport", transport, get_args(Transport), "tcp loses no packets.")
     if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
-        raise errors.OptionError("timeout", expected="seconds above 0", got=repr(timeout), hint="The default is 5.")
+        raise errors.OptionError(
+            "timeout", expected="seconds above 0", got=repr(timeout), hint="The default is 5."
+        )
     if ca is not None and not os.path.isfile(ca):
         hint = "Check its path."
-        raise errors.OptionError("ca", expected="a file of certificates", got=repr(os.fspath(ca)), hint=hint)
+        raise errors.OptionError(
+            "ca", expected="a file of certificates", got=repr(os.fspath(ca)), hint=hint
+        )
     if max_pixels is not None and not (isinstance(max_pixels, int) and 0 < max_pixels <= 2**28):
         expected = f"an integer from 1 to {2**28}"
         hint = "The default is 8192 x 4352."
         raise errors.OptionError("max_pixels", expected=expected, got=repr(max_pixels), hint=hint)
     parsed = parse_uri(uri)
-    options = SourceOptions(transport, timeout, loop, None if ca is None else os.fspath(ca), insecure, max_pixels)
+    options = SourceOptions(
+        transport, timeout, loop, None if ca is None else os.fspath(ca), insecure, max_pixels
+    )
     return SCHEMES[parsed.scheme].open(parsed, options)
 
 

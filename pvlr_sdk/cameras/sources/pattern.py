@@ -40,9 +40,16 @@ def parse(uri: str, scheme: str, address: str) -> PatternUri:
     """Parse ``test://?option=value&...``."""
     name, _, query = address.partition("?")
     if name.strip("/"):
-        reject(uri, "test://?option=value&...", "a name", "The pattern has options only, such as test://?fps=30.")
+        reject(
+            uri,
+            "test://?option=value&...",
+            "a name",
+            "The pattern has options only, such as test://?fps=30.",
+        )
     counts = dict.fromkeys(("frames", "seed", "freeze_after", "resize_after"), parse_whole)
-    return PatternUri(**parse_options(uri, query, {"size": parse_size, "fps": parse_rate, **counts}))
+    return PatternUri(
+        **parse_options(uri, query, {"size": parse_size, "fps": parse_rate, **counts})
+    )
 
 
 class PatternSource:
@@ -66,7 +73,9 @@ class PatternSource:
             raise EndOfSource
         if pattern.freeze_after is not None and sequence >= pattern.freeze_after:
             self._wait(self._timeout)
-            raise lost(self.uri, f"none for {self._timeout:g} s", "Remove freeze_after from the URI.")
+            raise lost(
+                self.uri, f"none for {self._timeout:g} s", "Remove freeze_after from the URI."
+            )
         self._wait(self._due - time.monotonic())
         # A reader that was away for long misses frames, as with a camera, instead of receiving them all at once.
         self._due = max(self._due + 1 / pattern.fps, time.monotonic() - 0.25)
@@ -75,7 +84,9 @@ class PatternSource:
             width, height = pattern.size
             self._canvas = _Canvas((max(width // 2, 1), max(height // 2, 1)), pattern.seed)
         pixels = self._canvas.draw(sequence)
-        return CapturedFrame(pixels, "bgr", time.monotonic(), time.time(), sequence / pattern.fps, sequence)
+        return CapturedFrame(
+            pixels, "bgr", time.monotonic(), time.time(), sequence / pattern.fps, sequence
+        )
 
     def close(self) -> None:
         self._closed.set()
@@ -103,7 +114,9 @@ class _Canvas:
         """uint8 (height, width, 3) BGR."""
         pixels = self._ground.copy()
         height, width = pixels.shape[:2]
-        for start, speed, extent, color in zip(self._starts, self._speeds, self._extents, self._colors, strict=True):
+        for start, speed, extent, color in zip(
+            self._starts, self._speeds, self._extents, self._colors, strict=True
+        ):
             top, left = (start + speed * sequence) % 1 * (height, width)
             bottom, right = (top + extent[0] * height, left + extent[1] * width)
             pixels[int(top) : int(bottom) + 1, int(left) : int(right) + 1] = color

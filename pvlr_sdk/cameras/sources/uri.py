@@ -79,7 +79,12 @@ def parse_path(uri: str, scheme: str, path_text: str) -> PathUri:
     """Parse ``file:///path``."""
     host, slash, path = path_text.partition("/")
     if host not in ("", "localhost") or not path:
-        reject(uri, "file:///path", "another form", "A local file has three slashes: file:///srv/clip.mp4.")
+        reject(
+            uri,
+            "file:///path",
+            "another form",
+            "A local file has three slashes: file:///srv/clip.mp4.",
+        )
     return PathUri(unquote(slash + path))
 
 
@@ -105,7 +110,9 @@ def parse_device(uri: str, scheme: str, device_text: str) -> DeviceUri:
     """Parse ``v4l2:///dev/...`` or ``csi://NUMBER``, with ``size`` and ``fps`` as options."""
     device, _, query = device_text.partition("?")
     pattern, example = (
-        (r"/dev/(?!.*\.\.)[\w/:.-]+", "v4l2:///dev/video0") if scheme == "v4l2" else (r"\d{1,2}", "csi://0")
+        (r"/dev/(?!.*\.\.)[\w/:.-]+", "v4l2:///dev/video0")
+        if scheme == "v4l2"
+        else (r"\d{1,2}", "csi://0")
     )
     if not re.fullmatch(pattern, device, re.ASCII):
         reject(uri, example, "another form", "Options follow as ?size=1920x1080&fps=30.")
@@ -113,14 +120,18 @@ def parse_device(uri: str, scheme: str, device_text: str) -> DeviceUri:
     return DeviceUri(scheme, device, options.get("size"), options.get("fps"))
 
 
-def parse_options(uri: str, query: str, parsers: Mapping[str, Callable[[str, str, str], Any]]) -> dict[str, Any]:
+def parse_options(
+    uri: str, query: str, parsers: Mapping[str, Callable[[str, str, str], Any]]
+) -> dict[str, Any]:
     """Parse ``name=value&name=value``; ``parsers`` maps each option to the parser of its value."""
     options: dict[str, Any] = {}
     for pair in query.split("&") if query else []:
         name, equals, value = pair.partition("=")
         if name not in parsers or not equals or name in options:
             got = "a repeated option" if name in options else "another option"
-            reject(uri, f"options {', '.join(parsers)}", got, "Write them as ?name=value&name=value.")
+            reject(
+                uri, f"options {', '.join(parsers)}", got, "Write them as ?name=value&name=value."
+            )
         options[name] = parsers[name](uri, name, value)
     return options
 

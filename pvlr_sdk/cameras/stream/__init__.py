@@ -6,4 +6,13 @@ from .schedule import Schedule
 from .stats import CameraStats
 from .stream import Stream
 
-__all__ = ["Camera", "CameraChange", "CameraState", "CameraStats", "Observation", "Region", "Schedule", "Stream"]
+__all__ = [
+    "Camera",
+    "CameraChange",
+    "CameraState",
+    "CameraStats",
+    "Observation",
+    "Region",
+    "Schedule",
+    "Stream",
+]

@@ -63,21 +63,31 @@ class Camera:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             hint = 'For example "door".'
-            raise errors.OptionError("name", expected="a camera's name", got=repr(self.name), hint=hint)
+            raise errors.OptionError(
+                "name", expected="a camera's name", got=repr(self.name), hint=hint
+            )
         parse_uri(self.uri)
         if self.region is not None:
             _check_region(self.region)
         check_tiles(self.tiles)
         if self.refresh is not None and not 0 < self.refresh < math.inf:
             hint = "Omit it to compute each frame."
-            raise errors.OptionError("refresh", expected="seconds, above 0", got=repr(self.refresh), hint=hint)
+            raise errors.OptionError(
+                "refresh", expected="seconds, above 0", got=repr(self.refresh), hint=hint
+            )
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """What is tagged of its frames: each region, or its rectangle."""
         excluded = tuple(region.polygon for region in self.regions.values() if region.exclude)
         parts = tuple(
-            Part(name, bounds_of(region.polygon), region.polygon, excluded, region.schedule or self.schedule)
+            Part(
+                name,
+                bounds_of(region.polygon),
+                region.polygon,
+                excluded,
+                region.schedule or self.schedule,
+            )
             for name, region in self.regions.items()
             if not region.exclude
         )
@@ -143,9 +153,15 @@ def check_cameras(cameras: Sequence[Camera], **seconds: float | None) -> None:
     """Raises OptionError if two cameras have the same name, there is none, or a number of seconds is invalid."""
     names = [camera.name for camera in cameras]
     if not names or len(set(names)) < len(names):
-        got, hint = (repr(names), "Rename one of them.") if names else ("none", "Pass at least one Camera.")
-        raise errors.OptionError("cameras", expected="cameras with unique names", got=got, hint=hint)
+        got, hint = (
+            (repr(names), "Rename one of them.") if names else ("none", "Pass at least one Camera.")
+        )
+        raise errors.OptionError(
+            "cameras", expected="cameras with unique names", got=got, hint=hint
+        )
     for name, value in seconds.items():
         if value is not None and not (value >= 0 and value < float("inf")):
             hint = "Omit it to use the default."
-            raise errors.OptionError(name, expected="seconds, 0 or more", got=repr(value), hint=hint)
+            raise errors.OptionError(
+                name, expected="seconds, 0 or more", got=repr(value), hint=hint
+            )

@@ -47,7 +47,13 @@ class Reader:
     """
 
     def __init__(
-        self, index: int, camera: Camera, inboxes: Inboxes, counters: Counters, longest_pause: float, every_frame: bool
+        self,
+        index: int,
+        camera: Camera,
+        inboxes: Inboxes,
+        counters: Counters,
+        longest_pause: float,
+        every_frame: bool,
     ) -> None:
         self._index = index
         self.camera = camera
@@ -60,7 +66,9 @@ class Reader:
         self._source: Source | None = None
         self._lock = threading.RLock()
         self._since = math.inf
-        self._thread = threading.Thread(target=self._run, name=f"pvlr-camera-{camera.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"pvlr-camera-{camera.name}", daemon=True
+        )
 
     def start(self) -> None:
         self._since = math.inf if self._is_file else time.monotonic()
@@ -101,7 +109,9 @@ class Reader:
             if state == "ended":
                 return
             attempt = 0 if time.monotonic() - began > _STEADY + self.camera.timeout else attempt
-            if self._inboxes.sleep(pause_before(attempt, self._longest_pause) if wait is None else wait):
+            if self._inboxes.sleep(
+                pause_before(attempt, self._longest_pause) if wait is None else wait
+            ):
                 return
             attempt += 1
             self._counters.add(reconnects=1)
@@ -119,7 +129,9 @@ class Reader:
             try:
                 frame = source.read()
             finally:
-                self._counters.add(decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped)
+                self._counters.add(
+                    decode_errors=source.decode_errors - damaged, dropped=source.skipped - skipped
+                )
             self._put(source, frame, playback)
 
     def _judge(self, error: Exception) -> tuple[CameraState, str, float | None]:
@@ -160,7 +172,9 @@ class Reader:
             self._since = since
             if self._counters.changed(state, reason):
                 _log.info("camera %s: %s%s", self.camera.name, state, reason and f": {reason}")
-                self._inboxes.put_change(self._index, CameraChange(self.camera.name, state, reason, time.time()))
+                self._inboxes.put_change(
+                    self._index, CameraChange(self.camera.name, state, reason, time.time())
+                )
 
 
 def pause_before(attempt: int, longest: float) -> float:

@@ -76,7 +76,9 @@ class Part(NamedTuple):
             pixels = frame.pixels[top : top + height, left : left + width]
             if nv12:
                 chroma = frame.size[0] + top // 2
-                pixels = np.concatenate([pixels, frame.pixels[chroma : chroma + height // 2, left : left + width]])
+                pixels = np.concatenate(
+                    [pixels, frame.pixels[chroma : chroma + height // 2, left : left + width]]
+                )
         mask = _mask(self.polygon, self.excluded, box, frame.size, nv12)
         if mask is None:
             return pixels
@@ -91,7 +93,9 @@ def united(frame: CapturedFrame, results: Sequence[tuple[Part, TagResult]]) -> T
     """The result of a frame from those of its regions."""
     tiles = tuple(Tile(part.box(frame), result) for part, result in results)
     whole = TagResult.united(tiles, FrameReference.of(frame.pixels, frame.color), frame.size)
-    whole.timing = {stage: sum(result.timing[stage] for _, result in results) for stage in results[0][1].timing}
+    whole.timing = {
+        stage: sum(result.timing[stage] for _, result in results) for stage in results[0][1].timing
+    }
     return whole
 
 
@@ -108,7 +112,10 @@ def check_polygon(raw: Any) -> Polygon:
     elif outside := [corner for corner in polygon if not all(map(is_fraction, corner))]:
         got = f"{outside[0]!r:.60}"
     elif crossing := _crossing(polygon):
-        expected, got = "a polygon that does not cross itself, as sides {} and {} do".format(*crossing), f"{raw!r:.60}"
+        expected, got = (
+            "a polygon that does not cross itself, as sides {} and {} do".format(*crossing),
+            f"{raw!r:.60}",
+        )
     elif cv2.contourArea(np.array(polygon, np.float32)) < 1e-6:
         expected, got = "a polygon with an area", "corners on a line"
     if got:
@@ -138,12 +145,17 @@ def _meet(a: complex, b: complex, c: complex, d: complex) -> bool:
         if max(p, q) < min(r, s) or max(r, s) < min(p, q):
             return False
     pairs = (((b - a), (c - a), (d - a)), ((d - c), (a - c), (b - c)))
-    return all((way.conjugate() * side).imag * (way.conjugate() * other).imag <= 0 for way, side, other in pairs)
+    return all(
+        (way.conjugate() * side).imag * (way.conjugate() * other).imag <= 0
+        for way, side, other in pairs
+    )
 
 
 def bounds_of(polygon: Polygon) -> Rectangle:
     """The bounding rectangle of a polygon."""
-    (left, right), (top, bottom) = ((min(values), max(values)) for values in zip(*polygon, strict=True))
+    (left, right), (top, bottom) = (
+        (min(values), max(values)) for values in zip(*polygon, strict=True)
+    )
     return left, top, right - left, bottom - top
 
 
@@ -155,14 +167,21 @@ def _span(start: float, extent: float, length: int, step: int) -> tuple[int, int
 
 
 def _mask(
-    polygon: Polygon | None, excluded: tuple[Polygon, ...], box: frames.Region, size: tuple[int, int], nv12: bool
+    polygon: Polygon | None,
+    excluded: tuple[Polygon, ...],
+    box: frames.Region,
+    size: tuple[int, int],
+    nv12: bool,
 ) -> NDArray[np.uint8] | None:
     """255 for each pixel of a box that is kept, otherwise 0; None: all are kept. ``size``: of the frame."""
     if polygon is None and not excluded:
         return None
     left, top, width, height = box
     mask = np.full((height, width), 0 if polygon else 255, np.uint8)
-    for corners, value in (*(((polygon, 255),) if polygon else ()), *((polygon_out, 0) for polygon_out in excluded)):
+    for corners, value in (
+        *(((polygon, 255),) if polygon else ()),
+        *((polygon_out, 0) for polygon_out in excluded),
+    ):
         points = (np.array(corners) * (size[1], size[0]) + 0.5).astype(np.int32) - (left, top)
         cv2.fillPoly(mask, [points.astype(np.int32)], value)
     if mask.all():

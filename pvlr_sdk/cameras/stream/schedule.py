@@ -41,10 +41,21 @@ class Schedule:
                 week[minute % len(week)] = 1
         object.__setattr__(self, "_week", bytes(week))
         try:
-            object.__setattr__(self, "_zone", None if self.timezone is None else ZoneInfo(self.timezone))
-        except (ValueError, OSError, KeyError):  # a name outside the database, a folder in it, an unknown one
-            expected, hint = "a time zone of the IANA database", "For example Europe/Berlin, if the system has tzdata."
-            raise errors.OptionError("timezone", expected=expected, got=repr(self.timezone)[:60], hint=hint) from None
+            object.__setattr__(
+                self, "_zone", None if self.timezone is None else ZoneInfo(self.timezone)
+            )
+        except (
+            ValueError,
+            OSError,
+            KeyError,
+        ):  # a name outside the database, a folder in it, an unknown one
+            expected, hint = (
+                "a time zone of the IANA database",
+                "For example Europe/Berlin, if the system has tzdata.",
+            )
+            raise errors.OptionError(
+                "timezone", expected=expected, got=repr(self.timezone)[:60], hint=hint
+            ) from None
 
     def contains(self, wall: float) -> bool:
         """Whether this moment, in seconds since the epoch, is within the hours."""
@@ -66,6 +77,11 @@ def _parse(span: str) -> tuple[set[int], int, int]:
         if start >= _DAY or stop > _DAY or start == stop:
             raise ValueError
     except ValueError:
-        expected, hint = "days and hours such as 'mon-fri 08:00-18:00'", "A whole day is 00:00-24:00."
-        raise errors.OptionError("schedule", expected=expected, got=repr(span)[:60], hint=hint) from None
+        expected, hint = (
+            "days and hours such as 'mon-fri 08:00-18:00'",
+            "A whole day is 00:00-24:00.",
+        )
+        raise errors.OptionError(
+            "schedule", expected=expected, got=repr(span)[:60], hint=hint
+        ) from None
     return days, start, stop if stop > start else stop + _DAY

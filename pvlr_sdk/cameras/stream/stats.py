@@ -57,7 +57,17 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        names = ("captured", "tagged", "tiles", "computed", "dropped", "late", "failed", "reconnects", "decode_errors")
+        names = (
+            "captured",
+            "tagged",
+            "tiles",
+            "computed",
+            "dropped",
+            "late",
+            "failed",
+            "reconnects",
+            "decode_errors",
+        )
         self._counts = dict.fromkeys(names, 0)
         self._state, self._reason = "starting", ""
         self._size: tuple[int, int] | None = None
@@ -102,4 +112,6 @@ class Counters:
         span = recent[-1] - recent[0] if len(recent) > 1 else 0.0
         p50, p99 = np.percentile(ages, [50, 99]).tolist() if ages else (None, None)
         fps = (len(recent) - 1) / span if span else 0.0
-        return CameraStats(state=state, reason=reason, size=size, fps=fps, age_p50=p50, age_p99=p99, **counts)
+        return CameraStats(
+            state=state, reason=reason, size=size, fps=fps, age_p50=p50, age_p99=p99, **counts
+        )

@@ -87,7 +87,9 @@ class StillScene:
         self._changed_at: NDArray[np.float64] = np.zeros(0)
         """(R,): when the rectangle changed last."""
 
-    def look(self, pixels: NDArray[np.uint8], color: Color, now: float, portion: float = 1.0) -> Look:
+    def look(
+        self, pixels: NDArray[np.uint8], color: Color, now: float, portion: float = 1.0
+    ) -> Look:
         """Compare a frame, with ``pixels`` and ``color`` as for ``Tagger.predict``, captured at ``now`` (seconds).
 
         There is time to compute this ``portion`` of its rectangles: those that were computed first, at least one.
@@ -102,10 +104,14 @@ class StillScene:
 
         difference, light = _difference(cells, self._computed_cells)
         limit = np.clip(_NOISE * self._noise, _LEAST, _MOST)
-        changed = (difference.max(axis=(1, 2, 3)) > limit) | (np.abs(np.log(light)) > np.log(_LIGHT))
+        changed = (difference.max(axis=(1, 2, 3)) > limit) | (
+            np.abs(np.log(light)) > np.log(_LIGHT)
+        )
         self._changed_at[changed] = now
         age = now - self._computed_at
-        due = np.flatnonzero((now - self._changed_at < _SETTLE) | (age >= self._refresh) | (age < 0))
+        due = np.flatnonzero(
+            (now - self._changed_at < _SETTLE) | (age >= self._refresh) | (age < 0)
+        )
         oldest_first = np.argsort(self._computed_at[due], kind="stable")
         due = due[oldest_first][: max(1, int(portion * len(rectangles)))]
         self._computed_at[due] = now
@@ -113,7 +119,11 @@ class StillScene:
         hidden = changed.copy()
         hidden[due] = False
         self._hidden_since = np.where(hidden, np.minimum(self._hidden_since, now), np.inf)
-        kept = {rectangle: self._results[rectangle] for row, rectangle in enumerate(rectangles) if row not in due}
+        kept = {
+            rectangle: self._results[rectangle]
+            for row, rectangle in enumerate(rectangles)
+            if row not in due
+        }
         lag = max(0.0, now - float(self._hidden_since.min()))
         return Look(pixels, color, now, cells, kept, len(due) / len(rectangles), lag)
 
@@ -121,17 +131,25 @@ class StillScene:
         """Keep the results of a frame, in the order of the frames; returns how many rectangles were computed."""
         parts = dict(result.tiles) or {(0, 0, *result.frame_size[::-1]): result}
         version = (result.plan, result.bank)
-        kept = {rectangle for rectangle, part in look.kept.items() if (part.plan, part.bank) == version}
+        kept = {
+            rectangle for rectangle, part in look.kept.items() if (part.plan, part.bank) == version
+        }
         computed = [row for row, rectangle in enumerate(parts) if rectangle not in kept]
         frame_format = (look.pixels.shape, look.color)
-        if look.cells is not None and frame_format == self._format and list(parts) == list(self._results):
+        if (
+            look.cells is not None
+            and frame_format == self._format
+            and list(parts) == list(self._results)
+        ):
             self._results = parts
             self._computed_cells[computed] = look.cells[computed]
         elif self._refresh and not kept:
             self._begin(look, parts, frame_format)
         return len(computed)
 
-    def _begin(self, look: Look, parts: dict[Region, TagResult], frame_format: tuple[object, ...]) -> None:
+    def _begin(
+        self, look: Look, parts: dict[Region, TagResult], frame_format: tuple[object, ...]
+    ) -> None:
         """Compare later frames with this one, all of which was computed."""
         self._format = frame_format
         self._results = parts
@@ -153,7 +171,11 @@ class PartInFlight(NamedTuple):
 
 
 def start_parts(
-    tagger: Tagger, camera: Camera, scenes: dict[str | None, StillScene], frame: CapturedFrame, portion: float | None
+    tagger: Tagger,
+    camera: Camera,
+    scenes: dict[str | None, StillScene],
+    frame: CapturedFrame,
+    portion: float | None,
 ) -> tuple[list[PartInFlight], float]:
     """Tag the parts of a camera's frame that are within their hours; returns also which share of them is computed.
 
@@ -181,9 +203,13 @@ def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -
         pixels = pixels[: pixels.shape[0] * 2 // 3]
     scale = 1
     thumbnails = []
-    while min(min(region[2:]) for region in regions) >= 4 * CELLS * scale:  # halves are much faster than other sizes
+    while (
+        min(min(region[2:]) for region in regions) >= 4 * CELLS * scale
+    ):  # halves are much faster than other sizes
         height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
-        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(
+            pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
+        )
         scale *= 2
     for left, top, width, height in regions:
         left, top, right, bottom = (n // scale for n in (left, top, left + width, top + height))

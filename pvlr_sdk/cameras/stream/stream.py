@@ -72,7 +72,9 @@ class Stream:
         longest_pause: float = 3.0,
         recover: Callable[[errors.BundleError], bool] | None = None,
     ) -> None:
-        check_cameras(cameras, staleness=staleness, keep_warm=keep_warm, longest_pause=longest_pause)
+        check_cameras(
+            cameras, staleness=staleness, keep_warm=keep_warm, longest_pause=longest_pause
+        )
         for camera in cameras:
             check_installed(camera.uri)
         self._tagger = tagger
@@ -84,7 +86,9 @@ class Stream:
         self._counters = [Counters() for _ in self._cameras]
         self._readers = [
             Reader(index, camera, self._inboxes, counters, longest_pause, every_frame)
-            for index, (camera, counters) in enumerate(zip(self._cameras, self._counters, strict=True))
+            for index, (camera, counters) in enumerate(
+                zip(self._cameras, self._counters, strict=True)
+            )
         ]
         self._scenes: list[dict[str | None, StillScene]] = [{} for _ in self._cameras]
         self._started = False
@@ -159,7 +163,9 @@ class Stream:
     def stats(self) -> dict[str, CameraStats]:
         """The statistics of each camera by its name; safe in any thread."""
         names = (camera.name for camera in self._cameras)
-        return {name: counters.snapshot() for name, counters in zip(names, self._counters, strict=True)}
+        return {
+            name: counters.snapshot() for name, counters in zip(names, self._counters, strict=True)
+        }
 
     def __enter__(self) -> Stream:
         self.start()
@@ -215,15 +221,23 @@ class Stream:
             self._pending.append(item)
             return
         ahead, plan = self._in_flight(), self._plan
-        budget = None if self._readers[index].waits else self._staleness / 2 / max(self._pace.inference, 1e-6)
-        parts, share = start_parts(self._tagger, self._cameras[index], self._scenes[index], item, budget)
+        budget = (
+            None
+            if self._readers[index].waits
+            else self._staleness / 2 / max(self._pace.inference, 1e-6)
+        )
+        parts, share = start_parts(
+            self._tagger, self._cameras[index], self._scenes[index], item, budget
+        )
         if not parts:  # its hours have just ended, or other ones were set
             return
         plan = plan if plan == self._plan else ""  # replaced just now: either of the two
         start = time.monotonic() + self._pace.preparation
         if len(ahead) >= self._parallel:
             start = max(start, ahead[-self._parallel].due)
-        self._pending.append(InFlight(index, item, plan, parts, share, start, start + share * self._pace.inference))
+        self._pending.append(
+            InFlight(index, item, plan, parts, share, start, start + share * self._pace.inference)
+        )
         self._share.begin()
 
     def _finish(self) -> Observation | None:
@@ -236,7 +250,9 @@ class Stream:
         except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
             if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
                 raise
-            if isinstance(error, errors.NonFiniteError):  # due to this frame: the plan passed its golden test
+            if isinstance(
+                error, errors.NonFiniteError
+            ):  # due to this frame: the plan passed its golden test
                 self._recover(error)
             if self._counters[job.index].failed():
                 _log.warning("camera %s: %s", self._cameras[job.index].name, error)
@@ -245,7 +261,9 @@ class Stream:
         finally:
             self._share.end()
         labels = results[0][1].labels
-        if any(result.labels != labels for _, result in results):  # they changed in the middle of this frame
+        if any(
+            result.labels != labels for _, result in results
+        ):  # they changed in the middle of this frame
             self._counters[job.index].add(dropped=1)
             return None
         regions = {part.name: result for part, result in results}

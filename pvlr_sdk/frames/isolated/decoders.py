@@ -40,7 +40,9 @@ class Decoders:
         seconds: most time for an image.
     """
 
-    def __init__(self, count: int | None = None, memory_bytes: int = MEMORY_BYTES, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, count: int | None = None, memory_bytes: int = MEMORY_BYTES, seconds: float = SECONDS
+    ) -> None:
         self._seconds = seconds
         self._memory_bytes = memory_bytes
         self._closed = False
@@ -121,7 +123,9 @@ class Decoders:
     def _new(self) -> IsolatedProcess:
         return IsolatedProcess(_SERVE, self._memory_bytes)
 
-    def _sent(self, process: IsolatedProcess | None, message: bytes, descriptor: int) -> IsolatedProcess:
+    def _sent(
+        self, process: IsolatedProcess | None, message: bytes, descriptor: int
+    ) -> IsolatedProcess:
         """The process that got the message: a new one if ``process`` ended while it was idle or its time is over, which
         is not due to this image."""
         if process is not None:
@@ -138,7 +142,9 @@ class Decoders:
 
 def _close_idle(idle: LifoQueue[IsolatedProcess | None]) -> None:
     taken: list[IsolatedProcess | None] = []
-    with suppress(Empty):  # their number is unknown: other threads take and return them at the same time
+    with suppress(
+        Empty
+    ):  # their number is unknown: other threads take and return them at the same time
         while True:
             taken.append(idle.get_nowait())
     for process in taken:

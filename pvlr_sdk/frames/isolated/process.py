@@ -38,7 +38,9 @@ class ProcessFailedError(Exception):
 def available() -> bool:
     """Whether this system can isolate processes: only Linux can, and not in a frozen program, which has no Python
     interpreter to start."""
-    return hasattr(os, "memfd_create") and bool(sys.executable) and not getattr(sys, "frozen", False)
+    return (
+        hasattr(os, "memfd_create") and bool(sys.executable) and not getattr(sys, "frozen", False)
+    )
 
 
 class IsolatedProcess:
@@ -58,9 +60,22 @@ class IsolatedProcess:
         except OSError as error:
             raise cannot_start(error.strerror or str(error)) from None
         # -I: neither the current folder nor the environment decides which code the process loads.
-        command = [sys.executable, "-I", "-c", _CODE, serve, str(theirs.fileno()), str(memory_bytes), str(os.getpid())]
+        command = [
+            sys.executable,
+            "-I",
+            "-c",
+            _CODE,
+            serve,
+            str(theirs.fileno()),
+            str(memory_bytes),
+            str(os.getpid()),
+        ]
         started: Future[subprocess.Popen[bytes]] = Future()
-        arguments = [*command, *(entry or os.getcwd() for entry in sys.path)], theirs.fileno(), started
+        arguments = (
+            [*command, *(entry or os.getcwd() for entry in sys.path)],
+            theirs.fileno(),
+            started,
+        )
         try:
             with theirs:
                 threading.Thread(target=_run, args=arguments, daemon=True).start()
@@ -86,7 +101,9 @@ class IsolatedProcess:
                 self.close()
                 raise cannot_start(str(error)) from None
             if not self.filtered:
-                _LOG.warning("isolated processes run without a filter of system calls: this kernel has none")
+                _LOG.warning(
+                    "isolated processes run without a filter of system calls: this kernel has none"
+                )
 
     def send(self, message: bytes, descriptors: Sequence[int]) -> bool:
         """Send a message with open files; False if the process has ended."""

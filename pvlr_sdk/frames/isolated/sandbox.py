@@ -76,14 +76,18 @@ which is all that the kernel reads of an ``int``, and 2n + 1."""
 _ALL, _OWN = 0xFFFFFFFF, -1
 _RULES: dict[str, list[_Condition]] = {
     "arch_prctl": [(0, _ALL, (0x1021, 0x1022, 0x1023))],  # features of the processor, such as AMX
-    "clone": [(0, _ALL ^ 0x400000, (0x3D0F00,))],  # exactly as pthread_create, with or without a bit that musl adds
+    "clone": [
+        (0, _ALL ^ 0x400000, (0x3D0F00,))
+    ],  # exactly as pthread_create, with or without a bit that musl adds
     # The clocks of other processes are below zero. From 8 on are clocks that wake the machine.
     **{name: [(0, _ALL ^ 7, (0,))] for name in ("clock_gettime", "clock_nanosleep")},
     # F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC. With F_SETOWN, F_SETFL or F_NOTIFY the kernel sends signals to others.
     "fcntl": [(2, _ALL, (1, 2, 3, 1030))],
     # Wait, wake, requeue. Locks with priority inheritance take the number of a thread, of any process.
     "futex": [(2, _ALL ^ 0x180, (0, 1, 3, 4, 5, 9, 10))],
-    "getrandom": [(4, 2, (0,))],  # no GRND_RANDOM: before Linux 5.6 it exhausts what all processes share
+    "getrandom": [
+        (4, 2, (0,))
+    ],  # no GRND_RANDOM: before Linux 5.6 it exhausts what all processes share
     # What allocators use. Others mark physical memory as broken, for all processes.
     "madvise": [(4, _ALL, (0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 102, 103))],
     "mmap": [(6, 0x42000, (0,))],  # no MAP_HUGETLB and MAP_LOCKED, which take memory that all share
@@ -147,7 +151,12 @@ def _filter_system_calls(compute: bool) -> bool:
 def _program(machine: str, compute: bool) -> bytes:
     """The filter for seccomp(2): calls that are not permitted fail with EPERM."""
     column, architecture = _MACHINES[machine]
-    lines = [(_LOAD, 0, 0, _ARCHITECTURE), (_IF_EQUAL, 1, 0, architecture), _REFUSE, (_LOAD, 0, 0, _NUMBER)]
+    lines = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_IF_EQUAL, 1, 0, architecture),
+        _REFUSE,
+        (_LOAD, 0, 0, _NUMBER),
+    ]
     for name, numbers in (_COMPUTE if compute else _DECODE).items():
         if (number := numbers[column]) is not None:
             rule = _rule(_RULES.get(name, []) + ([] if compute else _NO_NEW_CODE.get(name, [])))

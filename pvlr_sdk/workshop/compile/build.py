@@ -79,28 +79,42 @@ def build(
     device = "cpu" if device == "auto" else device
     builder = BUILDERS[device]
     hints = {"hint": "fp16 is for --device tensorrt."} if precision == "fp16" else {}
-    errors.check_choice("precision", precision, ("auto", *BACKENDS[builder.backend].precisions), **hints)
+    errors.check_choice(
+        "precision", precision, ("auto", *BACKENDS[builder.backend].precisions), **hints
+    )
     builder.check(precision, options)
     if precision == "int8" and calibration_images is None:
         raise missing_for_int8()
-    if precision == "int8" or (precision == "auto" and calibration_images is not None and device == "cpu"):
+    if precision == "int8" or (
+        precision == "auto" and calibration_images is not None and device == "cpu"
+    ):
         check_nncf()
     if min_agreement is not None and not 0 <= min_agreement <= 1:
         hint = "0.9 is nine images of ten."
-        raise errors.OptionError("min_agreement", expected="a share from 0 to 1", got=str(min_agreement), hint=hint)
+        raise errors.OptionError(
+            "min_agreement", expected="a share from 0 to 1", got=str(min_agreement), hint=hint
+        )
     if os.path.realpath(onnx) == os.path.realpath(out):
         hint = "Name another file with --out."
-        raise errors.OptionError("out", expected="another file than the network", got=str(out), hint=hint)
+        raise errors.OptionError(
+            "out", expected="another file than the network", got=str(out), hint=hint
+        )
     if not Path(out).name or Path(out).suffix in (".json", ".sig"):
         hint = "The files next to it that end in .json and .sig are its manifest and its signature."
-        raise errors.OptionError("out", expected="a file such as engine.plan", got=str(out), hint=hint)
+        raise errors.OptionError(
+            "out", expected="a file such as engine.plan", got=str(out), hint=hint
+        )
     source = read_exported(onnx, bank)
-    stays_open = device == "cpu" or (device == "tensorrt" and precision != "int8")  # the others need constant labels
+    stays_open = device == "cpu" or (
+        device == "tensorrt" and precision != "int8"
+    )  # the others need constant labels
     if source.spec.open and not stays_open:
         source = read_exported(onnx, labels_path(onnx))
     if device not in ("cpu", "tensorrt"):
         source = with_plain_weights(source)
-    request = BuildRequest(Path(out), precision, calibration_images, min_agreement, options, watcher)
+    request = BuildRequest(
+        Path(out), precision, calibration_images, min_agreement, options, watcher
+    )
     bundle = builder.build(source, request)
     manifest = write_bundle(bundle)
     if source.spec.open and knowledge_path(onnx).is_file():

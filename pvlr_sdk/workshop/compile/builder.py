@@ -128,12 +128,16 @@ class Reference:
             expected = "golden logits closer to fp32"
             got = first_problem(error)
             hint = "Build the plan in another precision (--precision)."
-            raise errors.AccuracyError(f"precision {precision}", expected=expected, got=got, hint=hint) from error
+            raise errors.AccuracyError(
+                f"precision {precision}", expected=expected, got=got, hint=hint
+            ) from error
         manifest = Manifest(
             **label_fields(bank),
             name=spec.name,
             precision=cast(Any, precision),
-            input=InputSpec(**spec.input.model_dump()),  # sets every field: a manifest has no implicit defaults
+            input=InputSpec(
+                **spec.input.model_dump()
+            ),  # sets every field: a manifest has no implicit defaults
             attention=spec.attention,
             golden=golden_spec,
             built={

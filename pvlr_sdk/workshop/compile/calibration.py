@@ -46,7 +46,9 @@ class CalibrationImages:
         def unreadable(_: str, error: errors.FrameError) -> None:
             raise error
 
-        files = [path for path in find.find([os.fspath(folder)], unreadable) if not find.is_video(path)]
+        files = [
+            path for path in find.find([os.fspath(folder)], unreadable) if not find.is_video(path)
+        ]
         return cls([files[i] for i in np.random.default_rng(0).permutation(len(files))])
 
     @classmethod
@@ -83,10 +85,14 @@ class CalibrationImages:
         """Raises OptionError if there are too few images."""
         if len(self.frames) < _FEWEST:
             got, hint = f"{len(self.frames)}", "Provide a few hundred representative images."
-            raise errors.OptionError("calibration_images", expected=f"at least {_FEWEST} images", got=got, hint=hint)
+            raise errors.OptionError(
+                "calibration_images", expected=f"at least {_FEWEST} images", got=got, hint=hint
+            )
 
 
 def missing_for_int8() -> errors.OptionError:
     """The error for int8 without images."""
     hint = f"Name a folder with {_OPTION} DIR."
-    return errors.OptionError("precision", expected="calibration images for int8", got="none", hint=hint)
+    return errors.OptionError(
+        "precision", expected="calibration images for int8", got="none", hint=hint
+    )

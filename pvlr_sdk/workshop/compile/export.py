@@ -72,11 +72,18 @@ def export_as(
         calibration_images.check()
         ranges, (frames, targets) = calibration_images.ranges, calibration_images.gate(_GATE)
     if read_spec(reference, source).open:
-        hint = "Convert a closed network (pvlr export without --open), or build an open one as it is."
+        hint = (
+            "Convert a closed network (pvlr export without --open), or build an open one as it is."
+        )
         raise errors.ModelError(source, expected="a closed network", got="an open one", hint=hint)
-    payload = convert(reference, precision=precision, attention=attention, frames=ranges, source=source)
+    payload = convert(
+        reference, precision=precision, attention=attention, frames=ranges, source=source
+    )
     agreement = check(payload, reference, frames, bank.thresholds, targets, source=source)
-    agreement.check(least_agreement(precision) if min_agreement is None else min_agreement, f"precision {precision}")
+    agreement.check(
+        least_agreement(precision) if min_agreement is None else min_agreement,
+        f"precision {precision}",
+    )
     fused = "-fused" if attention == "fused" else ""
     path = Path(out) / f"{Path(source).stem}-{precision}{fused}.onnx"
     write_files({path: payload, labels_path(path): bank.to_bytes()})

@@ -30,7 +30,9 @@ class Exported:
     bank: LabelBank
 
 
-def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | None = None) -> Exported:
+def read_exported(
+    onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | None = None
+) -> Exported:
     """Read an exported network and its label bank, by default the one next to it.
 
     An open network or plan with another bank becomes a closed network, with the same logits in fp32 on the CPU, bit for
@@ -53,10 +55,14 @@ def read_exported(onnx: str | os.PathLike[str], bank: str | os.PathLike[str] | N
     else:
         payload = read_payload(source)
     spec = fp32_spec(payload, source)
-    label_bank = LabelBank.load(labels_path(source), trust=False) if bank is None else LabelBank.load(bank)
+    label_bank = (
+        LabelBank.load(labels_path(source), trust=False) if bank is None else LabelBank.load(bank)
+    )
     if spec.open:
         check_fits(label_bank, spec.open, source if bank is None else os.fspath(bank))
-    exported = Exported(Network.of(source, payload, sha256(payload).hexdigest(), spec, label_bank), spec, label_bank)
+    exported = Exported(
+        Network.of(source, payload, sha256(payload).hexdigest(), spec, label_bank), spec, label_bank
+    )
     return exported if bank is None or spec.open is None else _close(exported)
 
 
@@ -65,10 +71,14 @@ def _close(exported: Exported) -> Exported:
 
     network, bank = exported.network, exported.bank
     opened = {"open_network": network.sha256}
-    spec = exported.spec.model_copy(update={"open": None, "source": {**exported.spec.source, **opened}})
+    spec = exported.spec.model_copy(
+        update={"open": None, "source": {**exported.spec.source, **opened}}
+    )
     constants = OpenVinoBackend(network, "fp32", cached=False).label_constants()
     payload = close(network.payload, constants, len(bank), spec, network.source)
-    return Exported(Network.of(network.source, payload, sha256(payload).hexdigest(), spec, bank), spec, bank)
+    return Exported(
+        Network.of(network.source, payload, sha256(payload).hexdigest(), spec, bank), spec, bank
+    )
 
 
 def with_plain_weights(exported: Exported) -> Exported:
@@ -79,7 +89,9 @@ def with_plain_weights(exported: Exported) -> Exported:
     model = parse(network.payload, network.source)
     plain_weights(model.graph)
     payload = model.SerializeToString()
-    plain = Network.of(network.source, payload, sha256(payload).hexdigest(), exported.spec, exported.bank)
+    plain = Network.of(
+        network.source, payload, sha256(payload).hexdigest(), exported.spec, exported.bank
+    )
     return Exported(plain, exported.spec, exported.bank)
 
 
@@ -88,7 +100,9 @@ def fp32_spec(payload: bytes, source: str) -> ModelSpec:
     spec = read_spec(payload, source)
     if spec.precision != "fp32":
         hint = "Use the network that it was made from: pvlr build sets the precision itself (--precision)."
-        raise errors.ModelError(source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint)
+        raise errors.ModelError(
+            source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint
+        )
     return spec
 
 

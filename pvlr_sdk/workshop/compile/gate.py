@@ -58,7 +58,9 @@ class Agreement:
         if not self.tag_sets >= least:
             expected = f"the tags of fp32 on at least {100 * least:.1f} % of {self.photos} images"
             hint = "Use more representative calibration images, --precision auto, or a lower --min-agreement."
-            raise errors.AccuracyError(source, expected=expected, got=f"{100 * self.tag_sets:.1f} %", hint=hint)
+            raise errors.AccuracyError(
+                source, expected=expected, got=f"{100 * self.tag_sets:.1f} %", hint=hint
+            )
 
 
 def logits_of_all(images: Iterable[NDArray[np.float32]], backend: Backend) -> NDArray[np.float32]:
@@ -99,10 +101,13 @@ def compare(
     Args:
         targets: (N, C) of 1 (present), -1 (absent), 0 (unknown), for the mAP of both.
     """
-    cuts = np.log(thresholds) - np.log1p(-thresholds)  # scores are compared before the sigmoid, which rounds
+    cuts = np.log(thresholds) - np.log1p(
+        -thresholds
+    )  # scores are compared before the sigmoid, which rounds
     difference = np.abs(logits - reference)
     average = [
-        None if targets is None else 100 * metrics.mean_average_precision(rows, targets) for rows in (logits, reference)
+        None if targets is None else 100 * metrics.mean_average_precision(rows, targets)
+        for rows in (logits, reference)
     ]
     return Agreement(
         photos=len(logits),

@@ -41,7 +41,9 @@ class OpenVinoBuilder:
         for name in options.chosen()[-1:] if options is not None else ():
             option = f"--{name.replace('_', '-')}"
             hint = f"Add --device tensorrt, or omit {option}."
-            raise errors.OptionError(name, expected="no TensorRT options", got=f"{option} with --device cpu", hint=hint)
+            raise errors.OptionError(
+                name, expected="no TensorRT options", got=f"{option} with --device cpu", hint=hint
+            )
 
     def build(self, source: Exported, request: BuildRequest) -> Bundle:
         core = open_core()
@@ -54,14 +56,18 @@ class OpenVinoBuilder:
         for name in runs:
             if name != "fp32":
                 backend = OpenVinoBackend(network, name, cached=False)
-                measured[f"golden_{name}_difference"] = reference.difference(backend, f"precision {name}")
+                measured[f"golden_{name}_difference"] = reference.difference(
+                    backend, f"precision {name}"
+                )
         bundle = reference.bundle(
             request.out,
             network.payload,
             backend=self.backend,
             precision=request.precision,
             fp32_until=network.fp32_until,
-            tolerance=_tolerances(runs, float(np.ptp(reference.logits)), measured, bf16=supports_bf16(core)),
+            tolerance=_tolerances(
+                runs, float(np.ptp(reference.logits)), measured, bf16=supports_bf16(core)
+            ),
             built={
                 "onnx_sha256": source.network.sha256,
                 "openvino": core.get_versions("CPU")["CPU"].build_number,
@@ -69,7 +75,9 @@ class OpenVinoBuilder:
             },
             measured=measured,
         )
-        isolated.record(network, bundle.manifest.golden.frame_png)  # it has just run in this process
+        isolated.record(
+            network, bundle.manifest.golden.frame_png
+        )  # it has just run in this process
         return bundle
 
 
@@ -88,15 +96,23 @@ def _choose(
     images, wanted, source = request.calibration_images, request.precision, reference.source
     assert images is not None
     images.check()
-    prepare, thresholds, (gate, targets) = reference.preprocess.load, source.bank.thresholds, images.gate()
+    prepare, thresholds, (gate, targets) = (
+        reference.preprocess.load,
+        source.bank.thresholds,
+        images.gate(),
+    )
     limit = MIN_AGREEMENT if request.min_agreement is None else request.min_agreement
     exact = logits_of_all(map(prepare, gate), reference.backend)
     # A precision that this machine lacks is an error of its engine.
     attempts = [(source.network, list(dict.fromkeys((*available, wanted.replace("auto", "fp32")))))]
     if wanted in ("auto", "int8"):
-        attempts[: wanted == "int8"] = [(_in_8_bits(source.network, images, prepare), [*available, "int8"])]
+        attempts[: wanted == "int8"] = [
+            (_in_8_bits(source.network, images, prepare), [*available, "int8"])
+        ]
     for network, names in attempts:
-        engines: dict[str, Backend] = {name: OpenVinoBackend(network, name, cached=False) for name in names}
+        engines: dict[str, Backend] = {
+            name: OpenVinoBackend(network, name, cached=False) for name in names
+        }
         agreement = {
             name: compare(logits_of_all(map(prepare, gate), engine), exact, thresholds, targets)
             for name, engine in engines.items()
@@ -107,7 +123,9 @@ def _choose(
     agreement["fp32" if wanted == "auto" else wanted].check(limit, f"precision {wanted}")
     speed = {name: round(1e3 * value, 3) for name, value in median_times(engines).items()}
     measured = {
-        "precisions": {name: {"inference_ms": speed[name], **agreement[name].to_dict()} for name in names},
+        "precisions": {
+            name: {"inference_ms": speed[name], **agreement[name].to_dict()} for name in names
+        },
         "calibrated_on": len(images.ranges),
         "min_agreement": limit,
     }
@@ -118,13 +136,21 @@ def _in_8_bits(
     network: Network, images: CalibrationImages, prepare: Callable[[FrameLike], NDArray[np.float32]]
 ) -> Network:
     """The network with weights of 8 bits, and ranges of activations for int8."""
-    labels = label_inputs(network.bank, network.open, network.source) if network.open and network.bank else None
-    with_ranges = quantize(network.payload, images.ranges, prepare, network.fp32_until, labels=labels)
+    labels = (
+        label_inputs(network.bank, network.open, network.source)
+        if network.open and network.bank
+        else None
+    )
+    with_ranges = quantize(
+        network.payload, images.ranges, prepare, network.fp32_until, labels=labels
+    )
     payload = store_in_8_bits(network, list(map(prepare, images.ranges)), with_ranges)
     return replace(network, payload=payload, sha256=hashlib.sha256(payload).hexdigest())
 
 
-def _tolerances(runs: Sequence[str], spread: float, measured: dict[str, Any], *, bf16: bool) -> dict[str, float]:
+def _tolerances(
+    runs: Sequence[str], spread: float, measured: dict[str, Any], *, bf16: bool
+) -> dict[str, float]:
     """Largest difference allowed between the fp32 golden logits and those of another machine, by precision.
 
     It depends far more on the model than on the machine: a Lite2 network in bf16 was off by 0.144 on AMX, 0.145 on

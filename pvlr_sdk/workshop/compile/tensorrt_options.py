@@ -80,10 +80,14 @@ class BuildOptions:
         errors.check_choice("hardware", self.hardware, HARDWARE)
         if self.workspace is not None and self.workspace < 1:
             hint = "Omit it for no limit."
-            raise errors.OptionError("workspace", expected="at least 1 MiB", got=str(self.workspace), hint=hint)
+            raise errors.OptionError(
+                "workspace", expected="at least 1 MiB", got=str(self.workspace), hint=hint
+            )
         if self.dla is not None and self.dla < 0:
             hint = "Omit it to use the GPU."
             raise errors.OptionError("dla", expected="a core, 0 or 1", got=str(self.dla), hint=hint)
         if self.dla is not None and self.batch.min != self.batch.max:
             hint = "For example --batch 1."
-            raise errors.OptionError("batch", expected="a single size for the DLA", got=str(self.batch), hint=hint)
+            raise errors.OptionError(
+                "batch", expected="a single size for the DLA", got=str(self.batch), hint=hint
+            )

@@ -30,7 +30,16 @@ _CPU_FEATURES = (
 _NEEDED = {"numpy": "numpy", "opencv-python": "cv2", "openvino": "openvino", "pydantic": "pydantic"}
 _CUDA = Path("/usr/local/cuda")
 _OPTIONAL = (
-    *("opencv-python-headless", "av", "PyGObject", "Pillow", "torch", "timm", "onnx", "onnxruntime"),
+    *(
+        "opencv-python-headless",
+        "av",
+        "PyGObject",
+        "Pillow",
+        "torch",
+        "timm",
+        "onnx",
+        "onnxruntime",
+    ),
     *("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "pycuda"),
 )
 
@@ -99,7 +108,10 @@ def _system() -> dict[str, Any]:
 
 def _cpu() -> dict[str, Any]:
     first = (text_of("/proc/cpuinfo") or "").split("\n\n")[0]
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    fields = {
+        key.strip(): value.strip()
+        for key, _, value in (line.partition(":") for line in first.splitlines())
+    }
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return {
         "name": fields.get("model name") or platform.processor() or platform.machine(),
@@ -110,7 +122,9 @@ def _cpu() -> dict[str, Any]:
 
 
 def _memory() -> dict[str, int | None]:
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
+    fields = dict(
+        line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
+    )
     total, limit = int(fields["MemTotal"].split()[0]) // 1024, memory_limit()
     return {
         "total": total,
@@ -175,9 +189,16 @@ def _plan(plan: str | Path | None) -> dict[str, Any]:
         return {**facts, "precisions": precisions(path)}
     except errors.PvlrError as error:
         name = str(plan) if plan is not None else "the bundled model"
-        facts = {"path": name, "runs": False, "why": f"{type(error).__name__}: {error}", "help": error.help_anchor}
+        facts = {
+            "path": name,
+            "runs": False,
+            "why": f"{type(error).__name__}: {error}",
+            "help": error.help_anchor,
+        }
         reasons = _guarded(lambda: _mismatches(path))
-        return {**facts, "does_not_fit": reasons} if isinstance(reasons, list) and reasons else facts
+        return (
+            {**facts, "does_not_fit": reasons} if isinstance(reasons, list) and reasons else facts
+        )
 
 
 def _mismatches(plan: Path) -> list[str]:
@@ -190,8 +211,13 @@ def _mismatches(plan: Path) -> list[str]:
     manifest = read_manifest(plan)
     if manifest.tensorrt is None:
         return []
-    differences = mismatches(manifest.tensorrt, gpu.tensorrt() or "none", gpu.first(), plugins.version())
-    words = [f"{reason.what}: built for {reason.built_for}, here is {reason.here}" for reason in differences]
+    differences = mismatches(
+        manifest.tensorrt, gpu.tensorrt() or "none", gpu.first(), plugins.version()
+    )
+    words = [
+        f"{reason.what}: built for {reason.built_for}, here is {reason.here}"
+        for reason in differences
+    ]
     return [*words, f"build it here: {build_command(manifest, plan)}"] if words else []
 
 
@@ -207,22 +233,32 @@ def _advice(report: dict[str, Any]) -> list[str]:
     missing = [name for name, is_present in lacking.items() if not is_present]
     if not missing:
         return []
-    toolkit = isinstance(report["nvcc"], str) or (_CUDA / "bin/nvcc").is_file()  # JetPack does not add it to PATH
+    toolkit = (
+        isinstance(report["nvcc"], str) or (_CUDA / "bin/nvcc").is_file()
+    )  # JetPack does not add it to PATH
     command = "" if toolkit else "sudo apt-get install -y nvidia-jetpack && "
     command += "PVLR_CUDA=1 pip install --no-deps --force-reinstall ."
-    return [f"this Jetson runs without {' and '.join(missing)}: in a clone of the repository, run {command}"]
+    return [
+        f"this Jetson runs without {' and '.join(missing)}: in a clone of the repository, run {command}"
+    ]
 
 
 def _problems(report: dict[str, Any]) -> list[str]:
     problems = []
     core = report["pvlr_sdk"].get("core")
     if core != "ok":
-        problems.append(f"the compiled core pvlr_sdk._core does not load: {core}; reinstall the package")
+        problems.append(
+            f"the compiled core pvlr_sdk._core does not load: {core}; reinstall the package"
+        )
     for package, module in _NEEDED.items():
         try:
             importlib.import_module(module)
-        except Exception as error:  # a broken binary can raise any error from ImportError to OSError
-            problems.append(f"{package} does not load: {error}; install it with pip install {package}")
+        except (
+            Exception
+        ) as error:  # a broken binary can raise any error from ImportError to OSError
+            problems.append(
+                f"{package} does not load: {error}; install it with pip install {package}"
+            )
     devices = report["openvino"].get("devices", {})
     if devices is not None and "CPU" not in devices:
         problems.append(f"OpenVINO has no CPU device here: {report['openvino']}")
@@ -232,7 +268,9 @@ def _problems(report: dict[str, Any]) -> list[str]:
             wanted = f"tensorrt-cu{needed} needs NVIDIA's driver for CUDA {needed} or later, not for CUDA {cuda}"
             problems.append(f"{wanted}; update the driver, or install TensorRT for an earlier CUDA")
     plan = report.get("plan", {})
-    problems += [f"the plan does not fit this machine: {reason}" for reason in plan.get("does_not_fit", [])]
+    problems += [
+        f"the plan does not fit this machine: {reason}" for reason in plan.get("does_not_fit", [])
+    ]
     if "error" in plan or plan.get("runs") is False:
         problems.append(f"the plan does not run here: {plan.get('why') or plan.get('error')}")
     return problems

@@ -18,7 +18,9 @@ from ...tagger import Tagger
 _ROUNDS, _CALLS = 15, 3
 
 
-def precisions(plan: str | os.PathLike[str] | None, num_threads: int | None = None) -> dict[str, dict[str, Any]]:
+def precisions(
+    plan: str | os.PathLike[str] | None, num_threads: int | None = None
+) -> dict[str, dict[str, Any]]:
     """Measure each precision in turn, so that a change in the machine's speed affects all.
 
     Returns:
@@ -36,13 +38,18 @@ def precisions(plan: str | os.PathLike[str] | None, num_threads: int | None = No
         taggers = {}
         for name in manifest.golden.tolerance:
             with contextlib.suppress(errors.BackendError):  # this CPU does not compute in it
-                taggers[name] = stack.enter_context(Tagger(path, precision=name, num_threads=num_threads))
+                taggers[name] = stack.enter_context(
+                    Tagger(path, precision=name, num_threads=num_threads)
+                )
         times: dict[str, list[float]] = {name: [] for name in taggers}
         for name, tagger in [*taggers.items()] * _ROUNDS:
             times[name] += [tagger.predict(frame).timing["inference"] for _ in range(_CALLS)][1:]
     medians = {name: round(float(np.median(values)), 2) for name, values in times.items()}
     kept = ("photos", "tag_sets", "mAP", "mAP_fp32")
     return {
-        name: {"inference_ms": medians[name], **{key: gate[name][key] for key in kept if key in gate.get(name, {})}}
+        name: {
+            "inference_ms": medians[name],
+            **{key: gate[name][key] for key in kept if key in gate.get(name, {})},
+        }
         for name in sorted(medians, key=medians.__getitem__)
     }

@@ -86,7 +86,9 @@ class EvalReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, rounded to three decimals."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_float=lambda text: round(float(text), 3))
+        plain: dict[str, Any] = json.loads(
+            json.dumps(asdict(self)), parse_float=lambda text: round(float(text), 3)
+        )
         return plain
 
 
@@ -120,9 +122,15 @@ def evaluate(
     tagged = results.tagged[done]
     f1 = metrics.f1_scores(tagged, targets)
     arrays = results.logits[done], tagged, targets
-    groups = similar([Path(images) / file for file, is_done in zip(table.files, done, strict=True) if is_done])
-    usual = {name: interval.percent() for name, interval in expected(*arrays, groups=groups).items()}
-    measured = {label: index for index, label in enumerate(tagger.labels) if label not in table.missing}
+    groups = similar(
+        [Path(images) / file for file, is_done in zip(table.files, done, strict=True) if is_done]
+    )
+    usual = {
+        name: interval.percent() for name, interval in expected(*arrays, groups=groups).items()
+    }
+    measured = {
+        label: index for index, label in enumerate(tagger.labels) if label not in table.missing
+    }
     eleven = metrics.per_class(results.logits[done], targets, metrics.average_precision_11pt)
     top3 = metrics.f1_scores(metrics.top_k(results.logits[done], 3, tagged), targets)
     doubts = metrics.doubts(list(measured), targets[:, list(measured.values())])
@@ -130,10 +138,13 @@ def evaluate(
     if prevalence is not None:
         shares = find_prevalence(prevalence, tagger, results.logits[done], targets)
         at_prevalence = {
-            name: interval.percent() for name, interval in expected(*arrays, prevalence=shares, groups=groups).items()
+            name: interval.percent()
+            for name, interval in expected(*arrays, prevalence=shares, groups=groups).items()
         }
         if (images_there := count(weights(targets, shares))) < metrics.FEW_IMAGES:
-            doubts.append(f"at that prevalence, these images count as {images_there:.0f}: add images without labels.")
+            doubts.append(
+                f"at that prevalence, these images count as {images_there:.0f}: add images without labels."
+            )
     return EvalReport(
         mAP=_percent(metrics.nan_mean(average)),
         mAP_interval=usual["mAP"] and usual["mAP"][1:],
@@ -149,7 +160,9 @@ def evaluate(
         seconds=time.perf_counter() - start,
         doubts=doubts,
         expected=usual,
-        prevalence=None if shares is None else {label: 100 * float(shares[i]) for label, i in measured.items()},
+        prevalence=None
+        if shares is None
+        else {label: 100 * float(shares[i]) for label, i in measured.items()},
         expected_there=at_prevalence,
         model=tagger.info["name"],
         precision=tagger.info["precision"],
@@ -177,14 +190,22 @@ class TaggedImages:
 
 
 def tag_images(
-    tagger: Tagger, images: str | Path, table: LabelTable, progress: Callable[[int], None] | None = None
+    tagger: Tagger,
+    images: str | Path,
+    table: LabelTable,
+    progress: Callable[[int], None] | None = None,
 ) -> TaggedImages:
     """Tag every image of ``table``. Arguments and errors as for :func:`evaluate`."""
     folder = Path(images)
     check_folder(folder, "--images", "the folder of the images")
     if table.targets.shape != (len(table.files), len(tagger.labels)):
-        got, hint = f"an array {table.targets.shape}", "Read the labels file with names=tagger.labels."
-        raise errors.OptionError("table", expected=f"targets for {len(tagger.labels)} labels", got=got, hint=hint)
+        got, hint = (
+            f"an array {table.targets.shape}",
+            "Read the labels file with names=tagger.labels.",
+        )
+        raise errors.OptionError(
+            "table", expected=f"targets for {len(tagger.labels)} labels", got=got, hint=hint
+        )
     column = {label: index for index, label in enumerate(tagger.labels)}
     shape = table.targets.shape
     results = TaggedImages(

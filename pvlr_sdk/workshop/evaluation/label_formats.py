@@ -28,8 +28,16 @@ INVALID = 2
 
 _FILE = ("file", "filename", "file_name", "image", "path", "filepath", "image_path")
 _SPLIT = ("split", "subset")
-_TAGS = {"tags": r"\s+", "labels": r"\s+", "keywords": r"\s+", "classes": r"\s+", "categories": r"\s+"}
-_TAGS |= dict.fromkeys(("tag", "label", "keyword", "class", "category"), "$^")  # one tag, which may contain spaces
+_TAGS = {
+    "tags": r"\s+",
+    "labels": r"\s+",
+    "keywords": r"\s+",
+    "classes": r"\s+",
+    "categories": r"\s+",
+}
+_TAGS |= dict.fromkeys(
+    ("tag", "label", "keyword", "class", "category"), "$^"
+)  # one tag, which may contain spaces
 _PRESENT, _ABSENT = ("1", "1.0", "true", "yes", "y", "x"), ("-1", "-1.0", "false", "no", "n")
 _SPLITS = {"train", "training", "val", "valid", "validation", "test"}
 
@@ -79,7 +87,9 @@ def read_annotations(path: str | Path) -> Annotations:
     raise wrong(path, _KNOWN, "another format", "docs/training.md describes the formats.")
 
 
-_KNOWN = "a CSV, COCO, FiftyOne or Label Studio JSON, CVAT XML, or a folder with one subfolder per label"
+_KNOWN = (
+    "a CSV, COCO, FiftyOne or Label Studio JSON, CVAT XML, or a folder with one subfolder per label"
+)
 
 
 def _parse(path: Path) -> Any:
@@ -97,11 +107,17 @@ def _parse(path: Path) -> Any:
 def read_text(path: Path) -> str:
     """The contents of a UTF-8 file; raises LabelsFileError if it cannot be read, is not a regular file or too large."""
     try:
-        return read_file(path, 2**31).decode("utf-8-sig")  # four times the annotations of COCO's training set
+        return read_file(path, 2**31).decode(
+            "utf-8-sig"
+        )  # four times the annotations of COCO's training set
     except UnicodeDecodeError as error:
-        raise wrong(path, "a UTF-8 text file", f"another encoding ({error.reason})", "Save it as UTF-8.") from None
+        raise wrong(
+            path, "a UTF-8 text file", f"another encoding ({error.reason})", "Save it as UTF-8."
+        ) from None
     except OSError as error:
-        raise wrong(path, "a readable file", error.strerror or str(error), "Check the path.") from None
+        raise wrong(
+            path, "a readable file", error.strerror or str(error), "Check the path."
+        ) from None
 
 
 def no_duplicates(path: Path, values: Iterable[str], expected: str, hint: str) -> None:
@@ -119,7 +135,9 @@ def _of_tags(
     tags: Mapping[str, Iterable[str]], splits: list[str] | None = None, labels: Iterable[str] = ()
 ) -> Annotations:
     """Annotations of images with their present labels; all other labels are absent."""
-    names = list(dict.fromkeys([*labels, *(tag for image_tags in tags.values() for tag in image_tags)]))
+    names = list(
+        dict.fromkeys([*labels, *(tag for image_tags in tags.values() for tag in image_tags)])
+    )
     position = {name: index for index, name in enumerate(names)}
     targets = np.full((len(tags), len(names)), -1, np.int8)
     for target, image_tags in zip(targets, tags.values(), strict=True):
@@ -137,7 +155,9 @@ def _read_csv(path: Path, text: str) -> Annotations:
         got = f"the columns {few(header)}" if header else "an empty file"
         hint = "Start the file with a line such as file,split,dog,cat or file,tags."
         raise wrong(path, "a header with 'file' and one column per label", got, hint)
-    no_duplicates(path, (header[i] for i in columns), "each column once", "Rename or remove the second one.")
+    no_duplicates(
+        path, (header[i] for i in columns), "each column once", "Rename or remove the second one."
+    )
     present = {form for value in _PRESENT for form in (value, value.upper(), value.title())}
     absent = {form for value in _ABSENT for form in (value, value.upper(), value.title())}
     is_value = {"", "0", "0.0", "?", *present, *absent}.__contains__
@@ -150,12 +170,25 @@ def _read_csv(path: Path, text: str) -> Annotations:
         if len(row) == len(header) and row[file]:
             kept.append((line, row))
         else:
-            got = f"{len(row)} cells in line {line}" if row[file : file + 1] != [""] else f"no file name in line {line}"
-            broken.append(wrong(path, f"{len(header)} cells in each row", got, "Correct that line."))
+            got = (
+                f"{len(row)} cells in line {line}"
+                if row[file : file + 1] != [""]
+                else f"no file name in line {line}"
+            )
+            broken.append(
+                wrong(path, f"{len(header)} cells in each row", got, "Correct that line.")
+            )
     cells = {row[column] for _, row in kept for column in columns}
     zero = 0 if cells & {"-1", "-1.0"} else -1
     empty = 0 if cells & {"0", "0.0", *absent} else -1  # a table of marks: 1, x or nothing
-    values = {"": empty, "0": zero, "0.0": zero, "?": 0, **dict.fromkeys(present, 1), **dict.fromkeys(absent, -1)}
+    values = {
+        "": empty,
+        "0": zero,
+        "0.0": zero,
+        "?": 0,
+        **dict.fromkeys(present, 1),
+        **dict.fromkeys(absent, -1),
+    }
     targets = np.array([[values.get(row[i], INVALID) for i in columns] for _, row in kept], np.int8)
     targets = targets.reshape(len(kept), len(columns))
     invalid = {(int(r), int(c)): kept[r][1][columns[c]] for r, c in np.argwhere(targets == INVALID)}
@@ -171,12 +204,19 @@ def _read_csv(path: Path, text: str) -> Annotations:
 
 
 def _read_list(
-    path: Path, header: list[str], rows: list[tuple[int, list[str]]], file: int, split: int | None, column: int
+    path: Path,
+    header: list[str],
+    rows: list[tuple[int, list[str]]],
+    file: int,
+    split: int | None,
+    column: int,
 ) -> Annotations:
     """A list of tags: one row per image, or one per tag."""
     if column == len(header) - 1:  # unquoted tags with the separator of the table
         rows = [(line, [*row[:column], ",".join(row[column:])]) for line, row in rows]
-    marks = "".join(mark for mark in ";|," if any(mark in cell for _, row in rows for cell in row[column:]))
+    marks = "".join(
+        mark for mark in ";|," if any(mark in cell for _, row in rows for cell in row[column:])
+    )
     pattern = f"[{marks}]" if marks else _TAGS[header[column].lower()]
     tags: dict[str, dict[str, None]] = {}
     splits: dict[str, str] = {}
@@ -198,12 +238,19 @@ def _cells(path: Path, text: str) -> tuple[list[str], list[tuple[int, list[str]]
     """The header, and each row with its line number; the separator is the one that gives most columns, with a file."""
     read = partial(csv.reader, text.splitlines(keepends=True), strict=True)
     try:
-        headers = {mark: [cell.strip().lower() for cell in next(read(delimiter=mark), [])] for mark in ",;\t|"}
-        mark = max(headers, key=lambda mark: (not set(_FILE).isdisjoint(headers[mark]), len(headers[mark])))
+        headers = {
+            mark: [cell.strip().lower() for cell in next(read(delimiter=mark), [])]
+            for mark in ",;\t|"
+        }
+        mark = max(
+            headers, key=lambda mark: (not set(_FILE).isdisjoint(headers[mark]), len(headers[mark]))
+        )
         reader = read(delimiter=mark)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
     except csv.Error as error:
-        raise wrong(path, "a CSV file", f"invalid CSV ({error})", "Save it as CSV with commas.") from None
+        raise wrong(
+            path, "a CSV file", f"invalid CSV ({error})", "Save it as CSV with commas."
+        ) from None
     return (rows[0][1], rows[1:]) if rows else ([], [])
 
 
@@ -214,12 +261,19 @@ def _read_coco(path: Path, content: dict[str, Any]) -> Annotations:
         files = {image["id"]: image["file_name"] for image in content["images"]}
         pairs = [(item["image_id"], item["category_id"]) for item in content["annotations"]]
     except (KeyError, TypeError) as error:
-        raise wrong(path, "images, annotations and categories", f"none, or another structure ({error})", hint) from None
+        raise wrong(
+            path,
+            "images, annotations and categories",
+            f"none, or another structure ({error})",
+            hint,
+        ) from None
     tags: dict[str, set[str]] = {file: set() for file in files.values()}
     for image, category in pairs:
         if image not in files or category not in names:
             missing = f"image {image}" if image not in files else f"category {category}"
-            raise wrong(path, "annotations of its own images and categories", f"one of {missing}", hint)
+            raise wrong(
+                path, "annotations of its own images and categories", f"one of {missing}", hint
+            )
         tags[files[image]].add(names[category])
     return _of_tags(tags, labels=names.values())
 
@@ -229,7 +283,9 @@ def _read_fiftyone(_: Path, content: dict[str, Any]) -> Annotations:
     classes, tags = content["classes"] or [], dict[str, list[str]]()
     for file, value in content["labels"].items():
         listed = value if isinstance(value, list) else [value]
-        names = [item["label"] if isinstance(item, dict) else item for item in listed if item is not None]
+        names = [
+            item["label"] if isinstance(item, dict) else item for item in listed if item is not None
+        ]
         tags[file] = [classes[name] if isinstance(name, int) else name for name in names]
     return _of_tags(tags, labels=classes)
 
@@ -239,9 +295,15 @@ def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
     tags: dict[str, set[str]] = {}
     for task in content:
         values = list(_strings(task.get("data", task) if isinstance(task, dict) else task))
-        image = next((text for _, text in values if _is_image(urlparse(text).path) or "?d=" in text), None)
+        image = next(
+            (text for _, text in values if _is_image(urlparse(text).path) or "?d=" in text), None
+        )
         results = (
-            [annotation for annotation in task.get("annotations", []) if not annotation.get("was_cancelled")]
+            [
+                annotation
+                for annotation in task.get("annotations", [])
+                if not annotation.get("was_cancelled")
+            ]
             if image
             else []
         )
@@ -249,10 +311,19 @@ def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
             continue  # not labelled yet
         url = urlparse(image)
         file = parse_qs(url.query).get("d", [unquote(url.path)])[0]
-        chosen = _strings([annotation["result"] for annotation in results] if "annotations" in task else task)
-        tags.setdefault(file, set()).update(text for key, text in chosen if re.search("choice|label", key or ""))
+        chosen = _strings(
+            [annotation["result"] for annotation in results] if "annotations" in task else task
+        )
+        tags.setdefault(file, set()).update(
+            text for key, text in chosen if re.search("choice|label", key or "")
+        )
     if not tags:
-        raise wrong(path, "labelled images", f"none in {len(content)} tasks", "Export from Label Studio as JSON.")
+        raise wrong(
+            path,
+            "labelled images",
+            f"none in {len(content)} tasks",
+            "Export from Label Studio as JSON.",
+        )
     return _of_tags(tags)
 
 
@@ -264,7 +335,11 @@ def _strings(node: Any, key: str = "") -> Iterable[tuple[str, str]]:
     """All strings below a JSON value, each with its key."""
     if isinstance(node, str):
         yield key, node
-    pairs = node.items() if isinstance(node, dict) else zip(repeat(key), node if isinstance(node, list) else ())
+    pairs = (
+        node.items()
+        if isinstance(node, dict)
+        else zip(repeat(key), node if isinstance(node, list) else ())
+    )
     for name, value in pairs:
         yield from _strings(value, name)
 
@@ -272,7 +347,10 @@ def _strings(node: Any, key: str = "") -> Iterable[tuple[str, str]]:
 def _read_cvat(path: Path, root: ElementTree.Element) -> Annotations:
     """CVAT for images: tags, and the labels of shapes."""
     labels = [name.text or "" for name in root.iterfind("meta//labels/label/name")]
-    tags = {image.get("name", ""): {tag.get("label", "") for tag in image} for image in root.iterfind("image")}
+    tags = {
+        image.get("name", ""): {tag.get("label", "") for tag in image}
+        for image in root.iterfind("image")
+    }
     splits = [image.get("subset", "") for image in root.iterfind("image")]
     return _of_tags(tags, splits if any(splits) else None, labels)
 
@@ -280,15 +358,25 @@ def _read_cvat(path: Path, root: ElementTree.Element) -> Annotations:
 def _read_folders(path: Path, _: Path) -> Annotations:
     """One subfolder per label, possibly below train/ and val/."""
     tags, splits = {}, []
-    files = [Path(file).relative_to(path) for file in find.find([str(path)], lambda *_: None) if _is_image(file)]
-    below_splits = {file.parts[0].lower() for file in files} <= _SPLITS and all(len(file.parts) > 2 for file in files)
+    files = [
+        Path(file).relative_to(path)
+        for file in find.find([str(path)], lambda *_: None)
+        if _is_image(file)
+    ]
+    below_splits = {file.parts[0].lower() for file in files} <= _SPLITS and all(
+        len(file.parts) > 2 for file in files
+    )
     for file in sorted(files):
         if len(file.parts) > 1 + below_splits:
             tags[str(file)] = [file.parts[below_splits]]
             splits.append(file.parts[0] if below_splits else "")
     if not tags:
         got = f"images without a subfolder: {len(files)}" if files else "no images"
-        hint = "Add the label file as the next argument." if files else "Check the path; images end in .jpg, .png, ..."
+        hint = (
+            "Add the label file as the next argument."
+            if files
+            else "Check the path; images end in .jpg, .png, ..."
+        )
         raise wrong(path, "images in one subfolder per label, or a label file", got, hint)
     return _of_tags(tags, splits if below_splits else None)
 
@@ -297,8 +385,14 @@ _READERS: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], Annotations]]
     (lambda content: isinstance(content, Path), _read_folders),
     (lambda content: isinstance(content, str), _read_csv),
     (lambda content: isinstance(content, list), _read_label_studio),
-    (lambda content: isinstance(content, dict) and content.keys() == {"classes", "labels"}, _read_fiftyone),
+    (
+        lambda content: isinstance(content, dict) and content.keys() == {"classes", "labels"},
+        _read_fiftyone,
+    ),
     (lambda content: isinstance(content, dict), _read_coco),
-    (lambda content: isinstance(content, ElementTree.Element) and content.tag == "annotations", _read_cvat),
+    (
+        lambda content: isinstance(content, ElementTree.Element) and content.tag == "annotations",
+        _read_cvat,
+    ),
 )
 """Whether a parsed file has a format, and the format's reader."""

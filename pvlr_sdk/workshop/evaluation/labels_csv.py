@@ -81,7 +81,9 @@ def read_labels(
                 raise wrong(path, "1, 0, -1, ? or an empty cell", got, "Correct that cell.")
     labels_found = {names[label] for label in positions.values()}
     files = [read.files[row] for row in chosen]
-    no_duplicates(path, files, "each image once", "Remove the second row, or give the rows different splits.")
+    no_duplicates(
+        path, files, "each image once", "Remove the second row, or give the rows different splits."
+    )
     return LabelTable(files, targets, [name for name in names if name not in labels_found], extra)
 
 
@@ -99,12 +101,17 @@ def read_rename(path: str | Path) -> dict[str, str]:
     Raises LabelsFileError if the file cannot be read or has other contents.
     """
     path = Path(path)
-    text, hint = read_text(path), 'Write it as {"sofa": "couch"}, from column of the labels file to label of the model.'
+    text, hint = (
+        read_text(path),
+        'Write it as {"sofa": "couch"}, from column of the labels file to label of the model.',
+    )
     try:
         renames = read_json(text, printable=False)
     except ValueError as error:
         raise wrong(path, "a JSON object", f"invalid JSON ({error})", hint) from None
-    if not isinstance(renames, dict) or not all(isinstance(label, str) for label in renames.values()):
+    if not isinstance(renames, dict) or not all(
+        isinstance(label, str) for label in renames.values()
+    ):
         raise wrong(path, "a JSON object of strings", "something else", hint)
     return renames
 
@@ -140,11 +147,18 @@ def match_columns(
         _must_be_known(f"label map: column {column!r}", column, columns, f"a column of {path}")
         _must_be_known(f"label map: label {label!r}", label, names, "a label of the model")
     label_of = {column: rename.get(column, column) for column in columns}
-    no_duplicates(path, list(label_of.values()), "one column for each label", "Correct the label map.")
+    no_duplicates(
+        path, list(label_of.values()), "one column for each label", "Correct the label map."
+    )
     position = {name: index for index, name in enumerate(names)}
     matched = {column: position[label] for column, label in label_of.items() if label in position}
     if not matched:
-        raise wrong(path, "at least one column that is a label of the model", f"the columns {few(columns)}", _MAP)
+        raise wrong(
+            path,
+            "at least one column that is a label of the model",
+            f"the columns {few(columns)}",
+            _MAP,
+        )
     return matched
 
 
@@ -154,19 +168,31 @@ _MAP = "Rename the columns with a label map (--map FILE.json), or check that the
 def _must_be_known(argument: str, name: str, known: Sequence[str], expected: str) -> None:
     if name not in known:
         hint = did_you_mean(name, known) or f"Known names are {few(known)}."
-        raise errors.UnknownLabelError(argument, expected=expected, got="an unknown name", hint=hint)
+        raise errors.UnknownLabelError(
+            argument, expected=expected, got="an unknown name", hint=hint
+        )
 
 
 def _rows_of_split(path: Path, read: Annotations, split: str | None) -> list[int]:
     rows, splits = list(range(len(read.files))), []
     if split is not None:
         if read.splits is None:
-            raise wrong(path, "a column 'split'", f"the labels {few(read.labels)}", "Omit the split to use all rows.")
+            raise wrong(
+                path,
+                "a column 'split'",
+                f"the labels {few(read.labels)}",
+                "Omit the split to use all rows.",
+            )
         rows = [row for row in rows if read.splits[row] == split]
         splits = sorted(set(read.splits))
     if not rows:
         got = f"none (the splits are {few(splits)})" if splits else "none"
-        raise wrong(path, "rows" + (f" of the split {split!r}" if split else ""), got, "Check the name of the split.")
+        raise wrong(
+            path,
+            "rows" + (f" of the split {split!r}" if split else ""),
+            got,
+            "Check the name of the split.",
+        )
     return rows
 
 
@@ -195,6 +221,8 @@ def read_photos(
     chosen = columns if names is None else list(names)
     if unknown := next((name for name in chosen if name not in columns), None):
         hint = did_you_mean(unknown, columns, 1) or f"Its columns are {', '.join(columns[:8])}."
-        raise errors.OptionError("label", expected=f"a column of {labels}", got=repr(unknown), hint=hint)
+        raise errors.OptionError(
+            "label", expected=f"a column of {labels}", got=repr(unknown), hint=hint
+        )
     table = read_labels(labels, split, chosen, rename)
     return Photos(chosen, [Path(images, file) for file in table.files], table.targets)

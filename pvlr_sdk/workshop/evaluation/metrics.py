@@ -32,7 +32,9 @@ def average_precision_11pt(scores: ArrayLike, targets: ArrayLike) -> float:
 
 
 def per_class(
-    scores: ArrayLike, targets: ArrayLike, measure: Callable[[ArrayLike, ArrayLike], float] = average_precision
+    scores: ArrayLike,
+    targets: ArrayLike,
+    measure: Callable[[ArrayLike, ArrayLike], float] = average_precision,
 ) -> Floats:
     """Average precision of each class: (C,) from (N, C) scores and targets.
 
@@ -60,11 +62,17 @@ def doubts(labels: Sequence[str], targets: ArrayLike) -> list[str]:
     targets = np.asarray(targets)
     texts = []
     if len(targets) < FEW_IMAGES:
-        texts.append(f"{len(targets)} images are too few for reliable metrics; measure on at least {FEW_IMAGES}.")
+        texts.append(
+            f"{len(targets)} images are too few for reliable metrics; measure on at least {FEW_IMAGES}."
+        )
     positives = dict(zip(labels, (targets == 1).sum(0).tolist(), strict=True))
-    if rare := [f"{label} ({count})" for label, count in positives.items() if 0 < count < FEW_POSITIVES]:
+    if rare := [
+        f"{label} ({count})" for label, count in positives.items() if 0 < count < FEW_POSITIVES
+    ]:
         more = f" and {len(rare) - 8} more" if len(rare) > 8 else ""
-        texts.append(f"fewer than {FEW_POSITIVES} images with {', '.join(rare[:8])}{more}: their metrics are chance.")
+        texts.append(
+            f"fewer than {FEW_POSITIVES} images with {', '.join(rare[:8])}{more}: their metrics are chance."
+        )
     return texts
 
 
@@ -93,7 +101,14 @@ def f1_scores(predicted: ArrayLike, targets: ArrayLike) -> dict[str, float]:
     all_present = float(present.sum())
     op = float(hits.sum() / max(tags.sum(), 1)) if all_present else float("nan")
     or_ = float(hits.sum() / all_present) if all_present else float("nan")
-    return {"CP": cp, "CR": cr, "CF1": _harmonic(cp, cr), "OP": op, "OR": or_, "OF1": _harmonic(op, or_)}
+    return {
+        "CP": cp,
+        "CR": cr,
+        "CF1": _harmonic(cp, cr),
+        "OP": op,
+        "OR": or_,
+        "OF1": _harmonic(op, or_),
+    }
 
 
 def top_k(scores: ArrayLike, k: int, tagged: ArrayLike | None = None) -> NDArray[np.bool_]:
@@ -112,10 +127,14 @@ def top_k(scores: ArrayLike, k: int, tagged: ArrayLike | None = None) -> NDArray
         OptionError: arrays that are not both (N, C), a score that is NaN, or a ``k`` below 1.
     """
     score = np.asarray(scores, dtype=np.float64)
-    allowed = np.ones(score.shape, np.bool_) if tagged is None else np.asarray(tagged, dtype=np.bool_)
+    allowed = (
+        np.ones(score.shape, np.bool_) if tagged is None else np.asarray(tagged, dtype=np.bool_)
+    )
     score, _ = _matrices(score, np.where(allowed, 1, -1))
     if k < 1:
-        raise errors.OptionError("k", expected="at least 1", got=str(k), hint="A common value is 3.")
+        raise errors.OptionError(
+            "k", expected="at least 1", got=str(k), hint="A common value is 3."
+        )
     chosen = np.zeros(score.shape, np.bool_)
     np.put_along_axis(chosen, np.argsort(-score, axis=1, kind="stable")[:, :k], True, axis=1)
     return chosen & allowed
@@ -135,7 +154,12 @@ def _matrices(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np
     score = np.asarray(scores, dtype=np.float64)
     target = np.asarray(targets)
     if score.ndim != 2 or score.shape != target.shape:
-        got, hint = f"{score.shape} and targets {target.shape}", "Use one row per image and one column per class."
-        raise errors.OptionError("scores", expected="two arrays (N, C) of the same shape", got=got, hint=hint)
+        got, hint = (
+            f"{score.shape} and targets {target.shape}",
+            "Use one row per image and one column per class.",
+        )
+        raise errors.OptionError(
+            "scores", expected="two arrays (N, C) of the same shape", got=got, hint=hint
+        )
     check_values(score, target)
     return score, target.astype(np.int64)

@@ -28,7 +28,9 @@ _ROUNDS = 6
 _HINT = 'Give a share such as 0.05, a JSON file such as {"cat": 0.05}, or a folder of images without labels.'
 
 
-def find_prevalence(given: str, tagger: Tagger, logits: Floats, targets: NDArray[np.int8]) -> Floats:
+def find_prevalence(
+    given: str, tagger: Tagger, logits: Floats, targets: NDArray[np.int8]
+) -> Floats:
     """The share of images (C,) with each label of a tagger, between 0 and 1.
 
     Args:
@@ -67,7 +69,9 @@ def _read(path: Path) -> dict[str, float]:
 def _stated(shares: dict[str, float], labels: Sequence[str], own: Floats) -> Floats:
     if unknown := next((label for label in shares if label not in labels), None):
         hint = did_you_mean(unknown, labels) or "Name labels of the plan."
-        raise errors.UnknownLabelError("--prevalence", expected="labels of the plan", got=repr(unknown), hint=hint)
+        raise errors.UnknownLabelError(
+            "--prevalence", expected="labels of the plan", got=repr(unknown), hint=hint
+        )
     return np.array([shares.get(label, value) for label, value in zip(labels, own, strict=True)])
 
 
@@ -78,7 +82,9 @@ def _share(share: float) -> float:
 
 
 def _wrong(got: str) -> errors.OptionError:
-    return errors.OptionError("--prevalence", expected="shares of images between 0 and 1", got=got, hint=_HINT)
+    return errors.OptionError(
+        "--prevalence", expected="shares of images between 0 and 1", got=got, hint=_HINT
+    )
 
 
 def estimate(logits: Floats, targets: NDArray[np.int8], others: Floats) -> Floats:
@@ -91,5 +97,7 @@ def estimate(logits: Floats, targets: NDArray[np.int8], others: Floats) -> Float
     shares = (sigmoid(others) >= choose_thresholds(logits, targets)).mean(0)
     for _ in range(_ROUNDS):
         shares = np.clip(shares, _LEAST, 1 - _LEAST)
-        shares = (sigmoid(others) >= choose_thresholds(*reweighted(logits, targets, shares))).mean(0)
+        shares = (sigmoid(others) >= choose_thresholds(*reweighted(logits, targets, shares))).mean(
+            0
+        )
     return np.clip(shares, _LEAST, 1 - _LEAST)

@@ -64,6 +64,8 @@ def _hash(path: Path) -> NDArray[np.uint8] | None:
         pixels = load_frame(path, "bgr", (_SIDE, _SIDE)).pixels
     except FrameError:
         return None
-    grey = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    grey = cv2.resize(
+        cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA
+    )
     low = cv2.dct(grey.astype(np.float32))[:_KEPT, :_KEPT].ravel()
     return np.packbits(low > np.median(low))

@@ -13,7 +13,13 @@ import numpy as np
 from ... import errors
 from ...frames.tiles import Layout, layout_name
 from ...labels.intervals import reweighted
-from ...labels.thresholds import Objective, choose_thresholds, precise_thresholds, sigmoid, tile_thresholds
+from ...labels.thresholds import (
+    Objective,
+    choose_thresholds,
+    precise_thresholds,
+    sigmoid,
+    tile_thresholds,
+)
 from .evaluate import tag_images
 from .labels_csv import LabelTable
 from .metrics import f1_scores
@@ -111,32 +117,48 @@ def set_thresholds(
     from ...tagger import Tagger
 
     if tiles and (objective != Objective() or prevalence is not None):
-        expected, hint = "no objective and no prevalence", "Thresholds for tiles keep the precision without tiles."
+        expected, hint = (
+            "no objective and no prevalence",
+            "Thresholds for tiles keep the precision without tiles.",
+        )
         raise errors.OptionError("tiles", expected=expected, got="one of them", hint=hint)
     bundle = load_bundle(plan)
     with Tagger(plan, optimize="throughput", tiles=tiles, **options) as tagger:
         results = tag_images(tagger, images, table, progress)
         logits, targets = results.logits[results.done], table.targets[results.done]
-        shares = None if prevalence is None else find_prevalence(prevalence, tagger, logits, targets)
+        shares = (
+            None if prevalence is None else find_prevalence(prevalence, tagger, logits, targets)
+        )
     scores = results.scores[results.done]
     if not (targets == 1).any():
-        expected, hint = "images with at least one of the plan's labels", "Check the split and the label map."
-        raise errors.LabelsFileError("labels", expected=expected, got=f"{len(targets)} images without one", hint=hint)
+        expected, hint = (
+            "images with at least one of the plan's labels",
+            "Check the split and the label map.",
+        )
+        raise errors.LabelsFileError(
+            "labels", expected=expected, got=f"{len(targets)} images without one", hint=hint
+        )
     old = bundle.labels.thresholds
-    old_precise = old if bundle.labels.precise_thresholds is None else bundle.labels.precise_thresholds
+    old_precise = (
+        old if bundle.labels.precise_thresholds is None else bundle.labels.precise_thresholds
+    )
     positives = (targets == 1).sum(0)
     whole = results.whole[results.done]
     if tiles:
         arrays, count = (whole, logits, targets), tiles[0] * tiles[1]
         chosen, higher = (
-            tile_thresholds(*arrays, thresholds_before.astype(float), count) for thresholds_before in (old, old_precise)
+            tile_thresholds(*arrays, thresholds_before.astype(float), count)
+            for thresholds_before in (old, old_precise)
         )
         higher = np.maximum(higher, chosen)
     else:
         chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
         chosen = choose_thresholds(*chosen_on, objective, old.astype(np.float64))
         higher = np.where(positives > 0, precise_thresholds(*chosen_on, chosen), old_precise)
-    new, precise = chosen.astype(np.float32), higher.astype(np.float32)  # as stored, and compared with scores
+    new, precise = (
+        chosen.astype(np.float32),
+        higher.astype(np.float32),
+    )  # as stored, and compared with scores
     labels = [
         LabelThreshold(
             name,
@@ -150,7 +172,10 @@ def set_thresholds(
         for i, name in enumerate(bundle.labels.names)
     ]
     if write and tiles:
-        layout = {"f1": tuple(label.after for label in labels), "precise": tuple(label.precise for label in labels)}
+        layout = {
+            "f1": tuple(label.after for label in labels),
+            "precise": tuple(label.precise for label in labels),
+        }
         write_thresholds(bundle, old, old_precise, {layout_name(tiles): layout})
     elif write:
         write_thresholds(bundle, new, precise)
@@ -161,9 +186,13 @@ def set_thresholds(
         after=_percentages(f1_scores(scores >= new, targets)),
         precise=_percentages(f1_scores(scores >= precise, targets)),
         labels=labels,
-        missed=[label.label for label in labels if label.positives and not _reached(label, objective)],
+        missed=[
+            label.label for label in labels if label.positives and not _reached(label, objective)
+        ],
         failed_images=results.failed,
-        prevalence=None if shares is None else dict(zip(bundle.labels.names, shares.tolist(), strict=True)),
+        prevalence=None
+        if shares is None
+        else dict(zip(bundle.labels.names, shares.tolist(), strict=True)),
         written=write,
         tiles=layout_name(tiles) if tiles else None,
     )
@@ -183,4 +212,7 @@ def _precision_recall(tagged: Any, target: Any) -> tuple[float | None, float | N
 
 
 def _percentages(fractions: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if np.isnan(value) else round(100 * value, 3) for name, value in fractions.items()}
+    return {
+        name: None if np.isnan(value) else round(100 * value, 3)
+        for name, value in fractions.items()
+    }

@@ -93,7 +93,9 @@ def export_deepstream(
     spec = manifest.input
     if spec.resize == "letterbox":
         hint = "Use one that was trained with resize: stretch."
-        raise errors.BackendError("plan", expected="stretched images", got="letterboxed ones", hint=hint)
+        raise errors.BackendError(
+            "plan", expected="stretched images", got="letterboxed ones", hint=hint
+        )
     texts: dict[str, Any] = {
         "name": ascii(manifest.name)[1:-1],
         "sha256": manifest.files["plan"].sha256,
@@ -112,7 +114,12 @@ def export_deepstream(
         "nvinfer.txt": _CONFIG.format(**texts),
     }
     network = _network(exported.network.payload, spec, exported.network.source)
-    write_files({out / "model.onnx": network, **{out / name: text.encode() for name, text in contents.items()}})
+    write_files(
+        {
+            out / "model.onnx": network,
+            **{out / name: text.encode() for name, text in contents.items()},
+        }
+    )
     return out / "nvinfer.txt"
 
 
@@ -139,4 +146,7 @@ def _network(payload: bytes, spec: InputSpec, source: str) -> bytes:
 
 def _escaped(name: str) -> str:
     """A label in a literal of C++, which is read in any encoding; a ? would begin a trigraph."""
-    return "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}" for byte in name.encode())
+    return "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}"
+        for byte in name.encode()
+    )

@@ -44,10 +44,15 @@ def export_hub(plan: str | os.PathLike[str] | None, out: Path, *, licence: str =
     manifest = bundle.manifest
     labels = [label.name for label in manifest.labels]
     model = named(manifest.name)
-    if model and not is_released(manifest_path(bundle.path), model.files[".json"]):  # a copy with other thresholds
+    if model and not is_released(
+        manifest_path(bundle.path), model.files[".json"]
+    ):  # a copy with other thresholds
         model = None
     source = bundle_files(bundle.path)
-    contents = {out / f"engine{path.name.removeprefix(bundle.path.stem)}": path.read_bytes() for path in source}
+    contents = {
+        out / f"engine{path.name.removeprefix(bundle.path.stem)}": path.read_bytes()
+        for path in source
+    }
     config = {
         "model_type": "pvlr",
         "problem_type": "multi_label_classification",
@@ -60,7 +65,9 @@ def export_hub(plan: str | os.PathLike[str] | None, out: Path, *, licence: str =
     text = card.read_text() if model and card.is_file() else None
     values = {"name": manifest.name, "count": len(labels), "backend": manifest.backend}
     text = text or _CARD.format(width=manifest.input.width, height=manifest.input.height, **values)
-    front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in _metadata(model, licence).items())
+    front = "".join(
+        f"{key}: {json.dumps(value)}\n" for key, value in _metadata(model, licence).items()
+    )
     contents[out / "README.md"] = f"---\n{front}---\n{_FRONT.sub('', text)}".encode()
     contents[out / "config.json"] = json.dumps(config, indent=1, ensure_ascii=False).encode()
     manifest_file = out / manifest_path(Path("engine.plan"))

@@ -34,7 +34,9 @@ def write_labels(results: Scores, out: Path, kind: str) -> None:
     """
     errors.check_choice("--format", kind, tuple(FORMATS))
     if not results:
-        raise errors.OptionError("results", expected="at least one image", got="none", hint="Tag images first.")
+        raise errors.OptionError(
+            "results", expected="at least one image", got="none", hint="Tag images first."
+        )
     labels = sorted({label for scores in results.values() for label in scores})
     write_files({out: FORMATS[kind](results, labels).encode()})
 
@@ -43,7 +45,9 @@ def _csv(results: Scores, labels: Sequence[str]) -> str:
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["file", *labels])
-    table.writerows([file, *(int(label in scores) for label in labels)] for file, scores in results.items())
+    table.writerows(
+        [file, *(int(label in scores) for label in labels)] for file, scores in results.items()
+    )
     return text.getvalue()
 
 
@@ -55,7 +59,12 @@ def _coco(results: Scores, labels: Sequence[str]) -> str:
         images.append({"id": number, "file_name": file, "width": width, "height": height})
         shape = {"bbox": [0, 0, width, height], "area": width * height, "iscrowd": 0}
         for label, score in scores.items():
-            entry = {"id": len(annotations) + 1, "image_id": number, "category_id": ids[label], "score": score}
+            entry = {
+                "id": len(annotations) + 1,
+                "image_id": number,
+                "category_id": ids[label],
+                "score": score,
+            }
             annotations.append({**entry, **shape})
     categories = [{"id": number, "name": label} for label, number in ids.items()]
     return json.dumps({"images": images, "categories": categories, "annotations": annotations})
@@ -80,7 +89,9 @@ def _cvat(results: Scores, labels: Sequence[str]) -> str:
 
 def _fiftyone(results: Scores, labels: Sequence[str]) -> str:
     by_file = {
-        os.path.abspath(file): [{"label": label, "confidence": score} for label, score in scores.items()]
+        os.path.abspath(file): [
+            {"label": label, "confidence": score} for label, score in scores.items()
+        ]
         for file, scores in results.items()
     }
     return json.dumps({"classes": None, "labels": by_file}, ensure_ascii=False)
@@ -89,9 +100,18 @@ def _fiftyone(results: Scores, labels: Sequence[str]) -> str:
 def _label_studio(results: Scores, labels: Sequence[str]) -> str:
     tasks = []
     for file, scores in results.items():
-        choices = {"from_name": "tags", "to_name": "image", "type": "choices", "value": {"choices": list(scores)}}
+        choices = {
+            "from_name": "tags",
+            "to_name": "image",
+            "type": "choices",
+            "value": {"choices": list(scores)},
+        }
         # Label Studio sorts tasks by their least certain tag.
-        prediction = {"model_version": "pvlr", "score": min(scores.values(), default=0.0), "result": [choices]}
+        prediction = {
+            "model_version": "pvlr",
+            "score": min(scores.values(), default=0.0),
+            "result": [choices],
+        }
         tasks.append({"data": {"image": file}, "predictions": [prediction] if scores else []})
     return json.dumps(tasks, ensure_ascii=False)
 
@@ -106,7 +126,9 @@ def _size(file: str) -> tuple[int, int]:
         pass
     if header is None:
         hint = "Name the images that were tagged, or use the format csv or label-studio."
-        raise errors.OutputError(file, expected="an image whose size can be read", got="another file", hint=hint)
+        raise errors.OutputError(
+            file, expected="an image whose size can be read", got="another file", hint=hint
+        )
     return header.width, header.height
 
 

@@ -55,7 +55,9 @@ def export_openvino(
     shift = np.log(share / (1 - share)).astype(np.float32)[None]
     api = runtimes.openvino()
     ops = api.opset13
-    logits = ops.subtract(network.output("logits").get_node().input_value(0), ops.constant(shift), name="logits")
+    logits = ops.subtract(
+        network.output("logits").get_node().input_value(0), ops.constant(shift), name="logits"
+    )
     logits.output(0).set_names({"logits"})
     model = api.Model([logits], network.get_parameters(), manifest.name)
     spec = manifest.input
@@ -78,7 +80,9 @@ def export_openvino(
 
 
 def read_plan(
-    plan: str | os.PathLike[str] | None, bank: str | os.PathLike[str] | None, operating_point: OperatingPoint
+    plan: str | os.PathLike[str] | None,
+    bank: str | os.PathLike[str] | None,
+    operating_point: OperatingPoint,
 ) -> tuple[Manifest, Exported, NDArray[np.float32]]:
     """Read a plan for the CPU for another program: its manifest, its network, and the thresholds, float32 (C,).
 
@@ -104,8 +108,14 @@ def read_plan(
     thresholds = used.precise_thresholds if operating_point == "precise" else used.thresholds
     if thresholds is None:
         hint = "Choose them with pvlr thresholds."
-        raise errors.OptionError("operating_point", expected="f1", got="a plan without precise thresholds", hint=hint)
-    return manifest, Exported(exported.network, exported.spec, used), np.asarray(thresholds, np.float32)
+        raise errors.OptionError(
+            "operating_point", expected="f1", got="a plan without precise thresholds", hint=hint
+        )
+    return (
+        manifest,
+        Exported(exported.network, exported.spec, used),
+        np.asarray(thresholds, np.float32),
+    )
 
 
 def _serialised(model: openvino.Model) -> tuple[bytes, bytes]:

@@ -28,7 +28,13 @@ def read_results(source: Path) -> dict[str, dict[str, float]]:
                 best[label] = max(score, best.get(label, 0.0))
     except errors.PvlrError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # Arrow's own are among them
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:  # Arrow's own are among them
         raise _no_results(source, str(error)) from None
     return results
 
@@ -64,5 +70,7 @@ def dataset_rows(source: Path) -> Iterator[tuple[str, dict[str, float]]]:
 
 def _no_results(source: Path, got: str) -> errors.OptionError:
     expected = "one dataset of pvlr batch, or a file of pvlr tag --json"
-    hint = "Write one with pvlr batch PHOTOS --out TAGS, or with pvlr tag PHOTOS --json > tags.jsonl."
+    hint = (
+        "Write one with pvlr batch PHOTOS --out TAGS, or with pvlr tag PHOTOS --json > tags.jsonl."
+    )
     return errors.OptionError(str(source), expected=expected, got=got, hint=hint)

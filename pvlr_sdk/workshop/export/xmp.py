@@ -41,7 +41,9 @@ def sidecar(photo: Path) -> Path:
     return lightroom if lightroom.is_file() and not full_name.exists() else full_name
 
 
-def tag_photo(photo: Path, scores: Mapping[str, float], *, prefix: str = "", embed: bool = False) -> bool:
+def tag_photo(
+    photo: Path, scores: Mapping[str, float], *, prefix: str = "", embed: bool = False
+) -> bool:
     """Write tags next to a photo, or into it; tags of other programs are kept. Returns whether the file has changed.
 
     Args:
@@ -58,19 +60,28 @@ def tag_photo(photo: Path, scores: Mapping[str, float], *, prefix: str = "", emb
     """
     if not photo.is_file():
         hint = "Sidecars are written for files that exist."
-        raise errors.ImageNotFoundError(str(photo), expected="a photo", got="no such file", hint=hint)
+        raise errors.ImageNotFoundError(
+            str(photo), expected="a photo", got="no such file", hint=hint
+        )
     path = photo if embed else sidecar(photo)
     with system_errors(errors.OutputError, str(path), expected="a readable file", hint=_HINT):
         real, beside = path.resolve(), (photo.parent.resolve(), photo.resolve().parent)
         if not embed and path.is_symlink() and not (real.is_file() and real.parent in beside):
-            expected, hint = "a link to a file beside the photo", "Replace the link by a file; it was left unchanged."
+            expected, hint = (
+                "a link to a file beside the photo",
+                "Replace the link by a file; it was left unchanged.",
+            )
             raise errors.OutputError(str(path), expected=expected, got=str(real), hint=hint)
         path = real  # a link stays one
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         before = read_file(path, 2**30 if embed else _MAX_BYTES) if mode is not None else None
     if before is None and not scores:
         return False
-    after = _embedded(path, before or b"", scores, prefix) if embed else merged(before, scores, prefix, str(path))
+    after = (
+        _embedded(path, before or b"", scores, prefix)
+        if embed
+        else merged(before, scores, prefix, str(path))
+    )
     if after in (before, None):
         return False
     write_files({path: after}, private=mode is not None and not mode & 0o077)
@@ -79,7 +90,9 @@ def tag_photo(photo: Path, scores: Mapping[str, float], *, prefix: str = "", emb
     return True
 
 
-def merged(packet: bytes | None, scores: Mapping[str, float], prefix: str = "", source: str = "XMP") -> bytes | None:
+def merged(
+    packet: bytes | None, scores: Mapping[str, float], prefix: str = "", source: str = "XMP"
+) -> bytes | None:
     """An XMP packet with these tags instead of those of an earlier run, or ``packet`` itself if it has them.
 
     Raises:
@@ -90,9 +103,13 @@ def merged(packet: bytes | None, scores: Mapping[str, float], prefix: str = "", 
     etree = lxml_module()
     if bad := [text for text in (*scores, prefix) if not text.isprintable()]:
         hint = "XML cannot hold the others."
-        raise errors.OptionError("tags", expected="printable characters", got=ascii(bad[0])[:200], hint=hint)
+        raise errors.OptionError(
+            "tags", expected="printable characters", got=ascii(bad[0])[:200], hint=hint
+        )
     try:
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+        parser = etree.XMLParser(
+            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+        )
         root = etree.fromstring(_EMPTY if packet is None else packet, parser)
         if root.getroottree().docinfo.doctype:  # XMP has none, and entities could multiply
             raise ValueError("it has a document type")
@@ -105,7 +122,9 @@ def merged(packet: bytes | None, scores: Mapping[str, float], prefix: str = "", 
     fields = _Fields(etree, description.getparent())
     labels = [label.replace("|", "-").replace("/", "-") for label in scores]
     levels = [*filter(None, prefix.split("/"))]
-    theirs = [tag for tag in fields.get("subject", _DC) if tag not in fields.get("subject", NAMESPACE)]
+    theirs = [
+        tag for tag in fields.get("subject", _DC) if tag not in fields.get("subject", NAMESPACE)
+    ]
     changed = False
     for name, (space, short, separator) in _FIELDS.items():
         present, earlier = fields.get(name, space), fields.get(name, NAMESPACE)
@@ -116,7 +135,9 @@ def merged(packet: bytes | None, scores: Mapping[str, float], prefix: str = "", 
         ours = [tag for tag in dict.fromkeys(ours) if tag not in others]
         changed |= fields.set(name, space, short, others + ours)
         changed |= fields.set(name, NAMESPACE, _PREFIX, ours)
-    changed |= fields.set("scores", NAMESPACE, _PREFIX, [f"{label} {score:.3f}" for label, score in scores.items()])
+    changed |= fields.set(
+        "scores", NAMESPACE, _PREFIX, [f"{label} {score:.3f}" for label, score in scores.items()]
+    )
     if not changed:
         return packet
     text: bytes = etree.tostring(root.getroottree(), encoding="UTF-8", xml_declaration=False)
@@ -132,7 +153,11 @@ class _Fields:
 
     def get(self, name: str, space: str) -> list[str]:
         """The texts of a field."""
-        return [item.text or "" for element in self._find(name, space) for item in element.iter(f"{{{_RDF}}}li")]
+        return [
+            item.text or ""
+            for element in self._find(name, space)
+            for item in element.iter(f"{{{_RDF}}}li")
+        ]
 
     def set(self, name: str, space: str, prefix: str, values: Sequence[str]) -> bool:
         """Replace them; returns whether they differ."""
@@ -144,7 +169,9 @@ class _Fields:
         if not values:
             return True
         if place is None:
-            place = self._etree.SubElement(self._descriptions[0], f"{{{space}}}{name}", nsmap={prefix: space})
+            place = self._etree.SubElement(
+                self._descriptions[0], f"{{{space}}}{name}", nsmap={prefix: space}
+            )
         for child in list(place):
             place.remove(child)
         bag = self._etree.SubElement(place, f"{{{_RDF}}}Bag")
@@ -153,7 +180,11 @@ class _Fields:
         return True
 
     def _find(self, name: str, space: str) -> list[Any]:
-        return [element for parent in self._descriptions for element in parent.findall(f"{{{space}}}{name}")]
+        return [
+            element
+            for parent in self._descriptions
+            for element in parent.findall(f"{{{space}}}{name}")
+        ]
 
 
 def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str) -> bytes | None:
@@ -162,7 +193,9 @@ def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str
         pyexiv2 = importlib.import_module("pyexiv2")
     except ImportError as error:
         hint = "Run pip install pyexiv2, or write sidecars."
-        raise errors.MissingPartError("--embed", expected="pyexiv2", got=f"{error}", hint=hint) from error
+        raise errors.MissingPartError(
+            "--embed", expected="pyexiv2", got=f"{error}", hint=hint
+        ) from error
     pyexiv2.set_log_level(4)  # it would write to stderr
     try:
         with pyexiv2.ImageData(photo) as image:
@@ -175,7 +208,9 @@ def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str
             return changed
     except (RuntimeError, UnicodeError) as error:
         hint = "Write a sidecar instead; it was left unchanged."
-        raise errors.OutputError(str(path), expected="a photo with room for XMP", got=str(error), hint=hint) from None
+        raise errors.OutputError(
+            str(path), expected="a photo with room for XMP", got=str(error), hint=hint
+        ) from None
 
 
 def lxml_module() -> Any:

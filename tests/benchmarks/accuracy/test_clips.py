@@ -43,7 +43,12 @@ def test_a_second_event_in_one_interval_is_repeated_and_false() -> None:
     events = [event("car", 14, 15), event("car", 16, 19)]
     assert verdicts(events, CARS) == ["repeated", "true"]  # the longer one finds the interval
     measured = score(events, CARS, 60)[0]
-    assert (measured.found, measured.false, measured.repeated, measured.never) == (1, ("car",), 1, ())
+    assert (measured.found, measured.false, measured.repeated, measured.never) == (
+        1,
+        ("car",),
+        1,
+        (),
+    )
 
 
 def test_optional_intervals_count_neither_way() -> None:
@@ -54,7 +59,10 @@ def test_optional_intervals_count_neither_way() -> None:
 
 
 def test_the_rates_of_all_clips_are_those_of_their_sums() -> None:
-    parts = [ClipScore(1800, 3, 1, ("cat", "cat"), 1, ("cat", "cat")), ClipScore(1800, 1, 1, (), 0, ())]
+    parts = [
+        ClipScore(1800, 3, 1, ("cat", "cat"), 1, ("cat", "cat")),
+        ClipScore(1800, 1, 1, (), 0, ()),
+    ]
     total = ClipScore.total(parts).to_dict()
     assert total["precision"] == 50
     assert total["recall"] == 50
@@ -64,7 +72,10 @@ def test_the_rates_of_all_clips_are_those_of_their_sums() -> None:
 
 
 def test_the_truth_files_are_valid() -> None:
-    assert [path.stem for path in sorted(FOLDER.glob("*.yaml"))] == ["bottle-detection", "car-detection"]
+    assert [path.stem for path in sorted(FOLDER.glob("*.yaml"))] == [
+        "bottle-detection",
+        "car-detection",
+    ]
     for path in FOLDER.glob("*.yaml"):
         assert read_truth(path).file == f"video/{path.stem}.mp4"
 
@@ -93,8 +104,13 @@ def test_an_invalid_truth_file_is_refused(tmp_path: Path, text: str, named: str)
 
 def test_detect_uses_the_time_of_the_clip() -> None:
     limits = {"thresholds": np.array([0.5])}
-    results = [SimpleNamespace(scores=np.array([0.9 if 20 <= t < 60 else 0.0]), **limits) for t in range(100)]
-    events, seconds = detect(EventDetector("clip", ["car"], [0.5]), ((t / 10, one) for t, one in enumerate(results)))
+    results = [
+        SimpleNamespace(scores=np.array([0.9 if 20 <= t < 60 else 0.0]), **limits)
+        for t in range(100)
+    ]
+    events, seconds = detect(
+        EventDetector("clip", ["car"], [0.5]), ((t / 10, one) for t, one in enumerate(results))
+    )
     assert [one.state for one in events] == ["on", "off"]
     assert seconds == pytest.approx(9.9)
     assert 2 <= events[1].start < 3
@@ -106,13 +122,17 @@ def test_a_video_that_is_missing_or_too_short_is_refused(tmp_path: Path) -> None
     with Tagger(num_threads=1) as tagger:
         with pytest.raises(errors.SourceOpenError, match=r"none\.mp4"):
             list(tag_file(tagger, tmp_path / "none.mp4"))
-        few = [(number / 10, tagger.predict(np.zeros((48, 64, 3), np.uint8))) for number in range(5)]
+        few = [
+            (number / 10, tagger.predict(np.zeros((48, 64, 3), np.uint8))) for number in range(5)
+        ]
         truth = Truth("", {"car": [Interval(0, 30)]})
         with pytest.raises(errors.OptionError, match=r"a clip of 30 s.*got 0\.4 s"):
             judge(tagger, "clip", few, truth)
 
 
-def test_bad_options_are_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_options_are_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["clips", "--data", "/none"])
     with pytest.raises(SystemExit) as caught:
         common.run(main)

@@ -29,7 +29,9 @@ def test_unchanged_frames_are_not_computed_and_a_change_is(tiles):
     assert 0 < kept["share"] < 0.6
     assert kept["first"] == every["first"]
     assert {"cat": 0.0, "person": 1.0}.items() <= kept["first"].items()
-    assert {event[0] for event in kept["events"]} == {event[0] for event in every["events"]} >= {"cat"}
+    assert (
+        {event[0] for event in kept["events"]} == {event[0] for event in every["events"]} >= {"cat"}
+    )
 
 
 def test_filters_change_the_image_and_not_its_shape():

@@ -18,7 +18,17 @@ from tests.pvlr_sdk.cameras.stream.leaks import judge
 @pytest.mark.slow
 def test_cameras_measures_ages_and_shares(run: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "cameras.json"
-    run("benchmarks.cpu.cameras", "--minutes", "0.05", "--threads", "1", "--size", "160x120", "--json", out)
+    run(
+        "benchmarks.cpu.cameras",
+        "--minutes",
+        "0.05",
+        "--threads",
+        "1",
+        "--size",
+        "160x120",
+        "--json",
+        out,
+    )
     figures = json.loads(out.read_text())
     assert figures["latency"]["tagged"] > 20
     assert figures["latency"]["age p50, ms"] > 50
@@ -28,7 +38,17 @@ def test_cameras_measures_ages_and_shares(run: Callable[..., str], tmp_path: Pat
 @pytest.mark.slow
 def test_overload_measures_what_others_get(run: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "overload.json"
-    run("benchmarks.cpu.overload", "--seconds", "3", "--case", "slowloris", "--case", "load", "--json", out)
+    run(
+        "benchmarks.cpu.overload",
+        "--seconds",
+        "3",
+        "--case",
+        "slowloris",
+        "--case",
+        "load",
+        "--json",
+        out,
+    )
     figures = json.loads(out.read_text())
     assert figures["slowloris"]["/healthz ok"] > 3
     assert not [key for key in figures["slowloris"] if key.endswith(("none", "503"))]
@@ -40,14 +60,27 @@ def test_overload_measures_what_others_get(run: Callable[..., str], tmp_path: Pa
 def test_a_server_that_does_not_start_is_said() -> None:
     from benchmarks.cpu.overload import serving  # encodes large images
 
-    with pytest.raises(SystemExit, match="the server did not start"), serving(ROOT, ["--no-such-option"]):
+    with (
+        pytest.raises(SystemExit, match="the server did not start"),
+        serving(ROOT, ["--no-such-option"]),
+    ):
         pass
 
 
 @pytest.mark.slow
 def test_soak_sees_a_leak(run: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
-    run("tests.pvlr_sdk.cameras.stream.leaks", "--minutes", "0.25", "--fps", "10", "--leak", "--json", out, status=1)
+    run(
+        "tests.pvlr_sdk.cameras.stream.leaks",
+        "--minutes",
+        "0.25",
+        "--fps",
+        "10",
+        "--leak",
+        "--json",
+        out,
+        status=1,
+    )
     figures = json.loads(out.read_text())
     assert figures["complete"]
     assert figures["growth_percent"] > 2
@@ -70,7 +103,9 @@ def test_slopes_are_per_hour() -> None:
 def test_a_soak_that_is_killed_can_be_read(tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
     options = ["--minutes", "5", "--fps", "10", "--every", "0.5", "--json", str(out)]
-    process = subprocess.Popen([sys.executable, "-m", "tests.pvlr_sdk.cameras.stream.leaks", *options])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.pvlr_sdk.cameras.stream.leaks", *options]
+    )
     try:
         end = time.monotonic() + 60
         while not out.exists() or json.loads(out.read_text())["hours"] < 1 / 3600:

@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import ROOT
-from benchmarks.gpu.kernel_report import KERNELS, Compiled, CudaError, compile_kernels, find_tool, main_loop
+from benchmarks.gpu.kernel_report import (
+    KERNELS,
+    Compiled,
+    CudaError,
+    compile_kernels,
+    find_tool,
+    main_loop,
+)
 
 needs_cuda = pytest.mark.skipif(
-    any(find_tool(tool) is None for tool in ("nvcc", "cuobjdump", "nvdisasm")), reason="needs nvcc, cuobjdump, nvdisasm"
+    any(find_tool(tool) is None for tool in ("nvcc", "cuobjdump", "nvdisasm")),
+    reason="needs nvcc, cuobjdump, nvdisasm",
 )
 TENSOR = Counter(["HMMA.16816.F32", "LDSM.16.M88.4", "LDGSTS.E.BYPASS.128"])
 GOOD = Compiled("mma_attention", "", "float16", 87, 128, 0, 0, TENSOR, Counter())
@@ -26,13 +34,21 @@ GOOD = Compiled("mma_attention", "", "float16", 87, 128, 0, 0, TENSOR, Counter()
         ({}, []),
         ({"local": 16}, ["uses 16 bytes of local memory"]),
         ({"opcodes": Counter(["FFMA", "LDSM.16", "LDGSTS.E"])}, ["has no HMMA.16816.F32"]),
-        ({"opcodes": Counter(["HMMA.1688.F32"])}, ["has no LDSM", "has no HMMA.16816.F32", "has no LDGSTS"]),
-        ({"opcodes": Counter(["HMMA.1688.F32", "LDSM.16"]), "capability": 75}, []),  # Turing has no cp.async
+        (
+            {"opcodes": Counter(["HMMA.1688.F32"])},
+            ["has no LDSM", "has no HMMA.16816.F32", "has no LDGSTS"],
+        ),
+        (
+            {"opcodes": Counter(["HMMA.1688.F32", "LDSM.16"]), "capability": 75},
+            [],
+        ),  # Turing has no cp.async
         ({"opcodes": Counter(), "dtype": "float32"}, []),
         ({"opcodes": Counter(), "shared": 164 * 1024}, []),  # never launched
     ],
 )
-def test_spills_and_lost_instructions_are_problems(change: dict[str, object], found: list[str]) -> None:
+def test_spills_and_lost_instructions_are_problems(
+    change: dict[str, object], found: list[str]
+) -> None:
     assert replace(GOOD, **change).problems() == found
 
 
@@ -50,13 +66,17 @@ def test_the_main_loop_is_the_innermost_with_products_and_a_barrier() -> None:
         ("0080", "BRA", " 0x0"),
         ("0090", "BRA", " 0x90"),
     ]
-    assert main_loop(lines) == Counter({"BRA": 2, "LDGSTS.E": 1, "BAR.SYNC": 1, "HMMA.16816.F32": 1})
+    assert main_loop(lines) == Counter(
+        {"BRA": 2, "LDGSTS.E": 1, "BAR.SYNC": 1, "HMMA.16816.F32": 1}
+    )
     assert main_loop(lines[6:8]) == Counter({"FFMA": 1, "BRA": 1})
     assert main_loop(lines[:2]) == Counter()
 
 
 def test_every_kernel_with_instances_is_in_the_report() -> None:
-    assert {path.parent.name for path in (ROOT / "csrc/kernels").glob("*/instance.cu.in")} == set(KERNELS)
+    assert {path.parent.name for path in (ROOT / "csrc/kernels").glob("*/instance.cu.in")} == set(
+        KERNELS
+    )
 
 
 @pytest.mark.slow
@@ -88,9 +108,15 @@ def test_a_real_spill_and_a_real_failure_are_seen(tmp_path: Path) -> None:
 @needs_cuda
 def test_the_command_prints_the_table() -> None:
     script = [sys.executable, "-m", "benchmarks.gpu.kernel_report"]
-    done = subprocess.run([*script, "--arch", "87", "--only", "_float16_64"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [*script, "--arch", "87", "--only", "_float16_64"], cwd=ROOT, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr.strip()) == (0, ""), done.stderr
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if "`" in line]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in done.stdout.splitlines()
+        if "`" in line
+    ]
     large = next(row for row in rows if row[0] == "`mma_attention<MmaShape<__half, 64, 8, 2, 2>>`")
     # 256 labels and 2 tiles of 32 tokens, keys and values of 64 + 8 halves each; maxima of 8 warps.
     assert large[2:4] == ["0", str(2 * (2 * 256 + 2 * 2 * 32) * 72 + 4 * 8 * 32)]

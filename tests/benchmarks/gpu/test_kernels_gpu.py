@@ -45,9 +45,22 @@ def test_wrong_results_fail(tmp_path: Path) -> None:
         "from benchmarks.gpu import kernels_gpu\n"
         "kernels_gpu.run(kernels_gpu.main)\n"
     )
-    command = [sys.executable, wrong, "--device", "cpu", "--short", "--dtype", "float32", "--json", tmp_path / "x"]
+    command = [
+        sys.executable,
+        wrong,
+        "--device",
+        "cpu",
+        "--short",
+        "--dtype",
+        "float32",
+        "--json",
+        tmp_path / "x",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, "definition: attention B=1 N=49 C=20: ours\n" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "definition: attention B=1 N=49 C=20: ours\n" in done.stderr) == (
+        1,
+        True,
+    ), done.stderr
 
 
 @pytest.mark.slow

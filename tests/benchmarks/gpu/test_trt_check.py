@@ -41,10 +41,26 @@ def check(tmp_path: Path) -> Callable[..., tuple[int, dict[str, Any], str]]:
             "PYTHON": sys.executable,
         }
         script = ROOT / "benchmarks/gpu/trt_check.sh"
-        command = ["bash", script, tmp_path / "out", "--", "--model", network, "--seconds", "0.1", *options]
-        done = subprocess.run([*map(str, command)], env=clean, capture_output=True, text=True, check=False)
+        command = [
+            "bash",
+            script,
+            tmp_path / "out",
+            "--",
+            "--model",
+            network,
+            "--seconds",
+            "0.1",
+            *options,
+        ]
+        done = subprocess.run(
+            [*map(str, command)], env=clean, capture_output=True, text=True, check=False
+        )
         path = tmp_path / "out/trt_check.json"
-        return done.returncode, json.loads(path.read_text()) if path.exists() else {}, done.stdout + done.stderr
+        return (
+            done.returncode,
+            json.loads(path.read_text()) if path.exists() else {},
+            done.stdout + done.stderr,
+        )
 
     return run
 
@@ -55,15 +71,22 @@ def test_the_questions_are_answered_on_the_fakes(check, tmp_path):
     photos = make_images(tmp_path / "photos", 40)[0].parent
     asked = [word for name in ANSWERS for word in ("--only", name)]
     status, report, output = check(*asked, "--photos", str(photos))
-    assert {name: one["state"] for name, one in report["answers"].items()} == dict.fromkeys(ANSWERS, "pass"), output
+    assert {name: one["state"] for name, one in report["answers"].items()} == dict.fromkeys(
+        ANSWERS, "pass"
+    ), output
     assert status == 0
     assert report["about"]["name"] == "Fake Orin"
     assert report["answers"]["int8"]["data"]["conv_add"] == 1
     assert report["answers"]["stages"]["data"]["stages_ms"]["network alone"] == 1.5
     page = (tmp_path / "out/trt_check.md").read_text()
-    assert "| Does the fp16 plan keep the tags of fp32? | pass | 100.0 % of 20 images keep their tags" in page
+    assert (
+        "| Does the fp16 plan keep the tags of fp32? | pass | 100.0 % of 20 images keep their tags"
+        in page
+    )
     status, again, _ = check("--only", "threads", "--photos", str(photos))
-    assert {name for name in ANSWERS if again["answers"][name] != report["answers"][name]} <= {"threads"}
+    assert {name for name in ANSWERS if again["answers"][name] != report["answers"][name]} <= {
+        "threads"
+    }
 
 
 @pytest.mark.slow
@@ -84,10 +107,19 @@ def test_a_process_that_ends_badly_and_a_fault_are_answers(check):
 @pytest.mark.slow
 def test_tensorrt_rtx_builds_ahead_of_time(check):
     pytest.importorskip("tensorrt_rtx")
-    status, report, output = check("--only", "ahead", "--only", "fp16", tensorrt="raise ImportError('none')")
+    status, report, output = check(
+        "--only", "ahead", "--only", "fp16", tensorrt="raise ImportError('none')"
+    )
     assert (status, report["answers"]["ahead"]["state"]) == (0, "pass"), output
-    assert set(report["answers"]["ahead"]["data"]) >= {"fp16 1", "fp16 8", "fp16 1:1:8", "fp16 1:1:8 without maps"}
-    assert report["answers"]["fp16"]["words"].startswith("gpu: tensorrt: expected TensorRT 10.3 or newer")
+    assert set(report["answers"]["ahead"]["data"]) >= {
+        "fp16 1",
+        "fp16 8",
+        "fp16 1:1:8",
+        "fp16 1:1:8 without maps",
+    }
+    assert report["answers"]["fp16"]["words"].startswith(
+        "gpu: tensorrt: expected TensorRT 10.3 or newer"
+    )
 
 
 @pytest.fixture
@@ -100,7 +132,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if question.name == "pending":
             raise KeyboardInterrupt
         data = {"missing": {"torch": "no PyTorch"}, "about": {"name": "a GPU"}}
-        return {"state": "fail" if question.name == "places" else "pass", "words": "seen", "data": data}
+        return {
+            "state": "fail" if question.name == "places" else "pass",
+            "words": "seen",
+            "data": data,
+        }
 
     monkeypatch.setattr(trt_check, "_ask", ask)
     return names
@@ -139,4 +175,6 @@ def test_names_and_questions_are_complete():
     names = [question.name for question in trt_check.QUESTIONS]
     assert len(set(names)) == len(names)
     assert all(question.text.endswith("?") for question in trt_check.QUESTIONS)
-    assert {need for question in trt_check.QUESTIONS for need in question.needs if need in names} == {"fp16"}
+    assert {
+        need for question in trt_check.QUESTIONS for need in question.needs if need in names
+    } == {"fp16"}

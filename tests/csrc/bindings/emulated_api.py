@@ -39,7 +39,9 @@ from pvlr_sdk.bundle.manifest import InputSpec  # noqa: E402
 Cuda, Dlpack = foreign.CudaArray, foreign.DlpackArray
 
 
-def refused(kind: type[errors.PvlrError], words: str, call: Any, *arguments: Any, **options: Any) -> None:
+def refused(
+    kind: type[errors.PvlrError], words: str, call: Any, *arguments: Any, **options: Any
+) -> None:
     with pytest.raises(kind, match=re.escape(words)):
         call(*arguments, **options)
 
@@ -78,7 +80,9 @@ def attention_makes_outputs_of_the_inputs_library() -> None:
     assert (type(o_x), o_x.array.shape, o_t.array.shape) == (Cuda, (2, 3, 37, 64), (2, 3, 301, 64))
     for one, other in zip((o_x, o_t), kernels.dual_softmax_attention(*inputs), strict=True):
         np.testing.assert_allclose(one.array, other, rtol=0, atol=2e-6)
-    refused(errors.OptionError, "out: expected", kernels.dual_softmax_attention, *map(Dlpack, inputs))
+    refused(
+        errors.OptionError, "out: expected", kernels.dual_softmax_attention, *map(Dlpack, inputs)
+    )
 
 
 def attention_refuses() -> None:
@@ -105,16 +109,37 @@ def attention_refuses() -> None:
     mask = np.ones(301, bool)
     refused(errors.OptionError, "mask: expected an array on cuda:0", attend, *on_device, mask=mask)
     odd = np.zeros(2 * 3 * 301 * 64 + 1, np.float16)[1:].reshape(2, 3, 301, 64)
-    refused(errors.OptionError, "v_t: expected rows must be aligned to 16 bytes", attend, *changed(3, Cuda(odd)))
+    refused(
+        errors.OptionError,
+        "v_t: expected rows must be aligned to 16 bytes",
+        attend,
+        *changed(3, Cuda(odd)),
+    )
     apart = Cuda(np.zeros((2, 3, 37, 64), np.float16)), Cuda(odd)
-    refused(errors.OptionError, "out[1]: expected rows must be aligned to 16 bytes", attend, *on_device, out=apart)
+    refused(
+        errors.OptionError,
+        "out[1]: expected rows must be aligned to 16 bytes",
+        attend,
+        *on_device,
+        out=apart,
+    )
     out = [np.zeros((2, 3, 37, 64), np.float16), np.zeros((2, 3, 301, 64), np.float16)]
     read_only = Cuda(out[0], data=(out[0].ctypes.data, True)), Cuda(out[1])
-    refused(errors.OptionError, "out[0]: expected a writable array", attend, *on_device, out=read_only)
+    refused(
+        errors.OptionError, "out[0]: expected a writable array", attend, *on_device, out=read_only
+    )
     overlap = Cuda(out[0]), Cuda(inputs[1])
-    refused(errors.OptionError, "out[1]: expected memory apart from k_t", attend, *on_device, out=overlap)
+    refused(
+        errors.OptionError,
+        "out[1]: expected memory apart from k_t",
+        attend,
+        *on_device,
+        out=overlap,
+    )
     absent = [Dlpack(array, (foreign.CUDA, 2)) for array in (*inputs, *out)]
-    refused(errors.DeviceError, "cuda:2: expected a device that", attend, *absent[:4], out=absent[4:])
+    refused(
+        errors.DeviceError, "cuda:2: expected a device that", attend, *absent[:4], out=absent[4:]
+    )
     refused(errors.OptionError, "stream: expected", attend, *on_device, stream="default")
     refused(errors.DeviceError, "got stream: number 13", attend, *on_device, stream=13)
 
@@ -124,7 +149,12 @@ def head_inputs(dtype: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
     random = np.random.default_rng(0)
     x, t = (random.normal(size=shape).astype(dtype) for shape in ((2, 37, 64), (50, 64)))
     vectors = [random.normal(size=size).astype(np.float32) for size in (64, 64, 64, 64, 50, 50)]
-    arrays = {"x_norm": tuple(vectors[:2]), "t_norm": tuple(vectors[2:4]), "bias": vectors[4], "thresholds": vectors[5]}
+    arrays = {
+        "x_norm": tuple(vectors[:2]),
+        "t_norm": tuple(vectors[2:4]),
+        "bias": vectors[4],
+        "thresholds": vectors[5],
+    }
     return [x, t], {**arrays, "chosen": np.array([49, 3], np.int32)}
 
 
@@ -136,13 +166,16 @@ def head_gives_what_the_host_gives() -> None:
         for kind in (Cuda, Dlpack):
             out = [np.full(one.shape, 7).astype(one.dtype) for one in expected]
             given = {
-                name: tuple(map(kind, one)) if isinstance(one, tuple) else kind(one) for name, one in arrays.items()
+                name: tuple(map(kind, one)) if isinstance(one, tuple) else kind(one)
+                for name, one in arrays.items()
             }
             outputs = kernels.TagHead(*map(kind, out))
             got = kernels.tag_head(*map(kind, inputs), **given, **numbers, out=outputs, stream=9)
             assert got is outputs
             logits, scores, tags, nonfinite, maps = out
-            for one, other in zip((logits, scores, maps), (expected[0], expected[1], expected[4]), strict=True):
+            for one, other in zip(
+                (logits, scores, maps), (expected[0], expected[1], expected[4]), strict=True
+            ):
                 np.testing.assert_allclose(one, other, rtol=0, atol=bound)
             assert np.array_equal(tags, scores >= arrays["thresholds"])
             assert not nonfinite.any()
@@ -153,11 +186,27 @@ def head_refuses() -> None:
     numbers = {"scale": 12.0, "alpha": 0.5}
     on_device = [Cuda(x), Cuda(t)]
     wanted = "expected an array on cuda:0, where x is, got one on cpu"
-    refused(errors.OptionError, f"bias: {wanted}", kernels.tag_head, *on_device, bias=arrays["bias"], **numbers)
+    refused(
+        errors.OptionError,
+        f"bias: {wanted}",
+        kernels.tag_head,
+        *on_device,
+        bias=arrays["bias"],
+        **numbers,
+    )
     some = {"maps": "weights", "chosen": [1, 2]}
-    refused(errors.OptionError, f"chosen: {wanted}", kernels.tag_head, *on_device, **some, **numbers)
+    refused(
+        errors.OptionError, f"chosen: {wanted}", kernels.tag_head, *on_device, **some, **numbers
+    )
     odd = Cuda(np.zeros(50 * 64 + 1, np.float16)[1:].reshape(50, 64))
-    refused(errors.OptionError, "t: expected rows must be aligned", kernels.tag_head, on_device[0], odd, **numbers)
+    refused(
+        errors.OptionError,
+        "t: expected rows must be aligned",
+        kernels.tag_head,
+        on_device[0],
+        odd,
+        **numbers,
+    )
     norm = Cuda(np.zeros(64, np.float32)), Cuda(np.zeros(65, np.float32)[1:])
     wanted = "x_norm[1]: expected must be aligned"
     refused(errors.OptionError, wanted, kernels.tag_head, *on_device, x_norm=norm, **numbers)
@@ -165,8 +214,13 @@ def head_refuses() -> None:
 
 def preprocess_gives_what_the_host_gives() -> None:
     random = np.random.default_rng(0)
-    spec = InputSpec(width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
-    shapes, orders = [(31, 50, 3), (20, 20), (36, 32), (9, 70, 4)], ["bgr", "gray", "nv12-bt709", "rgba"]
+    spec = InputSpec(
+        width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70)
+    )
+    shapes, orders = (
+        [(31, 50, 3), (20, 20), (36, 32), (9, 70, 4)],
+        ["bgr", "gray", "nv12-bt709", "rgba"],
+    )
     frames = [random.integers(0, 256, shape, np.uint8) for shape in shapes]
     frames[0] = frames[0][::-1, 2:-3]
     regions = [(0, (3, 4, 30, 20)), (2, (0, 0, 32, 24)), (3, (1, 1, 60, 7)), (1, (0, 0, 20, 20))]
@@ -175,7 +229,9 @@ def preprocess_gives_what_the_host_gives() -> None:
         for kind in (Cuda, Dlpack):
             out = np.full((4, 3, 24, 40), np.nan, dtype)
             on_device = [kind(frame) for frame in frames]
-            kernels.preprocess(on_device, spec, order=orders, regions=regions, dtype=dtype, out=kind(out), stream=5)
+            kernels.preprocess(
+                on_device, spec, order=orders, regions=regions, dtype=dtype, out=kind(out), stream=5
+            )
             np.testing.assert_allclose(out, expected, rtol=0, atol=bound)
     made = kernels.preprocess([Cuda(frames[1])], spec, order="gray")
     assert (type(made), made.array.dtype) == (Cuda, np.float32)
@@ -183,29 +239,48 @@ def preprocess_gives_what_the_host_gives() -> None:
     words = "frames[1]: expected an array on cuda:0, where frames[0] is"
     refused(errors.OptionError, words, kernels.preprocess, elsewhere, spec)
     out = np.zeros((1, 3, 24, 40), np.float32)
-    refused(errors.OptionError, "out: expected an array on cuda:0", kernels.preprocess, elsewhere[:1], spec, out=out)
+    refused(
+        errors.OptionError,
+        "out: expected an array on cuda:0",
+        kernels.preprocess,
+        elsewhere[:1],
+        spec,
+        out=out,
+    )
 
 
 def the_tensorrt_backend_preprocesses() -> None:
     from pvlr_sdk.backends.tensorrt.pixels import open_pixels
     from pvlr_sdk.frames.device import DeviceArray
 
-    spec = InputSpec(width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70))
+    spec = InputSpec(
+        width=40, height=24, resize="letterbox", mean=(120, 110, 100), std=(60, 50, 70)
+    )
     pixels = open_pixels(spec)
     assert pixels is not None
     random = np.random.default_rng(1)
     whole = random.integers(0, 256, (40, 60, 3), np.uint8)
     yuv = random.integers(0, 256, (36, 32), np.uint8)
-    for frame, order in ((whole, "rgb"), (whole[5:31, 7:52], "bgr"), (yuv, "nv12"), (yuv, "i420-full")):
+    for frame, order in (
+        (whole, "rgb"),
+        (whole[5:31, 7:52], "bgr"),
+        (yuv, "nv12"),
+        (yuv, "i420-full"),
+    ):
         array = DeviceArray(frame.ctypes.data, frame.shape, frame.strides, None, frame)
         out = np.full((1, 3, 24, 40), np.nan, np.float32)
         assert pixels.takes([array], order)
         pixels.preprocess([pixels.prepare([array], order)], out.ctypes.data, 5)
-        np.testing.assert_allclose(out, kernels.preprocess([frame], spec, order=order), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            out, kernels.preprocess([frame], spec, order=order), rtol=0, atol=1e-5
+        )
     for order in planes.ORDERS:
         results = []
         for parts in ([yuv], planes.planes_of(yuv, order)):
-            there = [DeviceArray(part.ctypes.data, part.shape, part.strides, None, part) for part in parts]
+            there = [
+                DeviceArray(part.ctypes.data, part.shape, part.strides, None, part)
+                for part in parts
+            ]
             assert pixels.takes(there, order)
             results.append(np.full((1, 3, 24, 40), np.nan, np.float32))
             pixels.preprocess([pixels.prepare(there, order)], results[-1].ctypes.data, 5)

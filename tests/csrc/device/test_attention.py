@@ -33,7 +33,9 @@ def _check(case: Any) -> None:
 @pytest.mark.parametrize("dim", [32, 64, 96, 128])
 def test_small_and_odd_sizes(dtype: str, dim: int) -> None:
     for tokens, labels in ((1, 1), (33, 35), (77, 301), (31, 65)):
-        _check(cases.Case(dtype, batch=2, tokens=tokens, labels=labels, dim=dim, mask=2, shared=True))
+        _check(
+            cases.Case(dtype, batch=2, tokens=tokens, labels=labels, dim=dim, mask=2, shared=True)
+        )
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -66,7 +68,10 @@ def test_strides_and_out_without_copies() -> None:
     bank = torch.randn(9, 2, 4, 64, device="cuda", dtype=torch.float16)
     q_x, v_x = (fused[:, :, i].transpose(1, 2) for i in (0, 1))
     k_t, v_t = (bank[:, i].transpose(0, 1) for i in (0, 1))
-    out = torch.full((2, 30, 4, 64), torch.nan, device="cuda", dtype=torch.float16).transpose(1, 2), None
+    out = (
+        torch.full((2, 30, 4, 64), torch.nan, device="cuda", dtype=torch.float16).transpose(1, 2),
+        None,
+    )
     out = out[0], torch.empty(2, 4, 9, 64, device="cuda", dtype=torch.float16)
     got = dual_softmax_attention(q_x, k_t, v_x, v_t, out=out)
     assert got[0] is out[0]
@@ -91,7 +96,9 @@ def test_streams_wait_for_what_was_queued_before() -> None:
 
 def test_a_cuda_graph_replays_it() -> None:
     """With a workspace, which becomes a part of the graph; replayed on other contents."""
-    tensors, _ = _on_device(cases.make_inputs(cases.Case("float16", tokens=196, labels=301, heads=2)))
+    tensors, _ = _on_device(
+        cases.make_inputs(cases.Case("float16", tokens=196, labels=301, heads=2))
+    )
     out = torch.empty_like(tensors[0]), torch.empty_like(tensors[1])
     dual_softmax_attention(*tensors, out=out)
     graph = torch.cuda.CUDAGraph()
@@ -132,7 +139,9 @@ def test_cuda_array_interface() -> None:
     tensors = [torch.randn(1, 2, 40, 64, device="cuda", dtype=torch.float16) for _ in range(4)]
     out = [torch.empty_like(tensors[0]) for _ in range(2)]
     dual_softmax_attention(*map(_Interface, tensors), out=tuple(map(_Interface, out)))
-    assert all(torch.equal(a, b) for a, b in zip(out, dual_softmax_attention(*tensors), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(out, dual_softmax_attention(*tensors), strict=True)
+    )
 
 
 def test_what_the_device_refuses_names_the_argument() -> None:

@@ -13,7 +13,12 @@ from pvlr_sdk.kernels import preprocess  # noqa: E402
 BOUNDS = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 2e-2}
 ORDERS = ["bgr", "gray", "nv12-bt709", "i420-full", "rgba"]
 SHAPES = [(31, 50, 3), (20, 20), (36, 32), (60, 44), (9, 70, 4)]
-REGIONS = [(0, (3, 4, 30, 20)), (2, (0, 0, 32, 24)), (4, (1, 1, 60, 7)), *((i, (0, 0, 20, 9)) for i in range(5))]
+REGIONS = [
+    (0, (3, 4, 30, 20)),
+    (2, (0, 0, 32, 24)),
+    (4, (1, 1, 60, 7)),
+    *((i, (0, 0, 20, 9)) for i in range(5)),
+]
 
 
 @pytest.mark.sanitized

@@ -27,13 +27,25 @@ BUGS = [
     ("shared_bounds", "address", "AddressSanitizer: heap-buffer-overflow"),
     ("global_bounds", "address", "AddressSanitizer: heap-buffer-overflow"),
     ("shared_bounds", "race", "out of bounds: 4 bytes at offset 264 of 264 bytes of shared memory"),
-    ("uninitialised", "race", "uninitialised: byte 256 of shared memory is read, but nobody wrote it"),
+    (
+        "uninitialised",
+        "race",
+        "uninitialised: byte 256 of shared memory is read, but nobody wrote it",
+    ),
     ("missing_barrier", "race", "race: byte 4 of shared memory was written by thread 0"),
     ("write_after_read", "race", "race: byte 128 of shared memory was written by thread 31"),
     ("missing_syncwarp", "race", "race: byte 16 of shared memory was read by thread 0"),
-    ("missing_wait", "race", "async: byte 0 of shared memory is read while a cp.async to it is under way"),
+    (
+        "missing_wait",
+        "race",
+        "async: byte 0 of shared memory is read while a cp.async to it is under way",
+    ),
     ("missing_wait", "plain", "async: the thread ends without having waited"),
-    ("async_overwrite", "race", "async: byte 0 of shared memory is written while a cp.async to it is under way"),
+    (
+        "async_overwrite",
+        "race",
+        "async: byte 0 of shared memory is written while a cp.async to it is under way",
+    ),
 ]
 
 
@@ -55,7 +67,9 @@ def test_planted_bug_is_caught(emulator: Any, bug: str, kind: str, words: str) -
 
 @pytest.mark.slow
 def test_reports_name_the_source_line(emulator: Any) -> None:
-    done = emulator.run(emulator.build([HERE / "planted_bugs.cpp"], kind="plain"), "divergent_barrier")
+    done = emulator.run(
+        emulator.build([HERE / "planted_bugs.cpp"], kind="plain"), "divergent_barrier"
+    )
     lines = (HERE / "planted_bugs.cpp").read_text().splitlines()
     number = next(i for i, line in enumerate(lines, 1) if "thread < 40" in line)
     assert f"planted_bugs.cpp:{number})" in done.stderr

@@ -24,7 +24,13 @@ class Plugin(NamedTuple):
 
     def run(self, *pipelines: str, **variables: str) -> list[dict[str, Any]]:
         """What happens in pipelines whose sink is named ``sink``; see run_pipelines.py."""
-        command = [SYSTEM_PYTHON, "-W", "ignore", Path(__file__).parent / "run_pipelines.py", *pipelines]
+        command = [
+            SYSTEM_PYTHON,
+            "-W",
+            "ignore",
+            Path(__file__).parent / "run_pipelines.py",
+            *pipelines,
+        ]
         done = self._run(command, **variables)
         assert done.returncode == 0, done.stderr[-4000:]
         results = [json.loads(line) for line in done.stdout.splitlines()]
@@ -37,7 +43,9 @@ class Plugin(NamedTuple):
 
     def _run(self, command: list[Any], **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.environment, **variables}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
 
 
 def _missing() -> str | None:
@@ -59,7 +67,11 @@ def need_gstreamer() -> None:
 def installed(prefix: Path, folder: Path) -> Plugin:
     """The plugin in ``prefix``; GStreamer keeps what it knows of it in ``folder``."""
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("GST_", "PYTHON"))},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("GST_", "PYTHON"))
+        },
         "GST_PLUGIN_PATH": str(prefix / "lib/gstreamer-1.0"),
         "GST_REGISTRY": str(folder / "registry.bin"),
         "LC_ALL": "C.UTF-8",

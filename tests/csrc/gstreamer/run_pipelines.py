@@ -63,7 +63,11 @@ def describe(buffer: Any, checksums: bool) -> dict[str, Any]:
     meta = buffer.get_custom_meta("pvlr-tags")
     with open("/proc/self/statm") as file:
         resident = int(file.read().split()[1]) * PAGE
-    described = {"pts": buffer.pts, "metadata": meta and fields(meta.get_structure()), "resident": resident}
+    described = {
+        "pts": buffer.pts,
+        "metadata": meta and fields(meta.get_structure()),
+        "resident": resident,
+    }
     described["analytics"] = analytics(buffer)
     if checksums:
         described["checksum"] = zlib.crc32(buffer.extract_dup(0, buffer.get_size()))
@@ -74,7 +78,13 @@ def describe(buffer: Any, checksums: bool) -> dict[str, Any]:
 
 def run(text: str) -> dict[str, Any]:
     """Run a pipeline to its end, or to its first error."""
-    result: dict[str, Any] = {"messages": [], "before": [], "buffers": [], "warnings": [], "error": None}
+    result: dict[str, Any] = {
+        "messages": [],
+        "before": [],
+        "buffers": [],
+        "warnings": [],
+        "error": None,
+    }
     banks = iter(os.environ.get("BANKS", "").splitlines())
     pipeline = Gst.parse_launch(text)
     before, sink = pipeline.get_by_name("before"), pipeline.get_by_name("sink")
@@ -97,7 +107,12 @@ def run(text: str) -> dict[str, Any]:
         watch(before, "sink", result["before"])
     bus = pipeline.get_bus()
     pipeline.set_state(Gst.State.PLAYING)
-    wanted = Gst.MessageType.ELEMENT | Gst.MessageType.WARNING | Gst.MessageType.ERROR | Gst.MessageType.EOS
+    wanted = (
+        Gst.MessageType.ELEMENT
+        | Gst.MessageType.WARNING
+        | Gst.MessageType.ERROR
+        | Gst.MessageType.EOS
+    )
     while (message := bus.timed_pop_filtered(120 * Gst.SECOND, wanted)) is not None:
         if message.type == Gst.MessageType.ELEMENT:
             if message.get_structure().get_name() == "pvlr-tags":

@@ -69,7 +69,9 @@ def stubs(library: str, prefix: str) -> str:
 
 def pkg_config(*arguments: str) -> str:
     """What pkg-config prints; empty if it does not know the package."""
-    return subprocess.run(["pkg-config", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(
+        ["pkg-config", *arguments], capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -84,18 +86,30 @@ def gpu(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         pytest.skip("no gstreamer-cuda-1.0, or no plugin nvcodec, of GStreamer's bad plugins")
     built: Runtime = request.getfixturevalue("sanitized")
     fakes, driver = built.library.parent / "fakes/lib", tmp_path_factory.mktemp("driver")
-    here, compiled = Path(__file__).parent, ["g++", *tensorrt_build.FLAGS, f"-isystem{cuda_include()}", "-shared"]
+    here, compiled = (
+        Path(__file__).parent,
+        ["g++", *tensorrt_build.FLAGS, f"-isystem{cuda_include()}", "-shared"],
+    )
     sources = here / "fake_driver.cpp", here.parent / "runtime/fake_tensorrt/cuda.cpp"
     for name, library, prefix in (("libcuda", libraries, "cu"), ("libnvcuvid", codecs, "cuvid")):
         (driver / f"{name}.cpp").write_text(stubs(library, prefix))
         others = [*sources, f"-L{fakes}", "-lcudart"] if prefix == "cu" else []
-        tensorrt_build.run(*compiled, driver / f"{name}.cpp", *others, "-o", driver / f"{name}.so.1")
+        tensorrt_build.run(
+            *compiled, driver / f"{name}.cpp", *others, "-o", driver / f"{name}.so.1"
+        )
     # The sanitizers must be loaded first, with what they intercept, since the program is built without them.
     runtimes = [["g++", f"-print-file-name={name}"] for name in ("libasan.so", "libstdc++.so.6")]
-    preload = [subprocess.run(one, capture_output=True, text=True, check=True).stdout.strip() for one in runtimes]
+    preload = [
+        subprocess.run(one, capture_output=True, text=True, check=True).stdout.strip()
+        for one in runtimes
+    ]
     plugin = installed(built.prefix, driver)
-    plugin.environment.update({name: ENVIRONMENT[name] for name in ("ASAN_OPTIONS", "TBB_ENABLE_SANITIZERS")})
-    plugin.environment.update(LD_LIBRARY_PATH=str(fakes), LD_PRELOAD=":".join(preload), PVLR_ALLOW_UNSIGNED="1")
+    plugin.environment.update(
+        {name: ENVIRONMENT[name] for name in ("ASAN_OPTIONS", "TBB_ENABLE_SANITIZERS")}
+    )
+    plugin.environment.update(
+        LD_LIBRARY_PATH=str(fakes), LD_PRELOAD=":".join(preload), PVLR_ALLOW_UNSIGNED="1"
+    )
     return Gpu(plugin, driver)
 
 
@@ -121,7 +135,9 @@ def test_a_decoder_that_asks_gets_the_context(gpu: Gpu, tmp_path: Path) -> None:
     search = f"{gpu.driver}:{gpu.plugin.environment['LD_LIBRARY_PATH']}"
     for changes, answer in (({"LD_LIBRARY_PATH": search}, "gst.cuda.context"), ({}, "none")):
         environment = {**gpu.plugin.environment, **changes}
-        done = subprocess.run([program], capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(
+            [program], capture_output=True, text=True, check=False, env=environment
+        )
         assert (done.returncode, done.stdout) == (0, f"{answer}\n"), done.stderr[-4000:]
 
 

@@ -30,9 +30,23 @@ CONVERT = "videoconvert ! video/x-raw,format=ARGB64 ! videoconvert ! video/x-raw
 # All labels are tags.
 ALL = f"pvlrtag plan={SMALL} threshold=1e-30"
 TAG = f"pvlrtag plan={PLAN} threshold=1e-30 ! fakesink name=sink"
-PACKED = {"BGR": "bgr", "RGB": "rgb", "BGRA": "bgr", "RGBA": "rgb", "BGRx": "bgr", "RGBx": "rgb", "GRAY8": "bgr"}
+PACKED = {
+    "BGR": "bgr",
+    "RGB": "rgb",
+    "BGRA": "bgr",
+    "RGBA": "rgb",
+    "BGRx": "bgr",
+    "RGBx": "rgb",
+    "GRAY8": "bgr",
+}
 # In GStreamer's numbers, matrix 3 is BT.709 and 4 is BT.601, and range 1 is 0 to 255.
-COLORIMETRY = {"bt601": "", "bt709": "-bt709", "1:4:0:0": "-full", "1:3:0:0": "-bt709-full", "bt2020": "-bt709"}
+COLORIMETRY = {
+    "bt601": "",
+    "bt709": "-bt709",
+    "1:4:0:0": "-full",
+    "1:3:0:0": "-bt709-full",
+    "bt2020": "-bt709",
+}
 YUV = {
     f"{layout},colorimetry={colorimetry}": layout.lower() + suffix
     for layout in ("NV12", "I420")
@@ -66,7 +80,9 @@ def test_scores_are_those_of_tagger(plugin: Plugin, tmp_path: Path) -> None:
             assert result["error"] is None, format_
             rows = 450 if format_ in YUV else 300
             pixels = np.fromfile(tmp_path / format_, np.uint8).reshape(rows, 448, -1)
-            expected = {tag.label: tag.score for tag in tagger.predict(pixels.squeeze(), color=color)}
+            expected = {
+                tag.label: tag.score for tag in tagger.predict(pixels.squeeze(), color=color)
+            }
             assert len(expected) == 80
             assert scores(result) == expected, format_
 
@@ -86,7 +102,11 @@ def exact_colours(matrix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         bgr = np.stack([b, (luma - red * r - blue * b) / (1 - red - blue), r], axis=2)
         exact = ((np.abs(bgr - np.rint(bgr)) < 0.02) & (bgr > -0.1) & (bgr < 255.1)).all(2)
         colours.append(np.rint(bgr[exact]))
-        yuv.append(np.stack([np.full(red_difference.shape, y), blue_difference, red_difference], axis=2)[exact])
+        yuv.append(
+            np.stack([np.full(red_difference.shape, y), blue_difference, red_difference], axis=2)[
+                exact
+            ]
+        )
     return np.concatenate(colours).astype(np.uint8), np.concatenate(yuv).astype(np.uint8)
 
 
@@ -101,20 +121,31 @@ def test_bt601_and_bt709_have_the_scores_of_bgr(plugin: Plugin, tmp_path: Path) 
     for matrix in ("bt601", "bt709"):
         colours, yuv = exact_colours(matrix)
         for number, name in enumerate(("chelsea", "astronaut", "coffee")):
-            photo = cv2.imread(str(ROOT / f"docs/images/{name}.jpg"))[:288:2, :448:2].astype(np.float32)
-            matches = cv2.BFMatcher(cv2.NORM_L2).match(photo.reshape(-1, 3), colours.astype(np.float32))
+            photo = cv2.imread(str(ROOT / f"docs/images/{name}.jpg"))[:288:2, :448:2].astype(
+                np.float32
+            )
+            matches = cv2.BFMatcher(cv2.NORM_L2).match(
+                photo.reshape(-1, 3), colours.astype(np.float32)
+            )
             nearest = np.array([match.trainIdx for match in matches]).reshape(144, 224)
             y, chroma = yuv[nearest][:, :, 0], yuv[nearest][:, :, 1:]
             planes = {"BGR": colours[nearest], "NV12": y, "I420": y}
             for layout, plane in planes.items():
                 data = plane.repeat(2, axis=0).repeat(2, axis=1).tobytes()
-                data += {"BGR": b"", "NV12": chroma.tobytes(), "I420": np.moveaxis(chroma, 2, 0).tobytes()}[layout]
+                data += {
+                    "BGR": b"",
+                    "NV12": chroma.tobytes(),
+                    "I420": np.moveaxis(chroma, 2, 0).tobytes(),
+                }[layout]
                 (tmp_path / f"{matrix}-{layout}-{number}").write_bytes(data)
         for format_ in ("BGR", f"NV12,colorimetry={matrix}", f"I420,colorimetry={matrix}"):
             files = f'location="{tmp_path}/{matrix}-{format_.split(",")[0]}-%d" stop-index=2'
             pipelines.append(f'multifilesrc {files} caps="{caps}{format_}" ! {TAG}')
     results = [
-        [dict(zip(message["labels"], message["scores"], strict=True)) for message in result["messages"]]
+        [
+            dict(zip(message["labels"], message["scores"], strict=True))
+            for message in result["messages"]
+        ]
         for result in plugin.run(*pipelines)
     ]
     for bgr, *others in (results[:3], results[3:]):
@@ -122,7 +153,8 @@ def test_bt601_and_bt709_have_the_scores_of_bgr(plugin: Plugin, tmp_path: Path) 
         assert all(max(scores.values()) > 0.9 for scores in bgr)
         for found in others:
             differences = [
-                max(abs(one[name] - other[name]) for name in one) for one, other in zip(bgr, found, strict=True)
+                max(abs(one[name] - other[name]) for name in one)
+                for one, other in zip(bgr, found, strict=True)
             ]
             print(differences)
             assert max(differences) < 0.01
@@ -202,7 +234,9 @@ def test_the_labels_of_a_bank(plugin: Plugin, tmp_path: Path) -> None:
     """From the start, and changed while it plays: each buffer has the labels and scores of the bank that was set."""
     pytest.importorskip("onnx", reason="writes a network")
     plan = build_plan(tmp_path / "plan")
-    paths = {name: tmp_path / f"{name}.safetensors" for name in ("taught", "other", "foreign", "missing")}
+    paths = {
+        name: tmp_path / f"{name}.safetensors" for name in ("taught", "other", "foreign", "missing")
+    }
     random_bank(5, 1, without=2).save(paths["taught"])
     random_bank(3, 2).save(paths["other"])
     random_bank(3, 3, space="another").save(paths["foreign"])
@@ -211,22 +245,34 @@ def test_the_labels_of_a_bank(plugin: Plugin, tmp_path: Path) -> None:
     pipeline = f"{PHOTO} ! imagefreeze num-buffers=7 ! {CONVERT}BGR ! pvlrtag name=before plan={plan} threshold=1e-30"
     banks = "\n".join(str(paths[name]) if name else "" for name in sequence)
     changing, started, some, refused = (
-        plugin.run(f"{pipeline} {properties} ! fakesink name=sink", BANKS=banks if properties == "" else "")[0]
-        for properties in ("", f"bank={paths['taught']}", f'bank={paths["taught"]} labels="label 3"', f"bank={plan}")
+        plugin.run(
+            f"{pipeline} {properties} ! fakesink name=sink", BANKS=banks if properties == "" else ""
+        )[0]
+        for properties in (
+            "",
+            f"bank={paths['taught']}",
+            f'bank={paths["taught"]} labels="label 3"',
+            f"bank={plan}",
+        )
     )
     frame = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
     expected = {}
     with Tagger(plan, threshold=0) as tagger:
         for name in dict.fromkeys(used):
             tagger.set_labels(LabelBank.load(paths[name] if name else labels_path(plan)))
-            expected[name] = {tag.label: pytest.approx(tag.score, abs=0.02) for tag in tagger.predict(frame)}
+            expected[name] = {
+                tag.label: pytest.approx(tag.score, abs=0.02) for tag in tagger.predict(frame)
+            }
     for result, names in ((changing, used), (started, ["taught"] * 7)):
         assert result["error"] is None
         got = [dict(zip(one["labels"], one["scores"], strict=True)) for one in result["messages"]]
         assert got == [expected[name] for name in names]
     assert [message["labels"] for message in some["messages"]] == [["label 3"]] * 7
     foreign, missing = changing["warnings"]  # once each
-    assert foreign == f"{paths['foreign']}: expected a bank made for {SPACE}, got one made for another model"
+    assert (
+        foreign
+        == f"{paths['foreign']}: expected a bank made for {SPACE}, got one made for another model"
+    )
     assert missing.startswith(f"{paths['missing']}: expected a readable file")
     assert refused["error"]["text"].startswith(f"{plan}: expected ")
 
@@ -283,7 +329,9 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow(plugin: Plugin) -> None:
-    (result,) = plugin.run(f"{source(500)} ! {ALL} labels=person ! fakesink name=sink")  # the program keeps results
+    (result,) = plugin.run(
+        f"{source(500)} ! {ALL} labels=person ! fakesink name=sink"
+    )  # the program keeps results
     resident = [buffer["resident"] for buffer in result["buffers"]]
     assert len(resident) == 500
     assert max(resident[100:]) - resident[100] < 4e6

@@ -25,7 +25,9 @@ VIDEO = Path(os.environ.get("PVLR_DATA", "/none")) / "video/car-detection.mp4"
 def observe(process: int) -> tuple[float, int, int]:
     """Resident megabytes, threads and open descriptors."""
     status = Path(f"/proc/{process}/status").read_text()
-    resident, threads = (int(status.partition(f"{name}:")[2].split()[0]) for name in ("VmRSS", "Threads"))
+    resident, threads = (
+        int(status.partition(f"{name}:")[2].split()[0]) for name in ("VmRSS", "Threads")
+    )
     return resident / 1e3, threads, len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
@@ -33,7 +35,9 @@ def observe(process: int) -> tuple[float, int, int]:
 def test_a_pipeline_at_full_speed_does_not_grow(plugin: Plugin, tmp_path: Path) -> None:
     """The video's frames as JPEGs, which multifilesrc can repeat without an end; every frame is tagged."""
     files = f"{tmp_path}/%05d.jpg"
-    convert = f"filesrc location={VIDEO} ! decodebin ! videoconvert ! identity eos-after=150 ! jpegenc"
+    convert = (
+        f"filesrc location={VIDEO} ! decodebin ! videoconvert ! identity eos-after=150 ! jpegenc"
+    )
     done = plugin.launch(*f"{convert} ! multifilesink location={files}".split())
     assert done.returncode == 0, done.stderr
     count = len(list(tmp_path.iterdir()))
@@ -44,7 +48,9 @@ def test_a_pipeline_at_full_speed_does_not_grow(plugin: Plugin, tmp_path: Path) 
     command = ["gst-launch-1.0", "-m", *pipeline.split()]
     samples, frames, labels = [], 0, 0
     with (tmp_path / "stderr").open("w") as errors:
-        process = subprocess.Popen(command, env=plugin.environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command, env=plugin.environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
         assert process.stdout is not None
         began = last = time.monotonic()
         for line in process.stdout:
@@ -52,7 +58,9 @@ def test_a_pipeline_at_full_speed_does_not_grow(plugin: Plugin, tmp_path: Path) 
                 continue
             frames, labels = frames + 1, labels + ("< car" in line)
             now = time.monotonic()
-            if now - last >= max(0.2, MINUTES * 0.6):  # a hundred times; the end is late enough for the last
+            if now - last >= max(
+                0.2, MINUTES * 0.6
+            ):  # a hundred times; the end is late enough for the last
                 last = now
                 samples.append(observe(process.pid))
             if now - began > 60 * MINUTES and frames >= count:  # all of them at least once

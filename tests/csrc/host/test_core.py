@@ -13,13 +13,24 @@ import pytest
 from ..conftest import CROSS, KINDS, need_sanitizers
 from ..library import ROOT
 
-FLAGS = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pthread"]
+FLAGS = [
+    "-std=c++17",
+    "-O1",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Wshadow",
+    "-Werror",
+    "-pthread",
+]
 _, SANITIZE = KINDS["address"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not shutil.which(CROSS) or not shutil.which("qemu-aarch64"), reason=f"no {CROSS} or no qemu-aarch64"
+    not shutil.which(CROSS) or not shutil.which("qemu-aarch64"),
+    reason=f"no {CROSS} or no qemu-aarch64",
 )
 def test_core_on_aarch64(tmp_path: Path) -> None:
     """NEON instead of AVX; without sanitizers, which qemu does not run."""
@@ -37,7 +48,9 @@ def _build(compiler: str, flags: list[str], program: Path, csrc: Path = ROOT / "
     if main.stem != "test_extent":  # which tests a header
         sources += sorted((csrc / "host/preprocess").glob("*.cpp"))
     includes = [f"-I{csrc}", f"-I{csrc / 'include'}", f"-I{main.parent}"]
-    subprocess.run([compiler, *FLAGS, *flags, *includes, *map(str, sources), "-o", str(program)], check=True)
+    subprocess.run(
+        [compiler, *FLAGS, *flags, *includes, *map(str, sources), "-o", str(program)], check=True
+    )
 
 
 @pytest.mark.slow
@@ -60,11 +73,15 @@ def test_fuzzing_frames_finds_no_crash(run_fuzzer: Callable[..., str], tmp_path:
     need_sanitizers("g++", tmp_path)
     program = tmp_path / "fuzz_preprocess"
     _build("g++", SANITIZE, program)
-    assert "DONE" in run_fuzzer(program, "-runs=100000", "-max_total_time=10", ASAN_OPTIONS="detect_leaks=0")
+    assert "DONE" in run_fuzzer(
+        program, "-runs=100000", "-max_total_time=10", ASAN_OPTIONS="detect_leaks=0"
+    )
 
 
 @pytest.mark.slow
-def test_fuzzing_frames_finds_a_planted_bug_within_a_minute(run_fuzzer: Callable[..., str], tmp_path: Path) -> None:
+def test_fuzzing_frames_finds_a_planted_bug_within_a_minute(
+    run_fuzzer: Callable[..., str], tmp_path: Path
+) -> None:
     """Crops that begin inside a frame and end outside are accepted."""
     need_sanitizers("g++", tmp_path)
     shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
@@ -75,4 +92,6 @@ def test_fuzzing_frames_finds_a_planted_bug_within_a_minute(run_fuzzer: Callable
     program = tmp_path / "fuzz_preprocess"
     _build("g++", SANITIZE, program, tmp_path / "csrc")
     with pytest.raises(AssertionError, match="AddressSanitizer"):
-        run_fuzzer(program, "-max_total_time=60", ASAN_OPTIONS="detect_leaks=0", PVLR_PLANTED_BUG="1")
+        run_fuzzer(
+            program, "-max_total_time=60", ASAN_OPTIONS="detect_leaks=0", PVLR_PLANTED_BUG="1"
+        )

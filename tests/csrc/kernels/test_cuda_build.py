@@ -18,11 +18,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.skipif(CUOBJDUMP is None, reason="no cuobjdump on this machine")
-def test_the_library_has_every_kernel_as_machine_code_and_as_ptx(cuda_build: Path, tmp_path: Path) -> None:
+def test_the_library_has_every_kernel_as_machine_code_and_as_ptx(
+    cuda_build: Path, tmp_path: Path
+) -> None:
     instances = {path.stem for kernel in KERNELS for path in write_instances(kernel, tmp_path)}
     for option, code in (("--list-elf", "cubin"), ("--list-ptx", "ptx")):
-        listed = subprocess.check_output([str(CUOBJDUMP), option, cuda_build / "libpvlr_cuda.a"], text=True)
-        found = re.findall(rf"^member .*:(\w+)\.cu\.o:\n.* file +\d+: .*\.sm_87\.{code}$", listed, re.MULTILINE)
+        listed = subprocess.check_output(
+            [str(CUOBJDUMP), option, cuda_build / "libpvlr_cuda.a"], text=True
+        )
+        found = re.findall(
+            rf"^member .*:(\w+)\.cu\.o:\n.* file +\d+: .*\.sm_87\.{code}$", listed, re.MULTILINE
+        )
         assert instances <= set(found), listed
 
 
@@ -66,12 +72,18 @@ for name, call in calls.items():
 """
 
 
-def test_the_python_core_links_and_says_that_there_is_no_gpu(cuda_build: Path, no_gpu: None) -> None:
+def test_the_python_core_links_and_says_that_there_is_no_gpu(
+    cuda_build: Path, no_gpu: None
+) -> None:
     (core,) = cuda_build.glob("_core*")
     done = subprocess.run([sys.executable, "-c", CORE, str(core)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["dual_softmax_attention", "tag_head", "preprocess"]
+    assert [line.split()[0] for line in lines] == [
+        "dual_softmax_attention",
+        "tag_head",
+        "preprocess",
+    ]
     assert all("there is no usable CUDA device" in line for line in lines)
 
 
@@ -100,7 +112,15 @@ def test_a_program_links_the_library(cuda_build: Path, tmp_path: Path, no_gpu: N
     source, program = tmp_path / "program.cpp", tmp_path / "program"
     source.write_text(PROGRAM)
     libraries = [str(cuda_build / f"lib{name}.a") for name in ("pvlr_cuda", "pvlr_host")]
-    command = [str(NVCC), "-std=c++17", f"-I{ROOT / 'csrc/include'}", str(source), *libraries, "-o", str(program)]
+    command = [
+        str(NVCC),
+        "-std=c++17",
+        f"-I{ROOT / 'csrc/include'}",
+        str(source),
+        *libraries,
+        "-o",
+        str(program),
+    ]
     subprocess.run(command, check=True)
     done = subprocess.run([program], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -108,5 +128,8 @@ def test_a_program_links_the_library(cuda_build: Path, tmp_path: Path, no_gpu: N
 
 @pytest.fixture
 def no_gpu() -> None:
-    if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0:
+    if (
+        shutil.which("nvidia-smi")
+        and subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+    ):
         pytest.skip("there is a GPU: tests/csrc/device shows more")

@@ -11,12 +11,27 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import ROOT
-from benchmarks.gpu.kernel_report import KERNELS, Compiled, compile_kernels, find_tool, read_kernels, write_instances
+from benchmarks.gpu.kernel_report import (
+    KERNELS,
+    Compiled,
+    compile_kernels,
+    find_tool,
+    read_kernels,
+    write_instances,
+)
 
 ARCHITECTURES = [75, 87, 90]
 LEFT_OUT = [
     f"dual_softmax_attention_{kind}"
-    for kind in ("float32_32", "float32_96", "float16_32", "float16_96", "bfloat16_32", "bfloat16_64", "bfloat16_96")
+    for kind in (
+        "float32_32",
+        "float32_96",
+        "float16_32",
+        "float16_96",
+        "bfloat16_32",
+        "bfloat16_64",
+        "bfloat16_96",
+    )
 ]
 """For other devices than Orin (8.7): those that use fewer registers, and those for bfloat16 that use as many as for
 float16. benchmarks/gpu/kernel_report.py compiles them for every device."""
@@ -28,7 +43,9 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    "source", sorted((ROOT / "csrc/kernels").glob("*/launcher.cu")), ids=lambda path: path.parent.name
+    "source",
+    sorted((ROOT / "csrc/kernels").glob("*/launcher.cu")),
+    ids=lambda path: path.parent.name,
 )
 def test_launchers_compile(source: Path, tmp_path: Path) -> None:
     for architecture in ARCHITECTURES:
@@ -43,17 +60,31 @@ def built(build: Path, source: Path) -> Path:
     return build / "CMakeFiles/pvlr_cuda.dir/instances" / f"{source.name}.o"
 
 
-@pytest.mark.skipif("PVLR_PTXAS" not in os.environ, reason="no PVLR_PTXAS: an assembler of CUDA 12.6, as in JetPack 6")
+@pytest.mark.skipif(
+    "PVLR_PTXAS" not in os.environ,
+    reason="no PVLR_PTXAS: an assembler of CUDA 12.6, as in JetPack 6",
+)
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_assembler_of_cuda_12_6_spills_nothing(kernel: str, cuda_build: Path, tmp_path: Path) -> None:
+def test_the_assembler_of_cuda_12_6_spills_nothing(
+    kernel: str, cuda_build: Path, tmp_path: Path
+) -> None:
     """It allocates the registers. PTX for it differs in the version only: PyPI has no nvcc of CUDA 12."""
 
     def assemble(source: Path) -> str:
         command = [str(find_tool("cuobjdump")), "-ptx", built(cuda_build, source)]
-        (text,) = re.findall(r"(?ms)^\.version \S+\n(.*?)(?:^Fatbin|\Z)", subprocess.check_output(command, text=True))
+        (text,) = re.findall(
+            r"(?ms)^\.version \S+\n(.*?)(?:^Fatbin|\Z)", subprocess.check_output(command, text=True)
+        )
         ptx = source.with_suffix(".ptx")
         ptx.write_text(f".version 8.5\n{text}")
-        command = [os.environ["PVLR_PTXAS"], "-v", "-arch=sm_87", ptx, "-o", ptx.with_suffix(".cubin")]
+        command = [
+            os.environ["PVLR_PTXAS"],
+            "-v",
+            "-arch=sm_87",
+            ptx,
+            "-o",
+            ptx.with_suffix(".cubin"),
+        ]
         return subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -63,7 +94,9 @@ def test_the_assembler_of_cuda_12_6_spills_nothing(kernel: str, cuda_build: Path
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_compiles_without_spills_onto_tensor_cores(kernel: str, cuda_build: Path, tmp_path: Path) -> None:
+def test_compiles_without_spills_onto_tensor_cores(
+    kernel: str, cuda_build: Path, tmp_path: Path
+) -> None:
     def kernels(call: tuple[Path, int]) -> list[Compiled]:
         source, capability = call
         if capability == 87:

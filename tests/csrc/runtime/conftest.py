@@ -19,7 +19,17 @@ from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
 from ..library import ROOT, build_options, cmake, gstreamer_missing, install
 from . import tensorrt_build
 
-__all__ = ["_own_folders", "case", "exported", "keys", "make_network", "own_plan", "plan", "sign", "signed"]
+__all__ = [
+    "_own_folders",
+    "case",
+    "exported",
+    "keys",
+    "make_network",
+    "own_plan",
+    "plan",
+    "sign",
+    "signed",
+]
 """Fixtures of other rooms."""
 
 HERE = Path(__file__).parent
@@ -36,18 +46,29 @@ class Runtime(NamedTuple):
     library: Path
     """Where CMake built it."""
 
-    def run(self, program: str, *arguments: object, status: int = 0, timeout: float | None = 600) -> str:
+    def run(
+        self, program: str, *arguments: object, status: int = 0, timeout: float | None = 600
+    ) -> str:
         """What a test program prints, after checking its exit status."""
         path = self.prefix / "bin" / program if program == "pvlr-tag" else self.programs / program
         command = [path, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, check=False
+        )
         assert done.returncode == status, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout if status == 0 else done.stderr
 
 
 def build_programs(folder: Path, prefix: Path, flags: str = "", *programs: str) -> Runtime:
     """Build test programs, all of them by default; ``prefix`` is what :func:`install` returned."""
-    cmake("-S", HERE, "-B", folder / "programs", *build_options(flags), f"-DCMAKE_PREFIX_PATH={prefix}")
+    cmake(
+        "-S",
+        HERE,
+        "-B",
+        folder / "programs",
+        *build_options(flags),
+        f"-DCMAKE_PREFIX_PATH={prefix}",
+    )
     cmake("--build", folder / "programs", *(["--target", *programs] if programs else []))
     return Runtime(prefix, folder / "programs", prefix.parent / "library")
 

@@ -18,7 +18,15 @@ ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 RUNNER = sorted((ROOT / "csrc/runtime/engine/tensorrt").glob("*.cpp"))
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-FLAGS = ["-std=c++17", "-O0", "-g1", "-fPIC", *WARNINGS, f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
+FLAGS = [
+    "-std=c++17",
+    "-O0",
+    "-g1",
+    "-fPIC",
+    *WARNINGS,
+    f"-I{ROOT / 'csrc'}",
+    f"-I{ROOT / 'csrc/include'}",
+]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # A class of the headers, its stub, and the namespace of both.
 STUBS = {
@@ -31,14 +39,21 @@ STUBS = {
 
 def run(*command: object) -> None:
     """Run a compiler in this folder; its messages are shown if it fails."""
-    done = subprocess.run([*map(str, command)], cwd=HERE, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*map(str, command)], cwd=HERE, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def stubs(include: Path) -> str:
     """A header with a class for each of :data:`STUBS` that overrides all of its pure virtual functions."""
     headers = (include / name for name in ("NvInferImpl.h", "NvInferRuntimeCommon.h"))
-    text = re.sub(r"//[^\n]*|/\*.*?\*/", "", "".join(header.read_text() for header in headers), flags=re.DOTALL)
+    text = re.sub(
+        r"//[^\n]*|/\*.*?\*/",
+        "",
+        "".join(header.read_text() for header in headers),
+        flags=re.DOTALL,
+    )
     lines = ["#pragma GCC system_header", "#include <NvInferRuntime.h>", "#include <cstdlib>"]
     for name, (stub, namespace) in STUBS.items():
         found = re.search(rf"class {name}\b[^;{{]*\{{(.*?)\n\}};", text, re.DOTALL)
@@ -59,7 +74,14 @@ def build_fakes(include: Path, folder: Path) -> list[str]:
         (folder / name).mkdir()
         (folder / name / "include").symlink_to(headers)
     (folder / "tensorrt_stubs.h").write_text(stubs(include))
-    flags = [*FLAGS, "-shared", f"-isystem{include}", f"-isystem{cuda_include()}", f"-I{folder}", f"-L{folder / 'lib'}"]
+    flags = [
+        *FLAGS,
+        "-shared",
+        f"-isystem{include}",
+        f"-isystem{cuda_include()}",
+        f"-I{folder}",
+        f"-L{folder / 'lib'}",
+    ]
     for library, *linked in (
         ("libcudart.so", "fake_tensorrt/cudart.cpp", "fake_tensorrt/world.cpp"),
         ("libcuda.so.1", "fake_tensorrt/cuda.cpp", "-lcudart"),
@@ -86,10 +108,16 @@ class TensorRtLibrary(NamedTuple):
     def run(self, program: Path, *arguments: object, stdin: str = "", **environment: str) -> str:
         """What a test program prints that finds this library; it must succeed."""
         command = [*map(str, (program, *arguments))]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PVLR_", "FAKE_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PVLR_", "FAKE_"))
+        }
         common = {"ASAN_OPTIONS": "detect_leaks=0", "LD_LIBRARY_PATH": str(self.folder / "lib")}
         pipes: dict[str, Any] = {"capture_output": True, "text": True, "input": stdin}
-        done = subprocess.run(command, env=kept | common | environment, timeout=300, check=False, **pipes)
+        done = subprocess.run(
+            command, env=kept | common | environment, timeout=300, check=False, **pipes
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout
 
@@ -105,23 +133,52 @@ def build_common(folder: Path) -> list[Path]:
 
 def link(objects: tuple[Path, ...], target: Path, *libraries: object) -> None:
     """Link libpvlr with TensorRT and CUDA; every symbol must have a definition."""
-    options = ["-Wl,-soname,libpvlr.so.1", "-Wl,-z,defs", f"-Wl,--version-script={ROOT / 'csrc/pvlr.map'}"]
-    run("g++", *SANITIZE, "-shared", *options, *objects, *libraries, "-lpng", "-lcrypto", "-ldl", "-o", target)
+    options = [
+        "-Wl,-soname,libpvlr.so.1",
+        "-Wl,-z,defs",
+        f"-Wl,--version-script={ROOT / 'csrc/pvlr.map'}",
+    ]
+    run(
+        "g++",
+        *SANITIZE,
+        "-shared",
+        *options,
+        *objects,
+        *libraries,
+        "-lpng",
+        "-lcrypto",
+        "-ldl",
+        "-o",
+        target,
+    )
 
 
-def build_library(cmake_folder: Path, common: list[Path], include: Path, folder: Path) -> TensorRtLibrary:
+def build_library(
+    cmake_folder: Path, common: list[Path], include: Path, folder: Path
+) -> TensorRtLibrary:
     """Compile the runner against the headers in ``include``, and link it with the rest of libpvlr in CMake's folder."""
     build_fakes(include, folder)
     rest = [
         path
         for path in (cmake_folder / "CMakeFiles/pvlr.dir/csrc/runtime").rglob("*.o")
-        if path.parent.name not in ("openvino", "tensorrt") and not path.name.startswith("no_tensorrt")
+        if path.parent.name not in ("openvino", "tensorrt")
+        and not path.name.startswith("no_tensorrt")
     ]
     assert rest
     program, *others = common
     runner = [folder / f"{source.stem}.o" for source in RUNNER]
     for source, made in zip(RUNNER, runner, strict=True):
-        run("g++", *FLAGS, *SANITIZE, f"-isystem{include}", f"-isystem{cuda_include()}", "-c", source, "-o", made)
+        run(
+            "g++",
+            *FLAGS,
+            *SANITIZE,
+            f"-isystem{include}",
+            f"-isystem{cuda_include()}",
+            "-c",
+            source,
+            "-o",
+            made,
+        )
     objects = (*rest, *others, *runner, cmake_folder / "libpvlr_host.a")
     lib = folder / "lib"
     link(objects, lib / "libpvlr.so.1", f"-L{lib}", "-lcudart")

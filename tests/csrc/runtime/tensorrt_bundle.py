@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from pvlr_sdk.bundle.bundle import Bundle, describe_all, write_bundle
 from pvlr_sdk.bundle.label_bank import LabelBank
-from pvlr_sdk.bundle.manifest import AttentionSpec, GoldenSpec, InputSpec, LabelSpec, Manifest, TensorRtSpec
+from pvlr_sdk.bundle.manifest import (
+    AttentionSpec,
+    GoldenSpec,
+    InputSpec,
+    LabelSpec,
+    Manifest,
+    TensorRtSpec,
+)
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.inference import golden
 
@@ -26,10 +33,14 @@ similarity out float 3 -1 {TOKENS} {len(NAMES)}
 """
 
 
-def network(frame: NDArray[np.uint8], color: str = "bgr") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def network(
+    frame: NDArray[np.uint8], color: str = "bgr"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Logits (C,) and similarity (N, C) of a frame; see fake_tensorrt/nvinfer.cpp."""
     planes = Preprocessor(INPUT)(frame, color).reshape(3, -1).astype(np.float64)
-    feature = (planes * (1 + np.arange(planes.shape[1]) % 5)).mean(axis=1)[np.arange(len(NAMES)) % 3]
+    feature = (planes * (1 + np.arange(planes.shape[1]) % 5)).mean(axis=1)[
+        np.arange(len(NAMES)) % 3
+    ]
     label = np.arange(len(NAMES))
     logits = 0.1 * (label + 1) * feature + 0.05 * label - 0.2
     similarity = 0.01 * np.arange(TOKENS)[:, None] * (label + 1) + 0.1 * feature
@@ -58,7 +69,11 @@ def write_plan(path: Path, version: str, plan: str | bytes = PLAN, /, **changes:
         input=INPUT,
         attention=ATTENTION,
         labels=tuple(LabelSpec(name=name, threshold=0.5) for name in NAMES),
-        golden=GoldenSpec(frame_png=golden.encode(frame), logits=tuple(network(frame)[0]), tolerance={"fp16": 1e-4}),
+        golden=GoldenSpec(
+            frame_png=golden.encode(frame),
+            logits=tuple(network(frame)[0]),
+            tolerance={"fp16": 1e-4},
+        ),
         files=describe_all(payload, bank),
     )
     write_bundle(Bundle(path, manifest, payload, bank))

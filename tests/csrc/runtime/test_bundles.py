@@ -33,7 +33,11 @@ Open = Callable[[Path], tuple[int, str]]
 @contextlib.contextmanager
 def opener(runtime: Runtime, *plan: Path, **environment: str) -> Iterator[Open]:
     """Opens plans one after the other in one process, or sets label banks in ``plan``: status and message."""
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": ENVIRONMENT | environment}
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "env": ENVIRONMENT | environment,
+    }
     with subprocess.Popen([runtime.programs / "open_each", *plan], text=True, **pipes) as process:
 
         def open_plan(plan: Path) -> tuple[int, str]:
@@ -60,7 +64,9 @@ def test_damage_is_refused(kind: str, request: pytest.FixtureRequest, bundle: Pa
             data = path.read_bytes()
             for number in range(100):
                 position, cut = choose.randrange(len(data)), number % 3 == 0
-                path.write_bytes(data[:position] if cut else flip(data, position, choose.randrange(8)))
+                path.write_bytes(
+                    data[:position] if cut else flip(data, position, choose.randrange(8))
+                )
                 status, message = open_plan(bundle)
                 assert (status, str(bundle.with_suffix("")) in message) == (INVALID, True), message
             path.write_bytes(data)
@@ -74,7 +80,10 @@ def test_every_byte_changed_and_every_cut(runtime: Runtime, own_plan: Path) -> N
         out = runtime.run("damage", own_plan.parent, path.name, step, bits, timeout=None)
         print(path.name, out)
         positions = -(-path.stat().st_size // step)
-        assert json.loads(out) == {"changed": {str(INVALID): positions * bits}, "cut": {str(INVALID): positions}}
+        assert json.loads(out) == {
+            "changed": {str(INVALID): positions * bits},
+            "cut": {str(INVALID): positions},
+        }
 
 
 def test_names_and_thresholds_are_those_of_the_label_bank(runtime: Runtime, own_plan: Path) -> None:
@@ -133,16 +142,36 @@ MANIFESTS = [
     (with_({}, "tiles"), INVALID, ': expected known members, got "tiles"'),
     (with_("tensorrt", "backend"), INVALID, ".tensorrt: expected a value, got none"),
     (with_({}, "open"), INVALID, ".open.max_labels: expected a value, got none"),
-    (with_(OPEN, "open"), INVALID, "engine.plan: expected one input named labels too, got other inputs"),
-    (with_({**OPEN, "max_labels": 19}, "open"), INVALID, ".open: expected at most max_labels labels, got more"),
+    (
+        with_(OPEN, "open"),
+        INVALID,
+        "engine.plan: expected one input named labels too, got other inputs",
+    ),
+    (
+        with_({**OPEN, "max_labels": 19}, "open"),
+        INVALID,
+        ".open: expected at most max_labels labels, got more",
+    ),
     (
         lambda manifest: manifest.update(open=OPEN, tensorrt={}, backend="tensorrt"),
         UNSUPPORTED,
         ": expected a closed plan for TensorRT, as pvlr build --bank makes it, got an open one",
     ),
-    (with_({**OPEN, "width": 2**14}, "open"), INVALID, ".open.width: expected from 1 to 8192, got 16384"),
-    (with_({**OPEN, "space": "x" * 900}, "open"), INVALID, ".open.space: expected at most 200 characters, got more"),
-    (with_("onnxruntime", "backend"), INVALID, ".backend: expected one of openvino, tensorrt, got onnxruntime"),
+    (
+        with_({**OPEN, "width": 2**14}, "open"),
+        INVALID,
+        ".open.width: expected from 1 to 8192, got 16384",
+    ),
+    (
+        with_({**OPEN, "space": "x" * 900}, "open"),
+        INVALID,
+        ".open.space: expected at most 200 characters, got more",
+    ),
+    (
+        with_("onnxruntime", "backend"),
+        INVALID,
+        ".backend: expected one of openvino, tensorrt, got onnxruntime",
+    ),
     (with_({}, "tensorrt"), INVALID, ".tensorrt: expected none for the backend openvino, got one"),
     (without("input"), INVALID, ".input: expected a value, got none"),
     (with_(1, "surprise"), INVALID, ': expected known members, got "surprise"'),
@@ -150,34 +179,94 @@ MANIFESTS = [
     (with_(0, "input", "width"), INVALID, ".input.width: expected from 1 to 8192, got 0"),
     (with_(2**63, "input", "width"), INVALID, ".input.width: expected an integer, got 9.22337e+18"),
     (with_(288.5, "input", "height"), INVALID, ".input.height: expected an integer, got 288.5"),
-    (with_("crop", "input", "resize"), INVALID, ".input.resize: expected one of stretch, letterbox, got crop"),
+    (
+        with_("crop", "input", "resize"),
+        INVALID,
+        ".input.resize: expected one of stretch, letterbox, got crop",
+    ),
     (with_([1, 2], "input", "mean"), INVALID, ".input.mean: expected 3 numbers, got 2"),
-    (with_([1, 2, 0], "input", "std"), INVALID, ".input.std: expected numbers from 0.001 to 100000, got 0"),
+    (
+        with_([1, 2, 0], "input", "std"),
+        INVALID,
+        ".input.std: expected numbers from 0.001 to 100000, got 0",
+    ),
     (with_([], "labels"), INVALID, ".labels: expected 1 to 100000 labels, got 0"),
     (with_({}, "labels"), INVALID, ".labels: expected a list, got object"),
-    (with_("cat", "labels", 0, "name"), INVALID, ".labels: expected distinct names, got 'cat' twice"),
-    (with_("\x1b[31m", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
-    (with_("\x00", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
-    (with_("\x85", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
-    (with_("\u202e", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
-    (with_("\u2066", "labels", 3, "name"), INVALID, ".json: expected texts without control characters, got one"),
+    (
+        with_("cat", "labels", 0, "name"),
+        INVALID,
+        ".labels: expected distinct names, got 'cat' twice",
+    ),
+    (
+        with_("\x1b[31m", "labels", 3, "name"),
+        INVALID,
+        ".json: expected texts without control characters, got one",
+    ),
+    (
+        with_("\x00", "labels", 3, "name"),
+        INVALID,
+        ".json: expected texts without control characters, got one",
+    ),
+    (
+        with_("\x85", "labels", 3, "name"),
+        INVALID,
+        ".json: expected texts without control characters, got one",
+    ),
+    (
+        with_("\u202e", "labels", 3, "name"),
+        INVALID,
+        ".json: expected texts without control characters, got one",
+    ),
+    (
+        with_("\u2066", "labels", 3, "name"),
+        INVALID,
+        ".json: expected texts without control characters, got one",
+    ),
     (
         with_("unicorn", "labels", 0, "name"),
         INVALID,
         ": expected the labels and thresholds of the manifest",
     ),
-    (with_(1, "labels", 0, "threshold"), INVALID, ".labels.0.threshold: expected between 0 and 1, got 1"),
-    (with_(0.9, "labels", 0, "precise_threshold"), INVALID, ".labels.0.precise_threshold: expected none in format 1"),
+    (
+        with_(1, "labels", 0, "threshold"),
+        INVALID,
+        ".labels.0.threshold: expected between 0 and 1, got 1",
+    ),
+    (
+        with_(0.9, "labels", 0, "precise_threshold"),
+        INVALID,
+        ".labels.0.precise_threshold: expected none in format 1",
+    ),
     (with_(2, "format"), INVALID, ".labels.0.precise_threshold: expected a value, got none"),
-    (with_("0" * 63 + "G", "files", "plan", "sha256"), INVALID, ".files.plan.sha256: expected 64 digits"),
+    (
+        with_("0" * 63 + "G", "files", "plan", "sha256"),
+        INVALID,
+        ".files.plan.sha256: expected 64 digits",
+    ),
     (with_([0], "golden", "logits"), INVALID, ".golden.logits: expected 80 numbers, got 1"),
     (with_([0] * 80, "golden", "logits"), SELF_TEST, ": expected golden logits within "),
-    (with_(0.2, "golden", "tolerance", "fp32"), INVALID, ".golden.tolerance.fp32: expected from 0 to 0.1, got 0.2"),
+    (
+        with_(0.2, "golden", "tolerance", "fp32"),
+        INVALID,
+        ".golden.tolerance.fp32: expected from 0 to 0.1, got 0.2",
+    ),
     (no_tolerance, SELF_TEST, ": expected a tolerance of the golden logits for "),
-    (with_("?", "golden", "frame_png"), INVALID, ".golden.frame_png: expected a PNG in base64, got invalid base64"),
+    (
+        with_("?", "golden", "frame_png"),
+        INVALID,
+        ".golden.frame_png: expected a PNG in base64, got invalid base64",
+    ),
     (with_("aGVsbG8h", "golden", "frame_png"), INVALID, ".golden.frame_png: expected a PNG, got "),
-    (with_("conv_9", "fp32_until"), INVALID, "engine.plan: expected a tensor named conv_9, got none"),
-    (with_(8, "attention", "rows"), INVALID, "engine.plan: expected similarity of shape [1,72,80], got [1,81,80]"),
+    (
+        with_("conv_9", "fp32_until"),
+        INVALID,
+        "engine.plan: expected a tensor named conv_9, got none",
+    ),
+    (
+        with_(8, "attention", "rows"),
+        INVALID,
+        "engine.plan: expected similarity of shape [1,72,80], got [1,81,80]",
+    ),
 ]
 
 
@@ -193,19 +282,36 @@ def test_each_invalid_manifest_has_its_message(runtime: Runtime, bundle: Path) -
             assert (got, expected in message) == (status, True), message
         deep["input"]["mean"] = ["deep", 1, 2]
         nested = json.dumps(deep).replace('"deep"', "[" * 1_000_000 + "]" * 1_000_000)
-        for text in ("", "[]", "{", "nan", "[" * 100_000, nested, '{"format": 1e999}', '{"name": "\\ud800"}'):
+        for text in (
+            "",
+            "[]",
+            "{",
+            "nan",
+            "[" * 100_000,
+            nested,
+            '{"format": 1e999}',
+            '{"name": "\\ud800"}',
+        ):
             manifest_path(bundle).write_text(text)
             assert open_plan(bundle)[0] == INVALID
 
 
-def test_the_thresholds_of_an_operating_point(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
+def test_the_thresholds_of_an_operating_point(
+    runtime: Runtime, bundle: Path, tmp_path: Path
+) -> None:
     opened = load_bundle(bundle)
     lowest = np.full(len(opened.labels), 1e-7, np.float32)  # so that labels are tags
     write_thresholds(opened, lowest, lowest * 10)
     (tmp_path / "image.ppm").write_bytes(b"P6 16 16 255\n" + bytes(range(256)) * 3)
-    for options, expected in (((), 1e-7), (("--precise",), 1e-6), (("--precise", "--threshold", "1e-5"), 1e-5)):
+    for options, expected in (
+        ((), 1e-7),
+        (("--precise",), 1e-6),
+        (("--precise", "--threshold", "1e-5"), 1e-5),
+    ):
         out = runtime.run("pvlr-tag", *options, bundle, tmp_path / "image.ppm")
-        assert {tag["threshold"] for tag in json.loads(out)["tags"]} == {float(np.float32(expected))}
+        assert {tag["threshold"] for tag in json.loads(out)["tags"]} == {
+            float(np.float32(expected))
+        }
 
 
 def test_files_that_are_missing_or_of_another_kind(runtime: Runtime, bundle: Path) -> None:
@@ -223,7 +329,10 @@ def test_files_that_are_missing_or_of_another_kind(runtime: Runtime, bundle: Pat
             assert open_plan(bundle)[0] == NOT_FOUND
             path.rmdir()
             os.mkfifo(path)
-            assert open_plan(bundle) == (NOT_FOUND, f"{path}: expected a regular file, got another kind of file")
+            assert open_plan(bundle) == (
+                NOT_FOUND,
+                f"{path}: expected a regular file, got another kind of file",
+            )
             path.unlink()
             path.write_bytes(data)
 
@@ -242,7 +351,10 @@ def test_networks_that_are_not_those_of_a_plan(runtime: Runtime, bundle: Path) -
         (b"\x08", "an ONNX network, got other or incomplete data"),
         (original[:-100], f"{plain}, got a Model that ends early"),
         (changed(original, renamed), "one input named image, got other inputs"),
-        (changed(original, lambda model: model.graph.output.pop()), "an output named similarity, got others"),
+        (
+            changed(original, lambda model: model.graph.output.pop()),
+            "an output named similarity, got others",
+        ),
     ]
     with opener(runtime) as open_plan:
         for data, message in cases:

@@ -44,8 +44,13 @@ def small_manifest(plan: Path) -> bytes:
     manifest = read_raw(plan)
     image = cv2.imencode(".png", np.full((2, 2, 3), 7, np.uint8))[1].tobytes()
     manifest["golden"]["frame_png"] = base64.b64encode(image).decode()
-    manifest["golden"]["logits"], manifest["labels"] = manifest["golden"]["logits"][:2], manifest["labels"][:2]
-    return json.dumps({name: value for name, value in manifest.items() if name not in ("built", "measured")}).encode()
+    manifest["golden"]["logits"], manifest["labels"] = (
+        manifest["golden"]["logits"][:2],
+        manifest["labels"][:2],
+    )
+    return json.dumps(
+        {name: value for name, value in manifest.items() if name not in ("built", "measured")}
+    ).encode()
 
 
 def bank(plan: Path) -> bytes:
@@ -90,7 +95,12 @@ TARGETS = {
         SOURCES,
         ("-max_len=200", "-len_control=0"),
         lambda plan: bytes(64),
-        ("runtime/api.cpp", "(pitch < 0 ? -pitch : pitch) >= least", "pitch != 0", "names an invalid member"),
+        (
+            "runtime/api.cpp",
+            "(pitch < 0 ? -pitch : pitch) >= least",
+            "pitch != 0",
+            "names an invalid member",
+        ),
     ),
 }
 
@@ -100,8 +110,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     flags = "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"
     compiled, linked = (f"-fsanitize={kind},{SANITIZE}" for kind in ("fuzzer-no-link", "fuzzer"))
     changed = [ROOT / "csrc" / target.planted[0] for target in TARGETS.values()]
-    sources = Sources(tmp_path_factory.mktemp("fuzz"), clang(), [compiled, *flags], [linked], *changed)
-    sources.check('extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }\n')
+    sources = Sources(
+        tmp_path_factory.mktemp("fuzz"), clang(), [compiled, *flags], [linked], *changed
+    )
+    sources.check(
+        'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }\n'
+    )
     return sources
 
 
@@ -130,7 +144,9 @@ def test_fuzzing_finds_no_crash(name: str, sources: Sources, fuzz: Fuzz) -> None
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_fuzzing_finds_a_planted_bug_within_a_minute(name: str, sources: Sources, fuzz: Fuzz) -> None:
+def test_fuzzing_finds_a_planted_bug_within_a_minute(
+    name: str, sources: Sources, fuzz: Fuzz
+) -> None:
     file, old, new, report = TARGETS[name].planted
     program = sources.program(f"fuzz_{name}", TARGETS[name].sources, {f"csrc/{file}": (old, new)})
     # A minute of a machine that has nothing else to do.

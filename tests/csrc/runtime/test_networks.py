@@ -31,9 +31,11 @@ def test_an_attack_is_refused_before_a_runtime_sees_it(
         replace_payload(own_plan, payload)
         with opener(request.getfixturevalue("runtime")) as open_plan:
             status, message = open_plan(own_plan)
-        assert (status, f"{own_plan}: expected an ONNX network" in message, says in message) == (INVALID, True, True), (
-            message
-        )
+        assert (status, f"{own_plan}: expected an ONNX network" in message, says in message) == (
+            INVALID,
+            True,
+            True,
+        ), message
 
 
 @pytest.mark.slow

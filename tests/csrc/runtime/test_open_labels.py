@@ -30,7 +30,9 @@ pytestmark = pytest.mark.slow
 MODEL = ROOT / "pvlr_sdk/models/pvlr-lite2-open/engine.plan"
 
 
-@pytest.mark.parametrize(("count", "without"), [(1, 0), (1, 1), (3, 1), (5, 0), (MAX, MAX), (MAX, 2)])
+@pytest.mark.parametrize(
+    ("count", "without"), [(1, 0), (1, 1), (3, 1), (5, 0), (MAX, MAX), (MAX, 2)]
+)
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_results_are_those_of_the_tagger(
     open_plan: Path, runtime: Runtime, tmp_path: Path, count: int, without: int, precision: str
@@ -61,7 +63,9 @@ def test_results_of_the_shipped_open_model(
 
 def changed(**changes: Any) -> bytes:
     """A bank with other arguments, arrays or provenance, which need not be valid."""
-    bank = random_bank(3, 0, **{name: changes.pop(name) for name in ("width", "depth") if name in changes})
+    bank = random_bank(
+        3, 0, **{name: changes.pop(name) for name in ("width", "depth") if name in changes}
+    )
     arrays, text, names = bank.arrays(), dict(bank.text), list(bank.names)
     for name, value in changes.items():
         if name == "names":
@@ -144,9 +148,14 @@ def python_refuses(tagger: Tagger, path: Path) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["runtime", "sanitized"])
-def test_both_refuse_the_same_banks(kind: str, request: pytest.FixtureRequest, open_plan: Path, tmp_path: Path) -> None:
+def test_both_refuse_the_same_banks(
+    kind: str, request: pytest.FixtureRequest, open_plan: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "bank.safetensors"
-    with opener(request.getfixturevalue(kind), open_plan) as set_labels, Tagger(open_plan) as tagger:
+    with (
+        opener(request.getfixturevalue(kind), open_plan) as set_labels,
+        Tagger(open_plan) as tagger,
+    ):
         for name, (data, expected) in BANKS.items():
             path.write_bytes(data)
             status, message = set_labels(path)
@@ -156,7 +165,9 @@ def test_both_refuse_the_same_banks(kind: str, request: pytest.FixtureRequest, o
             assert python_refuses(tagger, path) == (status != OK), name
 
 
-def test_files_that_are_missing_or_of_another_kind(open_plan: Path, runtime: Runtime, bank_path: Path) -> None:
+def test_files_that_are_missing_or_of_another_kind(
+    open_plan: Path, runtime: Runtime, bank_path: Path
+) -> None:
     with opener(runtime, open_plan) as set_labels:
         assert set_labels(bank_path) == (OK, "")
         bank_path.unlink()
@@ -165,11 +176,17 @@ def test_files_that_are_missing_or_of_another_kind(open_plan: Path, runtime: Run
             f"{bank_path}: expected a readable file, got No such file or directory",
         )
         os.mkfifo(bank_path)
-        assert set_labels(bank_path) == (NOT_FOUND, f"{bank_path}: expected a regular file, got another kind of file")
+        assert set_labels(bank_path) == (
+            NOT_FOUND,
+            f"{bank_path}: expected a regular file, got another kind of file",
+        )
         bank_path.unlink()
         with bank_path.open("wb") as file:
             file.truncate(2**28 + 1)  # sparse
-        assert set_labels(bank_path) == (INVALID, f"{bank_path}: expected 1 to {2**28} bytes, got {2**28 + 1}")
+        assert set_labels(bank_path) == (
+            INVALID,
+            f"{bank_path}: expected 1 to {2**28} bytes, got {2**28 + 1}",
+        )
 
 
 FORK = """
@@ -199,7 +216,9 @@ def test_a_closed_plan_keeps_its_labels(runtime: Runtime, plan: Path, bank_path:
         )  # fmt: skip
 
 
-def test_every_changed_byte_and_cut_is_decided_as_in_python(open_plan: Path, runtime: Runtime, bank_path: Path) -> None:
+def test_every_changed_byte_and_cut_is_decided_as_in_python(
+    open_plan: Path, runtime: Runtime, bank_path: Path
+) -> None:
     """Most changes of a value give another valid bank: nothing but a signature finds them."""
     data = bank_path.read_bytes()
     with opener(runtime, open_plan) as set_labels, Tagger(open_plan) as tagger:
@@ -219,11 +238,16 @@ def test_hashes_of_an_open_bundle(open_plan: Path, runtime: Runtime, tmp_path: P
     """Its own bank must fit, too."""
     plan = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan"
     data = LabelBank.load(plan.with_suffix(".labels.safetensors"))
-    other = LabelBank(data.names, data.embeddings, data.thresholds, {"space": "other"}, biases=data.biases).to_bytes()
+    other = LabelBank(
+        data.names, data.embeddings, data.thresholds, {"space": "other"}, biases=data.biases
+    ).to_bytes()
     plan.with_suffix(".labels.safetensors").write_bytes(other)
     with opener(runtime) as open_bundle:
         assert open_bundle(plan)[0] == INVALID
         files = {"bytes": len(other), "sha256": hashlib.sha256(other).hexdigest()}
         edit_manifest(plan, lambda manifest: manifest["files"].update(labels=files))
         status, message = open_bundle(plan)
-    assert (status, message) == (INVALID, f"{plan}: expected a bank made for {SPACE}, got one made for another model")
+    assert (status, message) == (
+        INVALID,
+        f"{plan}: expected a bank made for {SPACE}, got one made for another model",
+    )

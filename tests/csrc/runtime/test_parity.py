@@ -49,7 +49,14 @@ class Case(NamedTuple):
             name += "a"
         height, width = self.size
         planes = [*self.planes, *[(0, 0)] * (3 - len(self.planes))]
-        numbers = [FORMATS[name], int("bt709" in suffixes), int("full" in suffixes), width, height, *sum(planes, ())]
+        numbers = [
+            FORMATS[name],
+            int("bt709" in suffixes),
+            int("full" in suffixes),
+            width,
+            height,
+            *sum(planes, ()),
+        ]
         return f"{' '.join(map(str, numbers))} {path}\n"
 
 
@@ -69,7 +76,13 @@ def nv12(frame: U8, color: str, gap: int = 0) -> Case:
     height, width = frame.shape[0] * 2 // 3, frame.shape[1]
     buffer = np.pad(frame, ((0, 0), (0, gap)), constant_values=7)
     pitch = width + gap
-    return Case(buffer[:, :width], color, (height, width), [(0, pitch), (height * pitch, pitch)], buffer.tobytes())
+    return Case(
+        buffer[:, :width],
+        color,
+        (height, width),
+        [(0, pitch), (height * pitch, pitch)],
+        buffer.tobytes(),
+    )
 
 
 def i420(frame: U8, color: str, gap: int = 0) -> Case:
@@ -113,7 +126,11 @@ def synthetic_cases() -> list[Case]:
     sizes = [(1, 1), (1, 500), (333, 1), (7, 5), (289, 287), (1081, 1921)]
     cases = [packed(random.integers(0, 256, (*size, 3), np.uint8), "bgr", 3) for size in sizes]
     yuv = random.integers(0, 256, (3 * 23, 38), np.uint8)
-    return [*cases, *(nv12(yuv, f"nv12{s}", 5) for s in ("", "-bt709", "-full", "-bt709-full")), i420(yuv, "i420", 5)]
+    return [
+        *cases,
+        *(nv12(yuv, f"nv12{s}", 5) for s in ("", "-bt709", "-full", "-bt709-full")),
+        i420(yuv, "i420", 5),
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +140,11 @@ def cases() -> list[Case]:
     photos = paths[:: max(1, len(paths) // PHOTOS)][:PHOTOS]
     clips = sorted(Path(data).glob("video/*.mp4")) if data else []
     frames = [packed(frame, "bgr") for path in clips for frame in camera_frames(path, every=200)]
-    return [*synthetic_cases(), *(photo_case(index, path) for index, path in enumerate(photos)), *frames]
+    return [
+        *synthetic_cases(),
+        *(photo_case(index, path) for index, path in enumerate(photos)),
+        *frames,
+    ]
 
 
 def camera_frames(path: Path, every: int) -> Iterator[U8]:
@@ -139,7 +160,10 @@ def camera_frames(path: Path, every: int) -> Iterator[U8]:
 def result_bytes(tagger: Tagger, result: TagResult) -> bytes:
     """What tag_frames writes."""
     index = {name: position for position, name in enumerate(tagger.labels)}
-    tags = [np.uint64(index[tag.label]).tobytes() + np.float32([tag.score, tag.threshold]).tobytes() for tag in result]
+    tags = [
+        np.uint64(index[tag.label]).tobytes() + np.float32([tag.score, tag.threshold]).tobytes()
+        for tag in result
+    ]
     whole = result.tiles[0].result if result.tiles else result
     maps = [whole.attention(label, "grid").tobytes() for label in tagger.labels]
     head = [result.logits.tobytes(), result.scores.tobytes(), np.uint64(len(result)).tobytes()]
@@ -147,7 +171,12 @@ def result_bytes(tagger: Tagger, result: TagResult) -> bytes:
 
 
 def compare(
-    plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path, *bank: Path, tiles: Tiles | None = None
+    plan: Path,
+    runtime: Runtime,
+    cases: list[Case],
+    tmp_path: Path,
+    *bank: Path,
+    tiles: Tiles | None = None,
 ) -> None:
     lines = []
     for number, case in enumerate(cases):
@@ -169,13 +198,17 @@ def compare(
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.parent.name)
-def test_results_are_those_of_the_tagger(plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
+def test_results_are_those_of_the_tagger(
+    plan: Path, runtime: Runtime, cases: list[Case], tmp_path: Path
+) -> None:
     compare(plan, runtime, cases, tmp_path)
 
 
 @pytest.mark.parametrize("tiles", [(2, 2), (3, 2), (1, 7), "auto"])
 @pytest.mark.parametrize("plan", PLANS[:2], ids=lambda plan: plan.parent.name)
-def test_tiles(plan: Path, tiles: Tiles, runtime: Runtime, cases: list[Case], tmp_path: Path) -> None:
+def test_tiles(
+    plan: Path, tiles: Tiles, runtime: Runtime, cases: list[Case], tmp_path: Path
+) -> None:
     fitting = [case for case in cases if tiles == "auto" or min(case.size) > 14]
     compare(plan, runtime, fitting, tmp_path, tiles=tiles)
 
@@ -203,14 +236,23 @@ def stored_in_8_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model with weights of 8 bits."""
     plan = tmp_path_factory.mktemp("weights") / "engine.plan"
     photo = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
-    images = CalibrationImages([np.ascontiguousarray(photo[:, 4 * i : 4 * i + 200]) for i in range(32)])
-    build(ROOT / "pvlr_sdk/models/pvlr-lite2-open/engine.plan", plan, calibration_images=images, min_agreement=0)
+    images = CalibrationImages(
+        [np.ascontiguousarray(photo[:, 4 * i : 4 * i + 200]) for i in range(32)]
+    )
+    build(
+        ROOT / "pvlr_sdk/models/pvlr-lite2-open/engine.plan",
+        plan,
+        calibration_images=images,
+        min_agreement=0,
+    )
     assert plan.stat().st_size < 6_700_000
     return plan
 
 
 @pytest.mark.parametrize("precision", ["fp32", "auto", "int8"])
-def test_weights_of_8_bits(stored_in_8_bits: Path, runtime: Runtime, tmp_path: Path, precision: str) -> None:
+def test_weights_of_8_bits(
+    stored_in_8_bits: Path, runtime: Runtime, tmp_path: Path, precision: str
+) -> None:
     edit_manifest(stored_in_8_bits, lambda manifest: manifest.update(precision=precision))
     compare(stored_in_8_bits, runtime, synthetic_cases(), tmp_path)
 
@@ -243,6 +285,8 @@ def test_pvlr_tag_prints_the_tags_of_the_tagger(runtime: Runtime, tmp_path: Path
             assert {name: got[name] for name in ("tags", "scores", "plan")} == {
                 name: expected[name] for name in ("tags", "scores", "plan")
             }
-    out = runtime.run("pvlr-tag", "--scores", "--precision", "fp32", "--threads", 1, plan, tmp_path / "cat.ppm")
+    out = runtime.run(
+        "pvlr-tag", "--scores", "--precision", "fp32", "--threads", 1, plan, tmp_path / "cat.ppm"
+    )
     with Tagger(plan, precision="fp32", num_threads=1) as tagger:
         assert json.loads(out)["scores"] == tagger.predict(image).scores_by_label

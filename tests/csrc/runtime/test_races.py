@@ -41,14 +41,18 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 def run(program: Path, plan: Path, rounds: str, *banks: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1"}
     command = [program, plan, rounds, *banks]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=3600, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=3600, check=False
+    )
 
 
 def test_threads_share_a_tagger_without_a_race(sources: Sources, plan: Path) -> None:
     done = run(sources.program("races", [*LIBRARY, FAKE / "engine.cpp"]), plan, ROUNDS)
     assert done.returncode == 0, done.stdout + done.stderr[-5000:]
     print(done.stdout)
-    found = re.fullmatch(r"(\d+) frames, (\d+) errors, (\d+) openings, (\d+) bytes left, 0 wrong\n", done.stdout)
+    found = re.fullmatch(
+        r"(\d+) frames, (\d+) errors, (\d+) openings, (\d+) bytes left, 0 wrong\n", done.stdout
+    )
     assert found, done.stdout
     frames, errors, openings, left = map(int, found.groups())
     assert frames > 32 * int(ROUNDS)
@@ -57,7 +61,9 @@ def test_threads_share_a_tagger_without_a_race(sources: Sources, plan: Path) -> 
     assert left == 0
 
 
-def run_swaps(sources: Sources, folder: Path, changes: dict[str, tuple[str, str]], swaps: str) -> Any:
+def run_swaps(
+    sources: Sources, folder: Path, changes: dict[str, tuple[str, str]], swaps: str
+) -> Any:
     plan = tiny_open.build_plan(folder)
     paths = []
     for number in range(4):
@@ -72,7 +78,9 @@ def run_swaps(sources: Sources, folder: Path, changes: dict[str, tuple[str, str]
         )
         paths.append(folder / f"{number}.safetensors")
         bank.save(paths[-1])
-    return run(sources.program("swaps", [*LIBRARY, FAKE / "engine.cpp"], changes), plan, swaps, *paths)
+    return run(
+        sources.program("swaps", [*LIBRARY, FAKE / "engine.cpp"], changes), plan, swaps, *paths
+    )
 
 
 def test_labels_change_without_a_race(sources: Sources, tmp_path: Path) -> None:
@@ -86,7 +94,12 @@ def test_labels_change_without_a_race(sources: Sources, tmp_path: Path) -> None:
 
 
 def test_labels_that_change_without_the_lock_are_reported(sources: Sources, tmp_path: Path) -> None:
-    done = run_swaps(sources, tmp_path, {"csrc/runtime/tagger.cpp": (LABELS_LOCK, "  labels_.swap(labels);")}, "200")
+    done = run_swaps(
+        sources,
+        tmp_path,
+        {"csrc/runtime/tagger.cpp": (LABELS_LOCK, "  labels_.swap(labels);")},
+        "200",
+    )
     assert done.returncode != 0
     assert "WARNING: ThreadSanitizer: data race" in done.stderr
 

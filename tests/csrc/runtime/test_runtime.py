@@ -27,7 +27,9 @@ OPENINGS = int(os.environ.get("PVLR_OPENINGS", "100"))
 
 
 @pytest.mark.parametrize("kind", ["runtime", "sanitized"])
-def test_bad_input_is_an_error_that_names_it(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_bad_input_is_an_error_that_names_it(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     assert request.getfixturevalue(kind).run("bad_input", PLAN, tmp_path).endswith(" refused, ok\n")
 
 
@@ -42,7 +44,10 @@ def test_frames_are_read_within_their_planes(sanitized: Runtime, tmp_path: Path)
     for width, height in ((1, 1), (2, 3), (5, 4), (31, 17)):
         half = (width + 1) // 2, (height + 1) // 2
         for code, planes in {
-            **{code: [(code_bytes * width, height)] for code, code_bytes in ((1, 3), (2, 3), (3, 4), (4, 4), (5, 1))},
+            **{
+                code: [(code_bytes * width, height)]
+                for code, code_bytes in ((1, 3), (2, 3), (3, 4), (4, 4), (5, 1))
+            },
             6: [(width, height), (2 * half[0], half[1])],
             7: [(width, height), half, half],
         }.items():
@@ -68,7 +73,9 @@ def test_opening_and_closing_does_not_grow(runtime: Runtime, plan: Path) -> None
     print(f"{threads[-1]} threads, {descriptors[-1]} descriptors")
     warm = len(resident) // 4
     assert max(resident[-warm:]) - max(resident[warm : 2 * warm]) < 256
-    assert max(threads) <= threads[0] + available_cores()  # TBB may start the workers of its pool late
+    assert (
+        max(threads) <= threads[0] + available_cores()
+    )  # TBB may start the workers of its pool late
     assert max(descriptors) == descriptors[0]
 
 
@@ -84,19 +91,31 @@ def test_nothing_is_allocated_once_warm(runtime: Runtime) -> None:
 
 def test_only_the_interface_is_exported(runtime: Runtime) -> None:
     header = (ROOT / "csrc/include/pvlr/pvlr.h").read_text()
-    command = ["nm", "-D", "--defined-only", "--format=just-symbols", runtime.prefix / "lib/libpvlr.so"]
+    command = [
+        "nm",
+        "-D",
+        "--defined-only",
+        "--format=just-symbols",
+        runtime.prefix / "lib/libpvlr.so",
+    ]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert sorted(listed) == sorted(re.findall(r"PVLR_API [\w* ]+?(pvlr_\w+)\(", header))
 
 
-@pytest.mark.parametrize("quota", ["150000 100000", "250000 100000", "1000 100000", "max 100000", "", "0 0", None])
-def test_cores_are_counted_as_in_python(quota: str | None, cores_program: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "quota", ["150000 100000", "250000 100000", "1000 100000", "max 100000", "", "0 0", None]
+)
+def test_cores_are_counted_as_in_python(
+    quota: str | None, cores_program: Path, tmp_path: Path
+) -> None:
     (tmp_path / "root/a/b").mkdir(parents=True)
     if quota is not None:
         (tmp_path / "root/a/cpu.max").write_text(quota)
     (tmp_path / "membership").write_text("1:cpu:/other\n0::/a/b\n")
     arguments = tmp_path / "root", tmp_path / "membership"
-    got = subprocess.run([cores_program, *arguments], capture_output=True, text=True, check=True).stdout
+    got = subprocess.run(
+        [cores_program, *arguments], capture_output=True, text=True, check=True
+    ).stdout
     assert int(got) == available_cores(*arguments)
 
 
@@ -107,12 +126,16 @@ def cores_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     main += 'int main(int, char** v) { std::printf("%d", pvlr::runtime::available_cores(v[1], v[2])); }\n'
     (folder / "main.cpp").write_text(main)
     sources = [ROOT / "csrc/runtime/cores.cpp", folder / "main.cpp"]
-    subprocess.run(["c++", "-std=c++17", f"-I{ROOT / 'csrc'}", *sources, "-o", folder / "cores"], check=True)
+    subprocess.run(
+        ["c++", "-std=c++17", f"-I{ROOT / 'csrc'}", *sources, "-o", folder / "cores"], check=True
+    )
     return folder / "cores"
 
 
 @pytest.mark.parametrize("way", ["cmake", "pkg-config"])
-def test_the_example_of_the_page_builds_outside_of_the_tree(way: str, runtime: Runtime, tmp_path: Path) -> None:
+def test_the_example_of_the_page_builds_outside_of_the_tree(
+    way: str, runtime: Runtime, tmp_path: Path
+) -> None:
     page = (ROOT / "docs/cpp.md").read_text()
     (source,) = re.findall(r"^```cpp\n(#include.*?)^```$", page, re.DOTALL | re.MULTILINE)
     (script,) = re.findall(r"^```cmake\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
@@ -146,9 +169,17 @@ def test_a_standalone_folder_can_be_moved(runtime: Runtime, tmp_path: Path) -> N
     out = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
     assert out == runtime.run("pvlr-tag", "--scores", PLAN.parent, image)
     loaded = subprocess.run(
-        ["ldd", tmp_path / "moved/lib/libpvlr.so"], env={}, capture_output=True, text=True, check=True
+        ["ldd", tmp_path / "moved/lib/libpvlr.so"],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert all(str(tmp_path) in line for line in loaded.stdout.splitlines() if "openvino" in line or "tbb" in line)
+    assert all(
+        str(tmp_path) in line
+        for line in loaded.stdout.splitlines()
+        if "openvino" in line or "tbb" in line
+    )
 
 
 def test_pvlr_tag_reports_what_it_cannot_read(runtime: Runtime, tmp_path: Path) -> None:
@@ -191,12 +222,19 @@ def test_cmake_reports_why_there_is_no_tensorrt(tmp_path: Path) -> None:
         pytest.skip("no cmake, or no openvino, on this machine")
     options = ["-DPVLR_RUNTIME=ON", "-DPVLR_PYTHON=OFF", f"-DPython3_EXECUTABLE={sys.executable}"]
     command = ["cmake", "-S", ROOT, "-B", tmp_path / "build", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PVLR_CUDA": "0"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "PVLR_CUDA": "0"}
+    )
     assert "-- libpvlr: without TensorRT, which needs PVLR_CUDA=1\n" in done.stdout
 
 
-def test_without_tensorrt_the_message_tells_how_to_build_it(runtime: Runtime, tmp_path: Path) -> None:
+def test_without_tensorrt_the_message_tells_how_to_build_it(
+    runtime: Runtime, tmp_path: Path
+) -> None:
     plan = write_plan(tmp_path / "engine.plan", "10.3.0")
     message = runtime.run("pvlr-tag", plan, "x", status=2)
-    assert f"{plan}: expected a plan for the backend openvino, got one for tensorrt. This libpvlr was built" in message
+    assert (
+        f"{plan}: expected a plan for the backend openvino, got one for tensorrt. This libpvlr was built"
+        in message
+    )
     assert (runtime.prefix / "lib/pkgconfig/pvlr.pc").read_text().count("backends=openvino\n") == 1

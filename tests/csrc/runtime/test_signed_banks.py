@@ -24,8 +24,14 @@ Change = Callable[[Path, Any, Any], object]
 SIGNED: dict[str, tuple[Change, int]] = {
     "signed": (lambda bank, keys, sign: sign(bank, keys.make("me")), OK),
     "not signed": (lambda bank, keys, sign: keys.make("me"), NOT_SIGNED),
-    "by another key": (lambda bank, keys, sign: (keys.make("me"), sign(bank, keys.make("x", trusted=False))), 12),
-    "changed": (lambda bank, keys, sign: (sign(bank, keys.make("me")), random_bank(3, 9).save(bank)), 14),
+    "by another key": (
+        lambda bank, keys, sign: (keys.make("me"), sign(bank, keys.make("x", trusted=False))),
+        12,
+    ),
+    "changed": (
+        lambda bank, keys, sign: (sign(bank, keys.make("me")), random_bank(3, 9).save(bank)),
+        14,
+    ),
     "damaged": (
         lambda bank, keys, sign: (
             sign(bank, keys.make("me")),
@@ -64,7 +70,10 @@ def test_trusted_keys(
 def test_the_version_of_a_signed_bank_is_recorded(
     open_plan: Path, runtime: Runtime, bank_path: Path, keys: Any, sign: Any, tmp_path: Path
 ) -> None:
-    plan, state = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan", tmp_path / "versions.json"
+    plan, state = (
+        shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan",
+        tmp_path / "versions.json",
+    )
     key = keys.make("me")
     sign(plan, key)
     with opener(runtime, plan, PVLR_TRUST=str(keys.trusted), PVLR_STATE=str(state)) as set_labels:
@@ -81,9 +90,18 @@ def test_the_version_of_a_signed_bank_is_recorded(
 
 @pytest.mark.parametrize("mode", [0o700, 0o720, 0o702])
 def test_a_bank_of_this_user_in_the_state_folder_needs_no_signature(
-    mode: int, open_plan: Path, runtime: Runtime, keys: Any, sign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: int,
+    open_plan: Path,
+    runtime: Runtime,
+    keys: Any,
+    sign: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plan, state = shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan", tmp_path / "state"
+    plan, state = (
+        shutil.copytree(open_plan.parent, tmp_path / "own") / "engine.plan",
+        tmp_path / "state",
+    )
     sign(plan, keys.make("me"))
     (state / "banks").mkdir(parents=True)
     bank = state / "banks/bank.safetensors"
@@ -91,12 +109,18 @@ def test_a_bank_of_this_user_in_the_state_folder_needs_no_signature(
     (state / "banks").chmod(mode)
     outside = tmp_path / "link.safetensors"
     outside.symlink_to(bank)
-    environment = {"PVLR_TRUST": str(keys.trusted), "PVLR_STATE": "", "STATE_DIRECTORY": f"{state}:/none"}
+    environment = {
+        "PVLR_TRUST": str(keys.trusted),
+        "PVLR_STATE": "",
+        "STATE_DIRECTORY": f"{state}:/none",
+    }
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     with opener(runtime, plan, **environment) as set_labels, Tagger(plan) as tagger:
         for path in (bank, outside, state / "../state/banks/bank.safetensors"):
-            assert (set_labels(path)[0] == OK) == (mode == 0o700) == (not python_refuses(tagger, path))
+            assert (
+                (set_labels(path)[0] == OK) == (mode == 0o700) == (not python_refuses(tagger, path))
+            )
         (state / "../other").mkdir()
         shutil.copy(bank, state / "../other")
         assert set_labels(state / "../other/bank.safetensors")[0] == NOT_SIGNED

@@ -19,7 +19,13 @@ from tests.csrc.runtime.tensorrt_build import TensorRtLibrary, link
 from tests.csrc.runtime.tensorrt_bundle import NAMES, PLAN, TOKENS, write_plan
 from tests.manifests import read_raw
 from tests.tensorrt_cases import CASES
-from tests.tensorrt_headers import NO_HEADERS, cuda_runtime, lean_runtime, tensorrt_includes, tensorrt_version
+from tests.tensorrt_headers import (
+    NO_HEADERS,
+    cuda_runtime,
+    lean_runtime,
+    tensorrt_includes,
+    tensorrt_version,
+)
 
 from .conftest import Runtime
 
@@ -39,7 +45,10 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session", params=tensorrt_includes() or [None], ids=str)
 def library(
-    request: pytest.FixtureRequest, sanitized: Runtime, common: list[Path], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    sanitized: Runtime,
+    common: list[Path],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> TensorRtLibrary:
     """The library for each version, built once."""
     build = tmp_path_factory.mktemp("tensorrt") / "build"
@@ -52,7 +61,9 @@ def plan(library: TensorRtLibrary, tmp_path: Path) -> Path:
     return write_plan(tmp_path / "engine.plan", library.version)
 
 
-def open_plan(library: TensorRtLibrary, sanitized: Runtime, plan: Path, **environment: str) -> tuple[int, str]:
+def open_plan(
+    library: TensorRtLibrary, sanitized: Runtime, plan: Path, **environment: str
+) -> tuple[int, str]:
     """Status and message of opening a plan in a new process."""
     out = library.run(sanitized.programs / "open_each", stdin=f"{plan}\n", **environment)
     status, _, message = out.partition(" ")
@@ -76,7 +87,10 @@ def test_results_are_those_of_the_network(
 ) -> None:
     """Logits, scores and maps of frames in both colour orders, and of a grey one; the input has three planes."""
     random = np.random.default_rng(0)
-    frames = [random.integers(0, 256, size, np.uint8) for size in ((50, 70, 3), (24, 32, 3), (9, 7, 3), (30, 20))]
+    frames = [
+        random.integers(0, 256, size, np.uint8)
+        for size in ((50, 70, 3), (24, 32, 3), (9, 7, 3), (30, 20))
+    ]
     lines = []
     for index, (frame, color) in enumerate(zip(frames, COLORS, strict=True)):
         path = tmp_path / str(index)
@@ -85,7 +99,9 @@ def test_results_are_those_of_the_network(
         height, width = frame.shape[:2]
         lines.append(f"{code} 0 0 {width} {height} 0 {frame.strides[0]} 0 0 0 0 {path}\n")
     (tmp_path / "list").write_text("".join(lines))
-    library.run(sanitized.programs / "tag_frames", plan, tmp_path / "list", tmp_path / "out", **ALLOW)
+    library.run(
+        sanitized.programs / "tag_frames", plan, tmp_path / "list", tmp_path / "out", **ALLOW
+    )
     got = (tmp_path / "out").read_bytes()
 
     def take(count: int, dtype: Any) -> Any:
@@ -97,7 +113,9 @@ def test_results_are_those_of_the_network(
     for frame, color in zip(frames, COLORS, strict=True):
         logits, similarity = tensorrt_bundle.network(frame, color)
         np.testing.assert_allclose(take(len(NAMES), np.float32), logits, atol=1e-5)
-        np.testing.assert_allclose(take(len(NAMES), np.float32), 1 / (1 + np.exp(-logits)), atol=1e-6)
+        np.testing.assert_allclose(
+            take(len(NAMES), np.float32), 1 / (1 + np.exp(-logits)), atol=1e-6
+        )
         count = int(take(1, np.uint64)[0])
         assert count == (logits >= 0).sum()  # the threshold is 0.5
         for _ in range(count):
@@ -116,8 +134,18 @@ def test_logits_with_tiles_are_the_maximum(
     frame = np.random.default_rng(1).integers(0, 256, (50, 70, 3), np.uint8)
     (tmp_path / "frame").write_bytes(frame.tobytes())
     (tmp_path / "list").write_text(f"1 0 0 70 50 0 210 0 0 0 0 {tmp_path / 'frame'}\n" * 2)
-    library.run(sanitized.programs / "tag_frames", plan, tmp_path / "list", tmp_path / "out", "", "3x2", **ALLOW)
-    parts = [frame[y : y + height, x : x + width] for x, y, width, height in rectangles((3, 2), 50, 70)]
+    library.run(
+        sanitized.programs / "tag_frames",
+        plan,
+        tmp_path / "list",
+        tmp_path / "out",
+        "",
+        "3x2",
+        **ALLOW,
+    )
+    parts = [
+        frame[y : y + height, x : x + width] for x, y, width, height in rectangles((3, 2), 50, 70)
+    ]
     logits = [tensorrt_bundle.network(part, "bgr")[0] for part in parts]
     got = np.frombuffer((tmp_path / "out").read_bytes()[: 4 * len(NAMES)], np.float32)
     np.testing.assert_allclose(got, np.max(logits, axis=0), atol=1e-5)
@@ -128,16 +156,26 @@ def other(version: str) -> str:
     return f"{major}.{minor}.{patch + 1}"
 
 
-def test_plans_that_do_not_fit_are_refused(library: TensorRtLibrary, sanitized: Runtime, tmp_path: Path) -> None:
+def test_plans_that_do_not_fit_are_refused(
+    library: TensorRtLibrary, sanitized: Runtime, tmp_path: Path
+) -> None:
     """With a message that has every reason, before TensorRT reads the plan."""
     version = library.version
     here = "Fake Orin, compute capability 8.7"
     cases: list[tuple[dict[str, Any], str, str]] = [
         ({"version": other(version)}, f"TensorRT: {other(version)}", version),
         ({"version": f"{version}.99999"}, f"TensorRT: {version}.99999", f"{version}."),
-        ({"version": other(version), "version_compatible": True}, f"TensorRT: {other(version)} or newer", version),
+        (
+            {"version": other(version), "version_compatible": True},
+            f"TensorRT: {other(version)} or newer",
+            version,
+        ),
         ({"gpu": "Orin"}, "GPU: Orin", "Fake Orin"),
-        ({"multiprocessors": 8}, "GPU: Fake Orin with 8 multiprocessors", "Fake Orin with 16 multiprocessors"),
+        (
+            {"multiprocessors": 8},
+            "GPU: Fake Orin with 8 multiprocessors",
+            "Fake Orin with 16 multiprocessors",
+        ),
         ({"plugins": "1", "attention": "fused"}, "plugin library: version 1", "none"),
         (
             {"machine": "riscv64", "capability": "9.0", "gpu": "H100"},
@@ -148,7 +186,10 @@ def test_plans_that_do_not_fit_are_refused(library: TensorRtLibrary, sanitized: 
     for number, (changes, expected, got) in enumerate(cases):
         plan = write_plan(tmp_path / str(number) / "engine.plan", version, **changes)
         status, message = open_plan(library, sanitized, plan, **ALLOW)
-        assert (status, message.startswith(f"{plan}: expected {expected}, got {got}")) == (UNSUPPORTED, True), message
+        assert (status, message.startswith(f"{plan}: expected {expected}, got {got}")) == (
+            UNSUPPORTED,
+            True,
+        ), message
         assert message.endswith(". Build it on this machine with pvlr build")
     for number, changes in enumerate(
         [
@@ -168,32 +209,62 @@ def test_plans_that_do_not_fit_are_refused(library: TensorRtLibrary, sanitized: 
     for name in ("libcudart.so", "libpvlr.so.1"):
         (tmp_path / name).symlink_to(library.folder / "lib" / name)
     status, message = open_plan(library, sanitized, plan, LD_LIBRARY_PATH=str(tmp_path), **ALLOW)
-    assert (status, message.endswith(f"got no libnvinfer.so.{major} that loads")) == (UNSUPPORTED, True), message
+    assert (status, message.endswith(f"got no libnvinfer.so.{major} that loads")) == (
+        UNSUPPORTED,
+        True,
+    ), message
 
 
-def test_plans_that_tensorrt_or_the_sdk_refuses(library: TensorRtLibrary, sanitized: Runtime, tmp_path: Path) -> None:
+def test_plans_that_tensorrt_or_the_sdk_refuses(
+    library: TensorRtLibrary, sanitized: Runtime, tmp_path: Path
+) -> None:
     """A plan of something else, and networks that are not those of a PVLR plan."""
     cases = [
-        ("PLAN\n", RUNTIME, "a plan that this TensorRT can load, got Serialization assertion plan->header.magicTag"),
+        (
+            "PLAN\n",
+            RUNTIME,
+            "a plan that this TensorRT can load, got Serialization assertion plan->header.magicTag",
+        ),
         (PLAN.replace("logits", "scores"), INVALID, "a tensor named logits, got none"),
-        (PLAN + "extra out float 1 -1\n", INVALID, "the tensors image, logits and similarity, got 4 tensors"),
-        (PLAN.replace("logits out float", "logits out half"), INVALID, "logits in float32, got another type"),
+        (
+            PLAN + "extra out float 1 -1\n",
+            INVALID,
+            "the tensors image, logits and similarity, got 4 tensors",
+        ),
+        (
+            PLAN.replace("logits out float", "logits out half"),
+            INVALID,
+            "logits in float32, got another type",
+        ),
         (PLAN.replace("logits out", "logits in"), INVALID, "logits as an output, got an input"),
-        (PLAN.replace("-1 6 5", "-1 8 5"), INVALID, "similarity of shape (batch, 6, 5), got (batch, 8, 5)"),
+        (
+            PLAN.replace("-1 6 5", "-1 8 5"),
+            INVALID,
+            "similarity of shape (batch, 6, 5), got (batch, 8, 5)",
+        ),
     ]
     for number, (text, code, message) in enumerate(cases):
         plan = write_plan(tmp_path / str(number) / "engine.plan", library.version, text)
         got = open_plan(library, sanitized, plan, **ALLOW)
         assert (got[0], got[1].startswith(f"{plan}: expected {message}")) == (code, True), got
     plan = write_plan(tmp_path / "large/engine.plan", library.version, batch=(5, 5, 5))
-    assert open_plan(library, sanitized, plan, **ALLOW) == (RUNTIME, f"{plan}: expected batch 5, got no reason given")
+    assert open_plan(library, sanitized, plan, **ALLOW) == (
+        RUNTIME,
+        f"{plan}: expected batch 5, got no reason given",
+    )
 
 
-def test_the_section_of_the_manifest(library: TensorRtLibrary, sanitized: Runtime, plan: Path) -> None:
+def test_the_section_of_the_manifest(
+    library: TensorRtLibrary, sanitized: Runtime, plan: Path
+) -> None:
     original = read_raw(plan)
     for name, value, message in [
         ("version", "10", ".version: expected 2 to 4 numbers with dots between them, got 10"),
-        ("version", "10.9999999", ".version: expected 2 to 4 numbers with dots between them, got 10.9999999"),
+        (
+            "version",
+            "10.9999999",
+            ".version: expected 2 to 4 numbers with dots between them, got 10.9999999",
+        ),
         ("capability", "8.", ".capability: expected 2 numbers with dots between them, got 8."),
         ("batch", [1, 2], ".batch: expected 3 rising numbers to 65536, got others"),
         ("batch", [2, 1, 4], ".batch: expected 3 rising numbers to 65536, got others"),
@@ -207,16 +278,26 @@ def test_the_section_of_the_manifest(library: TensorRtLibrary, sanitized: Runtim
     ]:
         changed = original | {"tensorrt": original["tensorrt"] | {name: value}}
         manifest_path(plan).write_text(json.dumps(changed))
-        assert open_plan(library, sanitized, plan, **ALLOW) == (INVALID, f"{manifest_path(plan)}.tensorrt{message}")
-    manifest_path(plan).write_text(json.dumps({name: original[name] for name in original if name != "tensorrt"}))
+        assert open_plan(library, sanitized, plan, **ALLOW) == (
+            INVALID,
+            f"{manifest_path(plan)}.tensorrt{message}",
+        )
+    manifest_path(plan).write_text(
+        json.dumps({name: original[name] for name in original if name != "tensorrt"})
+    )
     missing = f"{manifest_path(plan)}.tensorrt: expected a value, got none"
     assert open_plan(library, sanitized, plan, **ALLOW) == (INVALID, missing)
 
 
-def test_a_plan_is_loaded_only_if_it_is_trusted(library: TensorRtLibrary, sanitized: Runtime, plan: Path) -> None:
+def test_a_plan_is_loaded_only_if_it_is_trusted(
+    library: TensorRtLibrary, sanitized: Runtime, plan: Path
+) -> None:
     for environment in ({}, {"PVLR_ALLOW_UNSIGNED": "0"}, {"PVLR_ALLOW_UNSIGNED": ""}):
         status, message = open_plan(library, sanitized, plan, **environment)
-        assert (status, message.startswith(f"{plan}: expected trusted keys, options.trust or ")) == (NOT_SIGNED, True)
+        assert (
+            status,
+            message.startswith(f"{plan}: expected trusted keys, options.trust or "),
+        ) == (NOT_SIGNED, True)
     assert open_plan(library, sanitized, plan, **ALLOW) == (OK, "")
 
 
@@ -225,8 +306,12 @@ def test_plugins_are_registered_before_a_fused_plan_is_read(
 ) -> None:
     """From the plugin library beside libpvlr."""
     text = PLAN.replace("FAKE", "FAKE plugins")
-    fused = write_plan(tmp_path / "fused/engine.plan", library.version, text, plugins="1", attention="fused")
-    newer = write_plan(tmp_path / "newer/engine.plan", library.version, text, plugins="2", attention="fused")
+    fused = write_plan(
+        tmp_path / "fused/engine.plan", library.version, text, plugins="1", attention="fused"
+    )
+    newer = write_plan(
+        tmp_path / "newer/engine.plan", library.version, text, plugins="2", attention="fused"
+    )
     undeclared = write_plan(tmp_path / "undeclared/engine.plan", library.version, text)
     shutil.copy(library.folder / "lib/libpvlr.so.1", tmp_path)
     shutil.copy(library.folder / "lib/plugins.so", tmp_path / "libpvlr_plugins.so")
@@ -245,7 +330,10 @@ def test_plugins_are_registered_before_a_fused_plan_is_read(
     assert (status, "got Plugin not found" in message) == (RUNTIME, True), message
     (tmp_path / "libpvlr_plugins.so").write_bytes(b"")
     status, message = open_plan(library, sanitized, fused, **search)
-    assert (status, "expected plugin library: version 1, got none" in message) == (UNSUPPORTED, True), message
+    assert (status, "expected plugin library: version 1, got none" in message) == (
+        UNSUPPORTED,
+        True,
+    ), message
 
 
 def test_older_plans_run_in_the_lean_runtime_of_their_version(
@@ -253,10 +341,18 @@ def test_older_plans_run_in_the_lean_runtime_of_their_version(
 ) -> None:
     plan = write_plan(tmp_path / "engine.plan", "10.0.1", version_compatible=True)
     expected = f"{plan}: expected the TensorRT that built it, or that version's libnvinfer_lean.so in the environment "
-    for environment, got in (({}, "none"), ({"PVLR_LEAN_RUNTIME": "/nowhere"}, "cannot open shared object file")):
+    for environment, got in (
+        ({}, "none"),
+        ({"PVLR_LEAN_RUNTIME": "/nowhere"}, "cannot open shared object file"),
+    ):
         status, message = open_plan(library, sanitized, plan, **ALLOW, **environment)
-        assert (status, message) == (UNSUPPORTED, f"{expected}variable PVLR_LEAN_RUNTIME, got {got}")
-    assert open_plan(library, sanitized, plan, **ALLOW, PVLR_LEAN_RUNTIME="/opt/libnvinfer_lean.so") == (OK, "")
+        assert (status, message) == (
+            UNSUPPORTED,
+            f"{expected}variable PVLR_LEAN_RUNTIME, got {got}",
+        )
+    assert open_plan(
+        library, sanitized, plan, **ALLOW, PVLR_LEAN_RUNTIME="/opt/libnvinfer_lean.so"
+    ) == (OK, "")
 
 
 def test_pvlr_tag_runs_a_tensorrt_plan(sanitized: Runtime, tmp_path: Path) -> None:
@@ -272,27 +368,37 @@ def test_pvlr_tag_runs_a_tensorrt_plan(sanitized: Runtime, tmp_path: Path) -> No
     environment["LD_LIBRARY_PATH"] = str(sanitized.library.parent / "fakes/lib")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, "options.allow_unsigned" in done.stderr) == (2, True), done.stderr
-    done = subprocess.run(command, capture_output=True, text=True, env=environment | ALLOW, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment | ALLOW, check=False
+    )
     assert done.returncode == 0, done.stderr
     logits, _ = tensorrt_bundle.network(frame)
     got = json.loads(done.stdout)
     assert list(got["scores"]) == list(NAMES)
     np.testing.assert_allclose(list(got["scores"].values()), 1 / (1 + np.exp(-logits)), atol=1e-6)
-    assert (sanitized.prefix / "lib/pkgconfig/pvlr.pc").read_text().count("backends=openvino tensorrt\n") == 1
+    assert (sanitized.prefix / "lib/pkgconfig/pvlr.pc").read_text().count(
+        "backends=openvino tensorrt\n"
+    ) == 1
 
 
-def test_nvidias_libraries_without_a_gpu(library: TensorRtLibrary, sanitized: Runtime, tmp_path: Path) -> None:
+def test_nvidias_libraries_without_a_gpu(
+    library: TensorRtLibrary, sanitized: Runtime, tmp_path: Path
+) -> None:
     """The lean runtime and CUDA's runtime have all functions that the runner calls, and report that there is no GPU."""
     lean, cuda = lean_runtime(), cuda_runtime()
     if lean is None or cuda is None:
-        pytest.skip("no TensorRT lean runtime: pip install tensorrt-lean-cu13-libs; or no libcudart")
+        pytest.skip(
+            "no TensorRT lean runtime: pip install tensorrt-lean-cu13-libs; or no libcudart"
+        )
     if not lean.name.endswith(f".so.{library.version.partition('.')[0]}"):
         pytest.skip(f"{lean.name} has another major version")
     link(library.objects, tmp_path / "libpvlr.so.1", cuda)
     (tmp_path / f"libnvinfer.so.{library.version.partition('.')[0]}").symlink_to(lean)
     plan = write_plan(tmp_path / "engine.plan", library.version)
     search = ":".join(map(str, (tmp_path, lean.parent, cuda.parent)))
-    status, message = open_plan(library, sanitized, plan, LD_LIBRARY_PATH=search, LD_BIND_NOW="1", **ALLOW)
+    status, message = open_plan(
+        library, sanitized, plan, LD_LIBRARY_PATH=search, LD_BIND_NOW="1", **ALLOW
+    )
     if "expected an NVIDIA GPU" not in message:  # there is one
         assert (status, "TensorRT: " in message or "GPU: " in message) == (UNSUPPORTED, True)
     else:

@@ -16,13 +16,24 @@ from .conftest import Runtime
 from .test_bundles import flip, opener
 
 pytest.importorskip("cryptography")
-from tests.pvlr_sdk.trust.cases import CASES, FILE, INVALID, OK, ROLLBACK, UNTRUSTED, Case, python_code
+from tests.pvlr_sdk.trust.cases import (
+    CASES,
+    FILE,
+    INVALID,
+    OK,
+    ROLLBACK,
+    UNTRUSTED,
+    Case,
+    python_code,
+)
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_both_decide_the_same(name: str, case: Case, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_decide_the_same(
+    name: str, case: Case, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     change, expected = CASES[name]
     change(case)
     monkeypatch.setenv("PVLR_TRUST", str(case.trust))
@@ -80,7 +91,9 @@ def test_where_the_state_file_is(case: Case, runtime: Runtime, tmp_path: Path) -
     found = [tmp_path / name for name in ("service", "xdg/pvlr_sdk", ".local/state/pvlr_sdk")]
     while places:
         assert not found[0].exists()
-        with opener(runtime, **{"PVLR_TRUST": str(case.trust), "XDG_STATE_HOME": "", **places}) as open_plan:
+        with opener(
+            runtime, **{"PVLR_TRUST": str(case.trust), "XDG_STATE_HOME": "", **places}
+        ) as open_plan:
             assert open_plan(case.plan) == (OK, "")
         assert json.loads((found.pop(0) / "versions.json").read_text()) == {"tiny": 2}
         places.pop(next(iter(places)))
@@ -89,13 +102,18 @@ def test_where_the_state_file_is(case: Case, runtime: Runtime, tmp_path: Path) -
 def test_a_lock_is_waited_for(case: Case, runtime: Runtime) -> None:
     """While another process records a newer version, none is overwritten."""
     lock = case.state.with_suffix(".lock")
-    with opener(runtime, PVLR_TRUST=str(case.trust), PVLR_STATE=str(case.state)) as open_plan, lock.open("w") as file:
+    with (
+        opener(runtime, PVLR_TRUST=str(case.trust), PVLR_STATE=str(case.state)) as open_plan,
+        lock.open("w") as file,
+    ):
         fcntl.flock(file, fcntl.LOCK_EX)
         opened: list[Any] = []
         thread = threading.Thread(target=lambda: opened.append(open_plan(case.plan)))
         thread.start()
         inode = f":{lock.stat().st_ino} "
-        while not any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()):
+        while not any(
+            "->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()
+        ):
             assert thread.is_alive()
         case.state.write_text('{"tiny": 5}')
         fcntl.flock(file, fcntl.LOCK_UN)

@@ -39,7 +39,11 @@ def cores(tmp_path: Path, group: str | None, limits: dict[str, str]) -> int:
     ],
 )
 def test_quota(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str | None, limits: dict[str, str], expected: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    group: str | None,
+    limits: dict[str, str],
+    expected: int,
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     assert cores(tmp_path, group, limits) == expected
@@ -61,7 +65,11 @@ def test_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
         ("0::/a/b\n", {"a/b/memory.max": "4096\n", "a/memory.max": "2048\n"}, 2048),
         ("0::/a\n", {"b/memory.max": "4096\n"}, None),
         ("5:cpu,memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": "1024\n"}, 1024),
-        ("5:memory:/of/the/host\n", {"memory/memory.limit_in_bytes": "1024\n"}, 1024),  # in a container
+        (
+            "5:memory:/of/the/host\n",
+            {"memory/memory.limit_in_bytes": "1024\n"},
+            1024,
+        ),  # in a container
     ],
 )
 def test_memory(tmp_path: Path, groups: str, limits: dict[str, str], expected: int | None) -> None:

@@ -78,7 +78,9 @@ def test_csv(cells: list[str]) -> None:
     assert read[-1] == "1.5"
     for cell, original in zip(read, cells, strict=False):
         assert cell in (original, f"'{original}")
-        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+        assert not cell.startswith(
+            ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+        )
 
 
 @given(names)
@@ -150,7 +152,9 @@ def test_no_camera_writes_outside_its_folder(tmp_path: Path) -> None:
     """A site file rejects such names; a program may pass any."""
     pytest.importorskip("av")
     base = tmp_path / "base"
-    config = SiteConfig.parse({"cameras": {"a": 0}, "events": {"snapshots": str(base / "snapshots")}}, source="x")
+    config = SiteConfig.parse(
+        {"cameras": {"a": 0}, "events": {"snapshots": str(base / "snapshots")}}, source="x"
+    )
     sinks = SinkSet(config, {})
     for name in HOSTILE:
         worker = VideoSettings(folder=base / "video").open(name)
@@ -178,4 +182,6 @@ def hostile_plan(plan: Path, tmp_path: Path, request: pytest.FixtureRequest) -> 
 def test_pvlr_prints_no_escape_sequence(hostile_plan: Path, command: str) -> None:
     done = subprocess.run([*PVLR, command, str(hostile_plan)], capture_output=True, check=False)
     assert done.stdout or done.returncode == 2
-    assert all(char.isprintable() for char in (done.stdout + done.stderr).decode() if char not in "\n\t")
+    assert all(
+        char.isprintable() for char in (done.stdout + done.stderr).decode() if char not in "\n\t"
+    )

@@ -93,10 +93,14 @@ def test_a_rename_that_fails_leaves_every_file_as_it_was(
 
 def test_a_folder_is_complete_or_not_there(tmp_path: Path) -> None:
     write_folder(tmp_path / "new", {"a": b"1", "b/c": b"2"})
-    with pytest.raises(errors.OutputError, match="new: expected a writable folder, got Directory not empty"):
+    with pytest.raises(
+        errors.OutputError, match="new: expected a writable folder, got Directory not empty"
+    ):
         write_folder(tmp_path / "new", {"a": b"3"})
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
-    assert {path.name: path.read_bytes() for path in (tmp_path / "new").rglob("*") if path.is_file()} == {
+    assert {
+        path.name: path.read_bytes() for path in (tmp_path / "new").rglob("*") if path.is_file()
+    } == {
         "a": b"1",
         "c": b"2",
     }
@@ -105,4 +109,7 @@ def test_a_folder_is_complete_or_not_there(tmp_path: Path) -> None:
 def test_replaced_files_leave_no_second_name(tmp_path: Path) -> None:
     for text in (b"old", b"new"):
         write_files({tmp_path / name: text for name in ("first", "second")})
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"first": b"new", "second": b"new"}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "first": b"new",
+        "second": b"new",
+    }

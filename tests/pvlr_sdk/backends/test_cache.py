@@ -30,7 +30,11 @@ def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def entries(folder: Path) -> list[Path]:
     """All files but the marks of plans that were built here."""
-    return sorted(path for path in folder.glob("*") if path.suffix != ".loaded") if folder.is_dir() else []
+    return (
+        sorted(path for path in folder.glob("*") if path.suffix != ".loaded")
+        if folder.is_dir()
+        else []
+    )
 
 
 def test_second_start_comes_from_the_cache(folder: Path, plan: Path, photo: np.ndarray) -> None:
@@ -48,7 +52,13 @@ def test_other_precision_and_threads_are_other_entries(folder: Path, plan: Path)
 
 
 @pytest.mark.parametrize(
-    "change", [lambda data: data[:-1], lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data[::-1]]
+    "change",
+    [
+        lambda data: data[:-1],
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: data[::-1],
+    ],
 )
 def test_damaged_entries_are_made_anew(folder: Path, plan: Path, change: object) -> None:
     Tagger(plan)
@@ -100,9 +110,16 @@ def test_links_and_other_users_are_not_trusted(
     assert cache.cache_folder() is None
 
 
-def test_goes_on_without_a_cache(tmp_path: Path, plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_goes_on_without_a_cache(
+    tmp_path: Path, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("in the way")
-    for setting in ("", str(tmp_path / "file"), str(tmp_path / "file" / "below"), "/proc/nothing/here"):
+    for setting in (
+        "",
+        str(tmp_path / "file"),
+        str(tmp_path / "file" / "below"),
+        "/proc/nothing/here",
+    ):
         monkeypatch.setenv("PVLR_CACHE_DIR", setting)
         assert cache.cache_folder() is None
         assert not Tagger(plan).info["from_cache"]
@@ -111,7 +128,10 @@ def test_goes_on_without_a_cache(tmp_path: Path, plan: Path, monkeypatch: pytest
 def test_full_disk_is_no_error(folder: Path, plan: Path) -> None:
     resource = pytest.importorskip("resource")
     signal = pytest.importorskip("signal")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = (
+        resource.getrlimit(resource.RLIMIT_FSIZE),
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+    )
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[0][1]))
     try:
         Tagger(plan)
@@ -140,7 +160,12 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("optimize", ["latency", "throughput"])
 def test_entry_of_another_network_is_replaced(
-    folder: Path, plan: Path, make_network: Callable[..., Any], tmp_path: Path, photo: np.ndarray, optimize: str
+    folder: Path,
+    plan: Path,
+    make_network: Callable[..., Any],
+    tmp_path: Path,
+    photo: np.ndarray,
+    optimize: str,
 ) -> None:
     """Whole, and of the same shapes: only the self-test can tell."""
     from pvlr_sdk.workshop.compile.build import build

@@ -35,7 +35,9 @@ def photos(tmp_path: Path) -> Path:
     (folder / "trip").mkdir(parents=True)
     for number in range(12):
         name = f"{number:02}.{('jpg', 'png', 'webp')[number % 3]}"
-        (folder / ("trip" if number % 2 else "") / name).write_bytes(encoded(number, Path(name).suffix))
+        (folder / ("trip" if number % 2 else "") / name).write_bytes(
+            encoded(number, Path(name).suffix)
+        )
     (folder / "trip/05.webp").write_bytes(b"no image")
     return folder
 

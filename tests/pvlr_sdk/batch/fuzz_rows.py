@@ -28,13 +28,52 @@ _HERE = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
 _GOOD, _FIFO = f"{_HERE}/a b.ppm", f"{_HERE}/fifo"
 Path(_GOOD).write_bytes(b"P6 2 2 255 " + bytes(12))
 os.mkfifo(_FIFO)
-_SCHEMES = ("", "file", "local", "FILE", "http", "https", "s3", "gs", "zip", "dir", "simplecache", "memory", "tar")
-_PARTS = ("://", "::", "/", "\0", "%00", "%2e", "..", "[", "]", "@", ":", "#", "?", "dev", "zero", "é", "\ud800")
+_SCHEMES = (
+    "",
+    "file",
+    "local",
+    "FILE",
+    "http",
+    "https",
+    "s3",
+    "gs",
+    "zip",
+    "dir",
+    "simplecache",
+    "memory",
+    "tar",
+)
+_PARTS = (
+    "://",
+    "::",
+    "/",
+    "\0",
+    "%00",
+    "%2e",
+    "..",
+    "[",
+    "]",
+    "@",
+    ":",
+    "#",
+    "?",
+    "dev",
+    "zero",
+    "é",
+    "\ud800",
+)
 _PARTS += ("x" * 300, _GOOD, _GOOD.replace(" ", "%20"), _FIFO, "/dev/zero", "/proc/self/mem")
 _REQUESTED = ("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf")
 _EPS = b"%!PSftypavif\n%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
 _BEGIN = (b"", b"\0\0\0\x18ftypheic", b"\0\0\0\x18ftypavif", _EPS, b"\xff\xd8\xff", b"P6 2 2 255 ")
-_IDS = (pa.timestamp("us"), pa.timestamp("ns"), pa.duration("s"), pa.date64(), pa.time64("us"), pa.int64())
+_IDS = (
+    pa.timestamp("us"),
+    pa.timestamp("ns"),
+    pa.duration("s"),
+    pa.date64(),
+    pa.time64("us"),
+    pa.int64(),
+)
 _IDS += (pa.float64(), pa.timestamp("s", "UTC"))
 _ERRORS = (OSError, KeyError, RecursionError, MemoryError, StopIteration)
 _refused: list[str] = []
@@ -52,7 +91,10 @@ def _fetch(url: str, count: int) -> bytes:
 
 def _checked(found: Iterable[images.Image], memory: int, **options: Any) -> Iterator[images.Loaded]:
     for frame, size in _load(found, memory, **options):
-        loaded = isinstance(frame, (bytes, Path, errors.FrameError)) or frame.format in ("HEIF", "AVIF")
+        loaded = isinstance(frame, (bytes, Path, errors.FrameError)) or frame.format in (
+            "HEIF",
+            "AVIF",
+        )
         if not (loaded and 0 <= size <= memory // 8):
             raise AssertionError((frame, size))
         yield frame, size
@@ -64,10 +106,18 @@ images._fetch = _fetch
 
 def _row(data: bytes) -> tuple[str, bytes]:
     provider = atheris.FuzzedDataProvider(data)
-    raw = provider.PickValueInList(list(_BEGIN)) + provider.ConsumeBytes(provider.ConsumeIntInRange(0, 12))
-    text = provider.PickValueInList(list(_SCHEMES)) + provider.PickValueInList(["://", "://", ":", "::", ""])
+    raw = provider.PickValueInList(list(_BEGIN)) + provider.ConsumeBytes(
+        provider.ConsumeIntInRange(0, 12)
+    )
+    text = provider.PickValueInList(list(_SCHEMES)) + provider.PickValueInList(
+        ["://", "://", ":", "::", ""]
+    )
     for _ in range(provider.ConsumeIntInRange(0, 6)):
-        text += provider.PickValueInList(list(_PARTS)) if provider.ConsumeBool() else provider.ConsumeUnicode(4)
+        text += (
+            provider.PickValueInList(list(_PARTS))
+            if provider.ConsumeBool()
+            else provider.ConsumeUnicode(4)
+        )
     return text, raw
 
 
@@ -78,23 +128,31 @@ def check(data: bytes) -> None:
     made = [_row(one) for one in (data, *(random.randbytes(60) for _ in range(1, _ROWS)))]
     raw, paths = pa.array([raw for _, raw in made]), [text for text, _ in made]
     path = pa.array([text.encode(errors="surrogatepass") for text in paths]).view(pa.string())
-    numbers = pa.array([int.from_bytes(raw[-8:], "little", signed=True) for _, raw in made], pa.int64())
+    numbers = pa.array(
+        [int.from_bytes(raw[-8:], "little", signed=True) for _, raw in made], pa.int64()
+    )
     image = random.choice([path, path, raw, raw.view(pa.string())])
     if random.random() < 0.3:
         some = pa.array([raw or None for _, raw in made], pa.binary())
-        image = pa.StructArray.from_arrays([some, random.choice([path, numbers])], ["bytes", "path"])
+        image = pa.StructArray.from_arrays(
+            [some, random.choice([path, numbers])], ["bytes", "path"]
+        )
     ids = random.choice([numbers.view(random.choice(_IDS)), raw, path])
     direct = random.random() < 0.2  # names of files, which are not always UTF-8
     if direct:
         rows = _tag.table(_tag.tag((None, images.of_row(text)) for text in paths)).to_pylist()
     else:
-        rows = _tag(pa.table({"image": image} if random.random() < 0.3 else {"id": ids, "image": image})).to_pylist()
+        rows = _tag(
+            pa.table({"image": image} if random.random() < 0.3 else {"id": ids, "image": image})
+        ).to_pylist()
     if _refused:
         raise AssertionError(f"{_refused} is requested")
     if len(rows) != _ROWS or max(len(row["id"] or "") for row in rows) > 8192:
         raise AssertionError([row["id"] for row in rows])
     tagged = [text for text, row in zip(paths, rows, strict=True) if not row["error"]]
-    if (direct or image is path) and (wrong := [text for text in tagged if _GOOD not in unquote(text)]):
+    if (direct or image is path) and (
+        wrong := [text for text in tagged if _GOOD not in unquote(text)]
+    ):
         raise AssertionError(f"{wrong} is tagged")
     _rows += _ROWS
     if _rows % 100_000 == 0:

@@ -39,7 +39,11 @@ def test_names_and_addresses_are_short():
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
 def test_names_are_those_of_tarfile(format):
-    names = ["a.jpg", "d/" * 60 + "b.jpg", *(["ü.jpg", "x" * 300] if format != tarfile.USTAR_FORMAT else [])]
+    names = [
+        "a.jpg",
+        "d/" * 60 + "b.jpg",
+        *(["ü.jpg", "x" * 300] if format != tarfile.USTAR_FORMAT else []),
+    ]
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=format) as archive:
         for name in names:
@@ -47,7 +51,12 @@ def test_names_are_those_of_tarfile(format):
             info.size, info.mtime = len(name), 1.5
             archive.addfile(info, io.BytesIO(b"x" * len(name)))
         link = tarfile.TarInfo("link.jpg")
-        link.type, link.linkname = tarfile.SYMTYPE, "y" * 200 if format != tarfile.USTAR_FORMAT else "y"
+        link.type, link.linkname = (
+            tarfile.SYMTYPE,
+            "y" * 200 if format != tarfile.USTAR_FORMAT else "y",
+        )
         archive.addfile(link)
     file.seek(0)
-    assert list(read_members(file, "s", lambda _: True, MIB)) == [(f"s/{name}", b"x" * len(name)) for name in names]
+    assert list(read_members(file, "s", lambda _: True, MIB)) == [
+        (f"s/{name}", b"x" * len(name)) for name in names
+    ]

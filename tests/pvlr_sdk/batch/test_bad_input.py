@@ -65,25 +65,39 @@ def nested(levels):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (pa.table({"bytes": pa.nulls(5000, pa.binary())}), "a complete file, got ValueError: more rows than bytes"),
+        (
+            pa.table({"bytes": pa.nulls(5000, pa.binary())}),
+            "a complete file, got ValueError: more rows than bytes",
+        ),
         (nested(20_000), "a complete file, got OSError: .*Exceeded size limit"),
         (b"PAR1 no more", "a complete file, got ArrowInvalid: Parquet"),
         (pa.table({"text": ["a"]}), "a column of images: bytes, .*got the columns text"),
         (pa.table([[b"a"], [b"b"]], ["bytes", "bytes"]), "a complete file, got KeyError: .*bytes"),
-        (pa.table([["a"], [b"b"], ["c"]], ["id", "bytes", "id"]), "a complete file, got KeyError: .*id"),
+        (
+            pa.table([["a"], [b"b"], ["c"]], ["id", "bytes", "id"]),
+            "a complete file, got KeyError: .*id",
+        ),
         (pa.table({"bytes": [bytes(3 << 20)]}), "pages of at most "),
     ],
 )
-def test_a_bad_parquet_file_is_reported_and_the_others_are_tagged(run, photos, rows, content, told, monkeypatch):
+def test_a_bad_parquet_file_is_reported_and_the_others_are_tagged(
+    run, photos, rows, content, told, monkeypatch
+):
     monkeypatch.setattr("pvlr_sdk.batch.archive._PLAIN", 2 << 20)
     path = str(photos / "a.parquet")
-    Path(path).write_bytes(content) if isinstance(content, bytes) else pq.write_table(content, path, compression="zstd")
+    Path(path).write_bytes(content) if isinstance(content, bytes) else pq.write_table(
+        content, path, compression="zstd"
+    )
     summary = run(photos)
-    assert re.search(f"(SourceOpen|Option)Error: {path}: expected {told}", summary.to_dict()["unreadable"][path])
+    assert re.search(
+        f"(SourceOpen|Option)Error: {path}: expected {told}", summary.to_dict()["unreadable"][path]
+    )
     assert len(rows(summary.dataset)) == 12
 
 
-def test_any_exception_of_a_reader_is_a_shard_with_its_error(run, photos, make_tar, rows, monkeypatch):
+def test_any_exception_of_a_reader_is_a_shard_with_its_error(
+    run, photos, make_tar, rows, monkeypatch
+):
     """Those of a store, a package and a parser are of any class."""
     make_tar(photos / "a.tar", {})
 
@@ -95,7 +109,9 @@ def test_any_exception_of_a_reader_is_a_shard_with_its_error(run, photos, make_t
     assert "got RecursionError: too deep" in str(summary.unreadable[str(photos / "a.tar")])
     assert len(rows(summary.dataset)) == 12
     monkeypatch.setattr("pvlr_sdk.batch.shards._followed", broken)
-    with pytest.raises(errors.SourceOpenError, match="a readable folder, got RecursionError: too deep"):
+    with pytest.raises(
+        errors.SourceOpenError, match="a readable folder, got RecursionError: too deep"
+    ):
         run(photos)
 
 
@@ -116,12 +132,20 @@ def test_a_tar_that_is_cut_short(run, tmp_path, images, make_tar, rows, where):
     assert found[f"{archive}/a.jpg"]["error"] is None
     (failed,) = [name for name, row in found.items() if row["error"]]
     assert found[failed]["error"]["type"] == "ImageDecodeError"
-    assert failed == (str(archive) if where == "header" else f"{archive}/{'c' if where == 'gz' else 'b'}.jpg")
+    assert failed == (
+        str(archive) if where == "header" else f"{archive}/{'c' if where == 'gz' else 'b'}.jpg"
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "size"),
-    [({}, 0), ({}, 100), ({"retry_failed": True}, 4), ({"retry_failed": True}, -1), ({"only_new": True}, -1)],
+    [
+        ({}, 0),
+        ({}, 100),
+        ({"retry_failed": True}, 4),
+        ({"retry_failed": True}, -1),
+        ({"only_new": True}, -1),
+    ],
 )
 def test_a_file_of_the_dataset_that_was_cut_short_is_no_result(run, photos, rows, options, size):
     whole = run(photos)
@@ -142,7 +166,8 @@ def test_rows_that_failed_in_a_damaged_file_are_tagged_again_with_all_others(run
     damaged = [path for path in Path(summary.dataset).glob("*.parquet") if not _readable(path)]
     assert 0 < summary.images < 12
     assert (
-        len(rows([path for path in Path(summary.dataset).glob("*.parquet") if path not in damaged])) == summary.images
+        len(rows([path for path in Path(summary.dataset).glob("*.parquet") if path not in damaged]))
+        == summary.images
     )
 
 
@@ -156,8 +181,14 @@ def test_a_file_whose_footer_cannot_be_read_is_tagged_again(run, photos, rows):
 
 @pytest.mark.slow
 def test_a_file_of_long_ids_needs_little_memory(tmp_path):
-    dataset, error = Dataset(str(tmp_path), "0"), errors.ImageDecodeError("a", expected="b", got="c", hint="d")
-    chunks = ([(f"{row:08}" * 1000, error) for row in range(start, start + 64)] for start in range(0, 6400, 64))
+    dataset, error = (
+        Dataset(str(tmp_path), "0"),
+        errors.ImageDecodeError("a", expected="b", got="c", hint="d"),
+    )
+    chunks = (
+        [(f"{row:08}" * 1000, error) for row in range(start, start + 64)]
+        for start in range(0, 6400, 64)
+    )
     tag = TagBatch()
     before = pa.default_memory_pool()
     pa.set_memory_pool(POOL)
@@ -194,13 +225,20 @@ def test_a_target_that_is_no_folder(run, photos, tmp_path):
 
 def test_no_rights_on_the_target():
     code = "from pvlr_sdk.batch.dataset import Dataset, open_filesystem\n"
-    code += "open_filesystem('/')\n"  # imports what it needs while the environment is still readable
+    code += (
+        "open_filesystem('/')\n"  # imports what it needs while the environment is still readable
+    )
     code += "" if os.geteuid() else "import os; os.setuid(65534)\n"
     with tempfile.TemporaryDirectory() as target:
         os.chmod(target, 0o555)
         code += f"Dataset({target!r}, 'key')"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert f"OutputError: {target}/plan=key: expected a writable folder, got Permission denied." in done.stderr
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        )
+    assert (
+        f"OutputError: {target}/plan=key: expected a writable folder, got Permission denied."
+        in done.stderr
+    )
 
 
 def test_a_full_disk_leaves_complete_files_only(run, photos, tmp_path, rows):
@@ -214,7 +252,11 @@ def test_a_full_disk_leaves_complete_files_only(run, photos, tmp_path, rows):
         full.write_bytes(b"x" * 114_000)
         with pytest.raises(errors.OutputError, match="No space left"):
             run(photos, disk / "out")
-        assert [path for path in (disk / "out").rglob("*") if path.is_file() and path.stat().st_size == 0] == []
+        assert [
+            path
+            for path in (disk / "out").rglob("*")
+            if path.is_file() and path.stat().st_size == 0
+        ] == []
         complete = len(list((disk / "out").rglob("*.parquet")))
         assert not list((disk / "out").rglob(".*"))
         assert complete
@@ -223,4 +265,6 @@ def test_a_full_disk_leaves_complete_files_only(run, photos, tmp_path, rows):
         assert summary.present == complete
         assert len(rows(summary.dataset)) == 12
     finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a process that was forked meanwhile may hold it
+        subprocess.run(
+            ["umount", "--lazy", str(disk)], check=True
+        )  # a process that was forked meanwhile may hold it

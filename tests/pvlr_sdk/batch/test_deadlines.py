@@ -17,7 +17,10 @@ BODY = HTTP + b"Content-Length: 100000\r\n\r\n"
 DRIPS: dict[str, tuple[str, Serve]] = {
     "head": ("http", partial(drip, first=HTTP + b"X: ", again=b"y")),
     "body": ("http", then(BODY, partial(drip, first=b"", again=b"y"))),
-    "chunk": ("http", then(HTTP + b"Transfer-Encoding: chunked\r\n\r\n", partial(drip, first=b"", again=b"0"))),
+    "chunk": (
+        "http",
+        then(HTTP + b"Transfer-Encoding: chunked\r\n\r\n", partial(drip, first=b"", again=b"0")),
+    ),
 }
 
 

@@ -20,7 +20,12 @@ from pvlr_sdk.batch.shards import Input, _chunks
 def job(photos, plan, tmp_path):
     def make(source=photos, size=2, exclude=(), options=None, **more):
         where = Input(str(source), exclude, size), str(tmp_path / "out"), plan
-        return Job(*where, options={"precision": "fp32", **(options or {})}, machine={"num_threads": 2}, **more)
+        return Job(
+            *where,
+            options={"precision": "fp32", **(options or {})},
+            machine={"num_threads": 2},
+            **more,
+        )
 
     return make
 
@@ -32,7 +37,11 @@ def files(dataset: str) -> dict[str, int]:
 def test_a_folder(job, photos, rows, tagger):
     summary = job(scores=True).run()
     found = rows(summary.dataset)
-    assert (summary.images, summary.tagged, dict(summary.failed)) == (12, 11, {"ImageDecodeError": 1})
+    assert (summary.images, summary.tagged, dict(summary.failed)) == (
+        12,
+        11,
+        {"ImageDecodeError": 1},
+    )
     assert summary.shards == len(files(summary.dataset)) > 3
     assert set(found) == {str(path) for path in photos.rglob("*.*")}
     for name, row in found.items():
@@ -58,13 +67,23 @@ def test_a_restart_does_only_what_is_missing(job, rows):
 
 @pytest.mark.slow
 def test_another_plan_or_option_is_another_dataset(job, plans, photos, tmp_path):
-    sets = {job().run().dataset, job(options={"threshold": 0.5}).run().dataset, job(scores=True).run().dataset}
+    sets = {
+        job().run().dataset,
+        job(options={"threshold": 0.5}).run().dataset,
+        job(scores=True).run().dataset,
+    }
     for name in ("first", "second"):
-        sets.add(Job(Input(str(photos)), str(tmp_path / "out"), plans / name / "engine.plan").run().dataset)
+        sets.add(
+            Job(Input(str(photos)), str(tmp_path / "out"), plans / name / "engine.plan")
+            .run()
+            .dataset
+        )
     assert len(sets) == 5
 
 
-def test_the_contents_of_a_bank_and_of_the_knowledge_are_part_of_the_dataset(own_plan, photos, tmp_path):
+def test_the_contents_of_a_bank_and_of_the_knowledge_are_part_of_the_dataset(
+    own_plan, photos, tmp_path
+):
     bank, knowledge = tmp_path / "bank.safetensors", own_plan.with_suffix(".knowledge.safetensors")
     for options, file in (({"bank": str(bank)}, bank), ({"words": ["castle"]}, knowledge)):
         addresses = set()
@@ -76,7 +95,10 @@ def test_the_contents_of_a_bank_and_of_the_knowledge_are_part_of_the_dataset(own
 
 
 def test_tiles_are_part_of_the_dataset(job):
-    addresses = [job(options=options).dataset().address for options in ({}, {"tiles": None}, {"tiles": (2, 2)})]
+    addresses = [
+        job(options=options).dataset().address
+        for options in ({}, {"tiles": None}, {"tiles": (2, 2)})
+    ]
     assert addresses[0] == addresses[1] != addresses[2]
     assert job(options={"tiles": "auto"}).dataset().address not in addresses
     assert job(options={"tiles": (2, 2)}).run().failed == job().run().failed  # the damaged one
@@ -127,7 +149,11 @@ def test_retry_failed(job, tmp_path, photos, rows, tagger):
     assert job(source).run().images == 0
     shutil.copy(photos / "00.jpg", late)
     summary = job(source, retry_failed=True).run()
-    assert (summary.images, dict(summary.failed), summary.present) == (2, {"ImageDecodeError": 1}, 1)
+    assert (summary.images, dict(summary.failed), summary.present) == (
+        2,
+        {"ImageDecodeError": 1},
+        1,
+    )
     found = rows(summary.dataset)
     assert set(found) == {*urls, str(source / "00.jpg")}
     assert found[str(late)]["tags"] == tagger.predict(late).to_dict()["tags"]
@@ -175,14 +201,18 @@ def test_a_name_that_is_not_utf8(job, photos, rows):
     pq.write_table(pa.table({"bytes": [data]}), photos / "a.parquet")
     os.rename(photos / "a.parquet", os.fsencode(photos) + b"/\xff.parquet")
     found = rows(job().run().dataset)
-    assert found[f"{photos}/\\xff.jpg"]["error"] is found[f"{photos}/\\xff.parquet#0"]["error"] is None
+    assert (
+        found[f"{photos}/\\xff.jpg"]["error"] is found[f"{photos}/\\xff.parquet#0"]["error"] is None
+    )
 
 
 def test_parquet_with_bytes_and_urls(job, tmp_path, photos, images, rows, tagger):
     source = tmp_path / "parquet"
     source.mkdir()
     encoded = images(20)
-    pq.write_table(pa.table({"id": [f"n{i}" for i in range(20)], "bytes": encoded}), source / "bytes.parquet")
+    pq.write_table(
+        pa.table({"id": [f"n{i}" for i in range(20)], "bytes": encoded}), source / "bytes.parquet"
+    )
     urls = [path.as_uri() for path in sorted(photos.glob("*.*"))]
     pq.write_table(pa.table({"url": urls}), source / "urls.parquet")
     pq.write_table(pa.table({"bytes": encoded[:2]}), source / "numbers.parquet")
@@ -200,7 +230,11 @@ def test_tars(job, tmp_path, images, rows, make_tar, tagger):
     make_tar(tmp_path / "a.tar", {"000.jpg": one, "000.json": b"{}", "sub/001.png": two})
     make_tar(tmp_path / "b.tar", {"000.jpg": three})
     found = rows(job(tmp_path / "*.tar").run().dataset)
-    assert set(found) == {f"{tmp_path}/a.tar/000.jpg", f"{tmp_path}/a.tar/sub/001.png", f"{tmp_path}/b.tar/000.jpg"}
+    assert set(found) == {
+        f"{tmp_path}/a.tar/000.jpg",
+        f"{tmp_path}/a.tar/sub/001.png",
+        f"{tmp_path}/b.tar/000.jpg",
+    }
     assert found[f"{tmp_path}/b.tar/000.jpg"]["tags"] == tagger.predict(three).to_dict()["tags"]
 
 
@@ -208,7 +242,9 @@ def test_a_shard_ends_where_the_name_says_so():
     names = [f"/photos/{number:05}.jpg" for number in range(5000)]
 
     def cut(names: list[str]) -> list[tuple[str, ...]]:
-        return [tuple(name for (name,) in chunk) for chunk in _chunks([[name] for name in names], 100)]
+        return [
+            tuple(name for (name,) in chunk) for chunk in _chunks([[name] for name in names], 100)
+        ]
 
     before, after = cut(names), cut([*names[:1234], "/photos/01233a.jpg", *names[1234:]])
     assert all(50 <= len(chunk) <= 300 for chunk in before[:-1])

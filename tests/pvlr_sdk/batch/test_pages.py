@@ -17,14 +17,25 @@ MIB = 2**20
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.list_(pa.int8()), pa.struct({"a": pa.int8()}), pa.fixed_shape_tensor(pa.int8(), [9]), pa.binary(2**30)]
+    "kind",
+    [
+        pa.list_(pa.int8()),
+        pa.struct({"a": pa.int8()}),
+        pa.fixed_shape_tensor(pa.int8(), [9]),
+        pa.binary(2**30),
+    ],
 )
 def test_columns_whose_values_may_be_larger_than_the_file(kind):
     """2^27 nulls in a list are a file of 1 kB."""
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     Columns().checked(pa.schema({"id": pa.decimal256(76), "image": image}), "s")
-    for schema in ({"id": kind, "bytes": pa.binary()}, {"image": pa.struct([*image, pa.field("more", kind)])}):
-        with pytest.raises(errors.OptionError, match=r"s, column (id|image): expected (numbers|strings), .*, got "):
+    for schema in (
+        {"id": kind, "bytes": pa.binary()},
+        {"image": pa.struct([*image, pa.field("more", kind)])},
+    ):
+        with pytest.raises(
+            errors.OptionError, match=r"s, column (id|image): expected (numbers|strings), .*, got "
+        ):
             Columns().checked(pa.schema(schema), "s")
 
 
@@ -33,7 +44,9 @@ def write_lie(path, size, **options):
     table = pa.table({"id": ["a"], "bytes": pa.array([bytes(size)], pa.large_binary())})
     pq.write_table(table, path, compression="zstd", **options)
     stated = 2 * pq.read_metadata(path).row_group(0).column(1).total_uncompressed_size
-    data = path.read_bytes().replace(bytes(stated >> 7 * i & 127 | 128 * (i < 3) for i in range(4)), b"\xc6\x81\x80\0")
+    data = path.read_bytes().replace(
+        bytes(stated >> 7 * i & 127 | 128 * (i < 3) for i in range(4)), b"\xc6\x81\x80\0"
+    )
     path.write_bytes(data)
     assert pq.read_metadata(path).row_group(0).column(1).total_uncompressed_size == 99
 
@@ -44,7 +57,9 @@ def test_a_page_that_is_larger_than_the_footer_says(options, plain, tmp_path, mo
     monkeypatch.setattr("pvlr_sdk.batch.archive._PLAIN", plain)
     write_lie(tmp_path / "a.parquet", 20 * MIB, **options)
     (shard,) = Input(str(tmp_path / "a.parquet")).shards(lambda error: pytest.fail(str(error)))
-    with pytest.raises(errors.SourceOpenError, match=r"pages of at most \d+ bytes, .* got 2097\d{4} bytes"):
+    with pytest.raises(
+        errors.SourceOpenError, match=r"pages of at most \d+ bytes, .* got 2097\d{4} bytes"
+    ):
         list(read(shard, Columns(), 64 * MIB))
     if plain == 64 * MIB:
         ((name, image),) = read(shard, Columns(), 100 * MIB)

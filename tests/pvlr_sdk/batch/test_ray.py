@@ -19,7 +19,10 @@ from pvlr_sdk.batch.on_ray import on_ray
 from pvlr_sdk.batch.shards import Input
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra [ray]")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra [ray]"),
+]
 
 PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 
@@ -55,7 +58,9 @@ def many(tmp_path: Path, images: Callable[[int], list[bytes]]) -> Path:
 
 def workers() -> list[int]:
     """Processes of the pool's actors."""
-    found = subprocess.run(["pgrep", "-f", "^ray::_Actor"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["pgrep", "-f", "^ray::_Actor"], capture_output=True, text=True, check=False
+    )
     return [int(line) for line in found.stdout.split()]
 
 
@@ -77,7 +82,9 @@ def test_a_worker_and_the_driver_are_killed(cluster, many, plan, tmp_path, rows,
     reached = complete()
     assert 30 < reached < 100
     until(lambda: not workers())
-    failed_before = any(name.endswith("321.jpg") for name in rows(out))  # shards are done in no fixed order
+    failed_before = any(
+        name.endswith("321.jpg") for name in rows(out)
+    )  # shards are done in no fixed order
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == (0 if failed_before else 2)
     found = rows(out)
@@ -100,7 +107,9 @@ def test_the_engines_share_one_dataset(cluster, photos, plan, tmp_path, rows):
 
 def test_an_error_of_a_worker_ends_the_run_with_its_class(cluster, photos, plan, tmp_path):
     job = Job(Input(str(photos)), str(tmp_path / "out"), plan, options={"threshold": 2.0})
-    with pytest.raises(errors.OptionError, match=r"threshold: expected a number from 0 to 1, got 2\.0"):
+    with pytest.raises(
+        errors.OptionError, match=r"threshold: expected a number from 0 to 1, got 2\.0"
+    ):
         job.run(on_ray(cluster))
     with pytest.raises(errors.OptionError, match="--threads: expected 64 CPU cores"):
         job.run(on_ray(cluster, threads=64))
@@ -120,6 +129,8 @@ def test_ray_data(cluster, photos, plan, images):
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=1),
     )
-    expected = TagBatch(plan, precision="fp32")(pa.table({"id": [f"{n}" for n in range(40)], "bytes": encoded}))
+    expected = TagBatch(plan, precision="fp32")(
+        pa.table({"id": [f"{n}" for n in range(40)], "bytes": encoded})
+    )
     found = {row["id"]: row["tags"] for row in tagged.take_all()}
     assert found == dict(zip(expected["id"].to_pylist(), expected["tags"].to_pylist(), strict=True))

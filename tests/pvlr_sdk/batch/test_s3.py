@@ -34,7 +34,11 @@ class Unreliable:
         with self._lock:
             drawn = self._random.random()
             kind = "slow" if drawn < self.share / 4 else "fails" if drawn < self.share else "well"
-            status = self._random.choice(["500 Internal Server Error", "503 Slow Down"]) if kind == "fails" else ""
+            status = (
+                self._random.choice(["500 Internal Server Error", "503 Slow Down"])
+                if kind == "fails"
+                else ""
+            )
             self.answers[status or kind] += 1
         if kind == "slow":
             time.sleep(0.2)
@@ -73,7 +77,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Unreliable]:
 @pytest.fixture
 def run(plan, tmp_path):
     def run(source, out="s3://bucket/tags", **options):
-        return Job(Input(source, size=20), str(out), plan, options={"precision": "fp32"}, **options).run()
+        return Job(
+            Input(source, size=20), str(out), plan, options={"precision": "fp32"}, **options
+        ).run()
 
     return run
 
@@ -95,9 +101,14 @@ def test_source_and_target_that_fail_at_random(store, run, images, rows, tagger,
     summary = run("s3://bucket/photos")
     injected = store.answers - before
     print(injected)
-    assert min(injected["500 Internal Server Error"], injected["503 Slow Down"], injected["slow"]) > 5
+    assert (
+        min(injected["500 Internal Server Error"], injected["503 Slow Down"], injected["slow"]) > 5
+    )
     store.share = 0.0
-    assert (summary.images, dict(summary.failed)) == (102, {"ImageDecodeError": 1, "ImageNotFoundError": 1})
+    assert (summary.images, dict(summary.failed)) == (
+        102,
+        {"ImageDecodeError": 1, "ImageNotFoundError": 1},
+    )
     assert not summary.unreadable
     local = tmp_path / "copy"
     remote.get(summary.dataset, str(local), recursive=True)
@@ -111,7 +122,9 @@ def test_source_and_target_that_fail_at_random(store, run, images, rows, tagger,
 
 
 def test_a_bucket_that_does_not_exist(store, run, photos):
-    with pytest.raises(errors.OutputError, match=r"s3://nowhere/tags/plan=.*: expected a writable folder"):
+    with pytest.raises(
+        errors.OutputError, match=r"s3://nowhere/tags/plan=.*: expected a writable folder"
+    ):
         run(str(photos), "s3://nowhere/tags")
     with pytest.raises(errors.SourceOpenError, match="s3://nowhere/x: expected a readable folder"):
         run("s3://nowhere/x")

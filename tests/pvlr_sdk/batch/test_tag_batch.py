@@ -50,9 +50,23 @@ def test_a_bad_row_is_a_row_with_its_error(tag, images, tmp_path):
         None,
     ]
     result = tag(pa.table({"image": pa.array(given, kind)})).to_pylist()
-    assert [row["id"] for row in result] == ["good", "cut", "empty", str(path), str(tmp_path / "none.jpg"), "5"]
+    assert [row["id"] for row in result] == [
+        "good",
+        "cut",
+        "empty",
+        str(path),
+        str(tmp_path / "none.jpg"),
+        "5",
+    ]
     kinds = [row["error"] and row["error"]["type"] for row in result]
-    assert kinds == [None, "ImageDecodeError", "EmptyFrameError", None, "ImageNotFoundError", "FrameTypeError"]
+    assert kinds == [
+        None,
+        "ImageDecodeError",
+        "EmptyFrameError",
+        None,
+        "ImageNotFoundError",
+        "FrameTypeError",
+    ]
     for row in result:
         assert (row["tags"] is None) == (row["scores"] is None) == (row["error"] is not None)
     assert result[1]["error"]["message"].startswith("expected ")
@@ -72,8 +86,13 @@ def test_non_finite_logits_fail_one_row_alone(tag, images, monkeypatch):
     encoded = images(12)
     encoded[7] = b"no image"
     found = tag(pa.table({"bytes": encoded})).to_pylist()
-    assert [row["error"]["type"] for row in found if row["error"]] == ["NonFiniteError", "ImageDecodeError"]
-    assert [found[n] for n in range(12) if n not in (5, 7)] == [wanted[n] for n in range(12) if n not in (5, 7)]
+    assert [row["error"]["type"] for row in found if row["error"]] == [
+        "NonFiniteError",
+        "ImageDecodeError",
+    ]
+    assert [found[n] for n in range(12) if n not in (5, 7)] == [
+        wanted[n] for n in range(12) if n not in (5, 7)
+    ]
 
 
 def test_record_batches_empty_tables_and_own_columns(plan, images):
@@ -87,7 +106,10 @@ def test_record_batches_empty_tables_and_own_columns(plan, images):
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ({"a": ["x"], "b": ["y"]}, "expected a column of images: bytes, image, uri, url, path, got the columns a, b"),
+        (
+            {"a": ["x"], "b": ["y"]},
+            "expected a column of images: bytes, image, uri, url, path, got the columns a, b",
+        ),
         ({"bytes": [1.5]}, "table, column bytes: expected strings, binary, or a struct"),
         ({}, "got no columns"),
     ],

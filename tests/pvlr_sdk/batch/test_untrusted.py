@@ -43,7 +43,9 @@ def sparse(name: str, extended: int = 0) -> bytes:
     block[398:410], block[482] = b"%011o\0" % 0, extended > 0
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block) + b"".join(bytes(504) + bytes([i < extended - 1]) + bytes(7) for i in range(extended))
+    return bytes(block) + b"".join(
+        bytes(504) + bytes([i < extended - 1]) + bytes(7) for i in range(extended)
+    )
 
 
 def pax(**values: str) -> bytes:
@@ -58,10 +60,14 @@ def pax(**values: str) -> bytes:
 HOSTILE = {
     "sparse": lambda: sparse("a.jpg") * 64,
     "sparse map": lambda: sparse("a.jpg", extended=10_000),
-    "sparse pax": lambda: pax(GNU__sparse__major="1", GNU__sparse__name="a.jpg") + member("b", b"9" * 30 + b"\n"),
+    "sparse pax": lambda: (
+        pax(GNU__sparse__major="1", GNU__sparse__name="a.jpg") + member("b", b"9" * 30 + b"\n")
+    ),
     "pax": lambda: header("p", 20 * MIB, tarfile.XHDTYPE) + bytes(20 * MIB) + member("a.jpg", b""),
     "pax chain": lambda: member("p", bytes(MIB // 2), tarfile.XHDTYPE) * 20 + member("a.jpg", b""),
-    "long name": lambda: header("p", 20 * MIB, tarfile.GNUTYPE_LONGNAME) + bytes(20 * MIB) + member("a.jpg", b""),
+    "long name": lambda: (
+        header("p", 20 * MIB, tarfile.GNUTYPE_LONGNAME) + bytes(20 * MIB) + member("a.jpg", b"")
+    ),
     "zeros": lambda: header("a.jpg", 10 * MIB) + bytes(10 * MIB),
     "large": lambda: pax(size=str(17 * MIB)) + header("a.jpg") + bytes(17 * MIB),
 }
@@ -70,8 +76,19 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_member_that_breaks_a_limit_is_an_error_and_the_rest_is_read(name, tmp_path, monkeypatch):
     monkeypatch.setattr("pvlr_sdk.batch.archive._PLAIN", 8 * MIB)
-    others = "global", member("g", bytes(2 * MIB), tarfile.XGLTYPE), member("l" * 100, bytes(2 * MIB), b"K")
-    data = HOSTILE[name]() + others[1] + others[2] + pax(path="é.jpg") + member("x", b"good") + bytes(1024)
+    others = (
+        "global",
+        member("g", bytes(2 * MIB), tarfile.XGLTYPE),
+        member("l" * 100, bytes(2 * MIB), b"K"),
+    )
+    data = (
+        HOSTILE[name]()
+        + others[1]
+        + others[2]
+        + pax(path="é.jpg")
+        + member("x", b"good")
+        + bytes(1024)
+    )
     with gzip.open(tmp_path / "a.tar.gz", "wb", 1) as file:
         file.write(data)
     del data
@@ -79,13 +96,17 @@ def test_a_member_that_breaks_a_limit_is_an_error_and_the_rest_is_read(name, tmp
         *found, last = read_members(file, "s", lambda name: name.endswith(".jpg"), 16 * MIB)
     assert last == ("s/é.jpg", b"good")
     assert len(found) == (64 if name == "sparse" else 1)
-    assert {(place, type(error).__name__) for place, error in found} == {("s/a.jpg", "ImageSizeError")}
+    assert {(place, type(error).__name__) for place, error in found} == {
+        ("s/a.jpg", "ImageSizeError")
+    }
 
 
 def test_an_archive_that_is_too_large_unpacked_ends_with_an_error(monkeypatch):
     monkeypatch.setattr("pvlr_sdk.batch.archive._MAX_UNPACKED", 10 * MIB)
     data = gzip.compress(member("a.jpg", b"1") + header("b", 20 * MIB) + bytes(20 * MIB))
-    first, (place, error) = read_members(io.BytesIO(data), "s", lambda name: name.endswith(".jpg"), MIB)
+    first, (place, error) = read_members(
+        io.BytesIO(data), "s", lambda name: name.endswith(".jpg"), MIB
+    )
     assert first == ("s/a.jpg", b"1")
     assert (place, error.got) == ("s", f"more than {10 * MIB} bytes when unpacked")
 
@@ -95,7 +116,10 @@ def test_a_member_that_is_compressed_too_well_is_not_held_in_memory(monkeypatch)
     data = gzip.compress(member("a.jpg", bytes(50 * MIB)) + bytes(1024), 1)
     tracemalloc.start()
     ((_, error),) = read_members(io.BytesIO(data), "s", lambda _: True, 100 * MIB)
-    assert (error.got, tracemalloc.get_traced_memory()[1] < 10 * MIB) == ("data that is compressed too well", True)
+    assert (error.got, tracemalloc.get_traced_memory()[1] < 10 * MIB) == (
+        "data that is compressed too well",
+        True,
+    )
     tracemalloc.stop()
 
 
@@ -132,7 +156,12 @@ def test_urls_of_rows(plan, tmp_path, images, endless):
         "local:///dev/zero",
         "/dev/zero",
     ]
-    refused += ["zip://x::file:///dev/zero", "dir://x", "simplecache::file:///dev/zero", "http://x::file:///dev/zero"]
+    refused += [
+        "zip://x::file:///dev/zero",
+        "dir://x",
+        "simplecache::file:///dev/zero",
+        "http://x::file:///dev/zero",
+    ]
     refused += [
         "reference://",
         "generic://x",
@@ -154,13 +183,19 @@ def test_urls_of_rows(plan, tmp_path, images, endless):
         "",
         endless,
     ]
-    good = [str(tmp_path / "a b.jpg"), f"local://{tmp_path}/a%20b.jpg", f"FILE://{tmp_path}/a%20b.jpg"]
+    good = [
+        str(tmp_path / "a b.jpg"),
+        f"local://{tmp_path}/a%20b.jpg",
+        f"FILE://{tmp_path}/a%20b.jpg",
+    ]
     tag = TagBatch(plan, memory=64 * MIB)
     found = tag(pa.table({"url": [*refused, *good]})).to_pylist()
     tag.tagger.close()
     assert [row["id"] for row in found] == [*refused, *good]
     assert [row["id"] for row in found if row["error"] is None] == good
-    assert {row["id"]: row["error"]["type"] for row in found if row["error"]}[endless] == "ImageSizeError"
+    assert {row["id"]: row["error"]["type"] for row in found if row["error"]}[
+        endless
+    ] == "ImageSizeError"
 
 
 def test_a_file_of_the_system_is_not_read():
@@ -171,7 +206,11 @@ def test_a_file_of_the_system_is_not_read():
 def test_a_heic_is_no_other_format():
     """Pillow runs Ghostscript for an EPS."""
     for brand in (b"heic", b"avif"):
-        eps = b"%!PSftyp" + brand + b"\n%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+        eps = (
+            b"%!PSftyp"
+            + brand
+            + b"\n%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+        )
         ((error, _),) = images.load([eps], MIB)
         assert isinstance(error, errors.ImageDecodeError)
 
@@ -189,11 +228,16 @@ def test_rows_that_python_cannot_hold(plan, images):
     ]
     tag = TagBatch(plan)
     ids = [tag(pa.table({"id": ids, "bytes": [image]})).to_pylist()[0]["id"] for ids in cases]
-    struct = pa.array([{"bytes": None, "path": 5}], pa.struct({"bytes": pa.binary(), "path": pa.int64()}))
+    struct = pa.array(
+        [{"bytes": None, "path": 5}], pa.struct({"bytes": pa.binary(), "path": pa.int64()})
+    )
     rows = [
-        tag(pa.table({"image": column})).to_pylist()[0] for column in (struct, pa.array([b"\xff"]).view(pa.string()))
+        tag(pa.table({"image": column})).to_pylist()[0]
+        for column in (struct, pa.array([b"\xff"]).view(pa.string()))
     ]
-    failed = tag.table([("a", errors.FrameError("x", expected="\ud800", got="\x1b" * 2000, hint=""))]).to_pylist()
+    failed = tag.table(
+        [("a", errors.FrameError("x", expected="\ud800", got="\x1b" * 2000, hint=""))]
+    ).to_pylist()
     assert failed[0]["error"]["message"] == ("expected \\ud800, got " + "\\x1b" * 250)[:1000]
     tag.tagger.close()
     assert ids == [str(2**62), str(2**62), str(2**31 - 1), "0", "x" * 8192, "0", "0"]
@@ -271,24 +315,46 @@ def test_the_peak_of_memory(kind, plan, tmp_path, images, rows):
     good.write_bytes(images(1)[0])
     if kind == "urls":
         os.mkfifo(tmp_path / "fifo")
-        urls = [f"local://{tmp_path}/fifo", "zip://x::file:///dev/zero", "local:///dev/zero", "dir://x"]
-        pq.write_table(pa.table({"url": [*urls, "simplecache::file:///dev/zero", str(good)]}), source / "a.parquet")
+        urls = [
+            f"local://{tmp_path}/fifo",
+            "zip://x::file:///dev/zero",
+            "local:///dev/zero",
+            "dir://x",
+        ]
+        pq.write_table(
+            pa.table({"url": [*urls, "simplecache::file:///dev/zero", str(good)]}),
+            source / "a.parquet",
+        )
     elif kind == "pages":
         write_lie(source / "a.parquet", 120 * MIB)
         (source / "good.jpg").write_bytes(good.read_bytes())
     elif kind == "table":  # one value, 500 times
         values = pa.array([bytes(60 * MIB)], pa.large_binary()).dictionary_encode()
-        table = pa.table({"bytes": pa.DictionaryArray.from_arrays(pa.array([0] * 500), values.dictionary)})
+        table = pa.table(
+            {"bytes": pa.DictionaryArray.from_arrays(pa.array([0] * 500), values.dictionary)}
+        )
         pq.write_table(table, source / "a.parquet", compression="zstd")
         (source / "good.jpg").write_bytes(good.read_bytes())
     else:
         name = source / f"a.tar{'' if kind == 'sparse' else '.gz'}"
         subprocess.run(
-            [sys.executable, "-c", SIZES, str(Path(__file__).parents[3]), kind, str(name), str(good)], check=True
+            [
+                sys.executable,
+                "-c",
+                SIZES,
+                str(Path(__file__).parents[3]),
+                kind,
+                str(name),
+                str(good),
+            ],
+            check=True,
         )
     options = ["--plan", str(plan), "--out", str(tmp_path / "out"), "--memory", "256"]
     done = subprocess.run(
-        [sys.executable, "-c", RUN, "batch", str(source), *options], capture_output=True, text=True, check=False
+        [sys.executable, "-c", RUN, "batch", str(source), *options],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     peak = int(done.stderr.split()[-1])

@@ -51,9 +51,13 @@ def small_network() -> bytes:
         helper.make_node("Reshape", ["y", "shape"], ["out"]),
         helper.make_node("Constant", [], ["c"], value=typed),
     ]
-    ports = [helper.make_tensor_value_info(name, 1, ["batch", 3, 4, 4]) for name in ("image", "out")]
+    ports = [
+        helper.make_tensor_value_info(name, 1, ["batch", 3, 4, 4]) for name in ("image", "out")
+    ]
     graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], [shape, weight, typed])
-    data: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    data: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)]
+    ).SerializeToString()
     return data
 
 
@@ -71,14 +75,48 @@ def edited(provider: atheris.FuzzedDataProvider, data: bytes) -> bytes:
     for _ in range(provider.ConsumeIntInRange(1, 4)):
         at = provider.ConsumeIntInRange(0, len(data))
         gone = provider.ConsumeIntInRange(0, 8)
-        data = data[:at] + provider.ConsumeBytes(provider.ConsumeIntInRange(0, 8)) + data[at + gone :]
+        data = (
+            data[:at] + provider.ConsumeBytes(provider.ConsumeIntInRange(0, 8)) + data[at + gone :]
+        )
     return data
 
 
 VALUES: tuple[Any, ...] = (
-    *(None, True, -1, 0, 1, 2**63 - 1, 2**64, 1e300, 1e-300, -0.0, 5e-324, "", "x", "9" * 50, "\ud800", "\x1b[2J"),
-    *("fp32", "int8", "tensorrt", "2026-02-31", "10.3", [], {}, [[]], [1, 2, 3], ["a", "a"], {"": {}}),
-    *({"fp32": {"inference_ms": "x"}}, {"version": "1.0", "capability": "8.7", "gpu": "x", "machine": "y"}),
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1,
+        2**63 - 1,
+        2**64,
+        1e300,
+        1e-300,
+        -0.0,
+        5e-324,
+        "",
+        "x",
+        "9" * 50,
+        "\ud800",
+        "\x1b[2J",
+    ),
+    *(
+        "fp32",
+        "int8",
+        "tensorrt",
+        "2026-02-31",
+        "10.3",
+        [],
+        {},
+        [[]],
+        [1, 2, 3],
+        ["a", "a"],
+        {"": {}},
+    ),
+    *(
+        {"fp32": {"inference_ms": "x"}},
+        {"version": "1.0", "capability": "8.7", "gpu": "x", "machine": "y"},
+    ),
 )
 
 
@@ -100,7 +138,9 @@ def altered(provider: atheris.FuzzedDataProvider, data: bytes) -> bytes:
         if what == 0:
             del container[key]
         elif what == 1 and isinstance(container, dict):
-            container[provider.ConsumeUnicode(8)] = copy.deepcopy(provider.PickValueInList(list(VALUES)))
+            container[provider.ConsumeUnicode(8)] = copy.deepcopy(
+                provider.PickValueInList(list(VALUES))
+            )
         elif what == 2:
             container[key] = provider.ConsumeFloat()
         else:
@@ -154,7 +194,9 @@ def check_onnx(data: bytes) -> None:
         assert tensor.data_location == TensorProto.DEFAULT
         assert all(0 <= side <= MAX_ELEMENTS for side in tensor.dims)
         count = int(np.prod(tensor.dims))
-        there = len(tensor.raw_data) or sum(map(len, (tensor.float_data, tensor.int32_data, tensor.int64_data)))
+        there = len(tensor.raw_data) or sum(
+            map(len, (tensor.float_data, tensor.int32_data, tensor.int64_data))
+        )
         assert count <= there
 
 
@@ -175,9 +217,13 @@ def check(data: bytes) -> None:
     CHECKS[kind](edited(provider, data))
 
 
-if "PVLR_PLANTED_BUG" in os.environ:  # networks and label banks are not checked, and measurements are read as they come
+if (
+    "PVLR_PLANTED_BUG" in os.environ
+):  # networks and label banks are not checked, and measurements are read as they come
     check_network = lambda *_: None
-    manifest._PRECISIONS = SimpleNamespace(validate_python=lambda found: [one["tag_sets"] for one in found.values()])
+    manifest._PRECISIONS = SimpleNamespace(
+        validate_python=lambda found: [one["tag_sets"] for one in found.values()]
+    )
     LabelBank._check = lambda *_: None
 
 if __name__ == "__main__":

@@ -56,9 +56,12 @@ class TestOpen:
                 load_bundle(path)
 
     @pytest.mark.parametrize(
-        ("file", "error"), [(manifest_path, errors.ManifestNotFoundError), (labels_path, errors.LabelBankError)]
+        ("file", "error"),
+        [(manifest_path, errors.ManifestNotFoundError), (labels_path, errors.LabelBankError)],
     )
-    def test_missing_part(self, own_plan: Path, file: Callable[[Path], Path], error: type[errors.BundleError]) -> None:
+    def test_missing_part(
+        self, own_plan: Path, file: Callable[[Path], Path], error: type[errors.BundleError]
+    ) -> None:
         file(own_plan).unlink()
         with pytest.raises(error):
             load_bundle(own_plan)
@@ -88,20 +91,28 @@ class TestOpen:
             lambda manifest: manifest["files"]["plan"].update(sha256="short"),
         ],
     )
-    def test_invalid_manifest(self, own_plan: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    def test_invalid_manifest(
+        self, own_plan: Path, change: Callable[[dict[str, Any]], object]
+    ) -> None:
         edit_manifest(own_plan, change)
         with pytest.raises(errors.ManifestError):
             load_bundle(own_plan)
 
-    @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"[" * 200_000, b'"text"'])
+    @pytest.mark.parametrize(
+        "text", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"[" * 200_000, b'"text"']
+    )
     def test_manifest_that_is_no_manifest(self, own_plan: Path, text: bytes) -> None:
         manifest_path(own_plan).write_bytes(text)
         with pytest.raises(errors.ManifestError):
             load_bundle(own_plan)
 
     @pytest.mark.parametrize("file", [Path, labels_path])
-    @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b""])
-    def test_wrong_size(self, own_plan: Path, file: Callable[[Path], Path], change: Callable[[bytes], bytes]) -> None:
+    @pytest.mark.parametrize(
+        "change", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b""]
+    )
+    def test_wrong_size(
+        self, own_plan: Path, file: Callable[[Path], Path], change: Callable[[bytes], bytes]
+    ) -> None:
         path = file(own_plan)
         path.write_bytes(change(path.read_bytes()))
         with pytest.raises(errors.FileSizeError):
@@ -109,7 +120,9 @@ class TestOpen:
 
     @pytest.mark.parametrize("file", [Path, labels_path])
     @pytest.mark.parametrize("position", [0, -1, 0.5])
-    def test_one_flipped_bit(self, own_plan: Path, file: Callable[[Path], Path], position: float) -> None:
+    def test_one_flipped_bit(
+        self, own_plan: Path, file: Callable[[Path], Path], position: float
+    ) -> None:
         path = file(own_plan)
         data = bytearray(path.read_bytes())
         data[int(position * len(data)) if position == 0.5 else int(position)] ^= 1
@@ -137,7 +150,9 @@ class TestLabelBank:
             },
         ],
     )
-    def test_wrong_contents_with_the_right_hash(self, own_plan: Path, changes: dict[str, Any]) -> None:
+    def test_wrong_contents_with_the_right_hash(
+        self, own_plan: Path, changes: dict[str, Any]
+    ) -> None:
         replace_bank(own_plan, **changes)
         with pytest.raises(errors.LabelBankError):
             load_bundle(own_plan)
@@ -146,13 +161,18 @@ class TestLabelBank:
         from safetensors.numpy import save
 
         names = json.dumps(LabelBank.load(labels_path(own_plan)).names)
-        tensors = {"embeddings": np.zeros((5, 16), np.float32), "thresholds": np.full(5, 0.5, np.float32)}
+        tensors = {
+            "embeddings": np.zeros((5, 16), np.float32),
+            "thresholds": np.full(5, 0.5, np.float32),
+        }
         labels_path(own_plan).write_bytes(save(tensors, {"names": names}))
         describe_anew(own_plan, "labels", labels_path(own_plan))
         with pytest.raises(errors.LabelBankError, match="float16"):
             load_bundle(own_plan)
 
-    @pytest.mark.parametrize("data", [b"x", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"\x08\0\0\0\0\0\0\0garbage!"])
+    @pytest.mark.parametrize(
+        "data", [b"x", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"\x08\0\0\0\0\0\0\0garbage!"]
+    )
     def test_no_label_bank_with_the_right_hash(self, own_plan: Path, data: bytes) -> None:
         labels_path(own_plan).write_bytes(data)
         describe_anew(own_plan, "labels", labels_path(own_plan))
@@ -165,7 +185,9 @@ class TestLabelBank:
         random = np.random.default_rng(0)
         names = ["café", 'a "quoted" one', "日本"]
         thresholds = np.array([0.1, 0.5, 0.9], np.float32)
-        bank = LabelBank(names, random.normal(size=(3, 7)).astype(np.float16), thresholds, {"encoder": "x"})
+        bank = LabelBank(
+            names, random.normal(size=(3, 7)).astype(np.float16), thresholds, {"encoder": "x"}
+        )
         bank.save(tmp_path / "a.labels.safetensors")
         again = LabelBank.load(tmp_path / "a.labels.safetensors")
         assert (again.names, again.text) == (names, {"encoder": "x"})
@@ -185,7 +207,9 @@ class TestLabelBank:
         for position in range(start, data.index(b"]", start)):
             for bit in range(8):
                 changed = bytes([data[position] ^ 1 << bit])
-                manifest_path(own_plan).write_bytes(data[:position] + changed + data[position + 1 :])
+                manifest_path(own_plan).write_bytes(
+                    data[:position] + changed + data[position + 1 :]
+                )
                 with contextlib.suppress(errors.BundleError):
                     assert load_bundle(own_plan).manifest == before  # white space
 
@@ -226,7 +250,10 @@ class TestWrite:
         before = contents(own_plan)
         assert limit < 2 * len(before[own_plan.name])
         command = [sys.executable, "-c", WRITE_WITH_LITTLE_ROOM, str(own_plan), str(limit)]
-        assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "OutputError\n"
+        assert (
+            subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+            == "OutputError\n"
+        )
         assert contents(own_plan) == before
         load_bundle(own_plan)
 
@@ -254,7 +281,9 @@ def test_without_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
         default_plan()
 
 
-@pytest.mark.parametrize("kind", [errors.FileHashError, errors.UnknownLabelError, errors.PlanNotFoundError])
+@pytest.mark.parametrize(
+    "kind", [errors.FileHashError, errors.UnknownLabelError, errors.PlanNotFoundError]
+)
 def test_errors_survive_pickling(kind: type[errors.PvlrError]) -> None:
     import pickle
 

@@ -47,8 +47,12 @@ def large(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [fifo, device, large])
 @pytest.mark.parametrize("role", ["manifest", "plan", "labels"])
-def test_a_file_that_is_none_is_an_error_at_once(make: Callable[[Path], None], role: str, own_plan: Path) -> None:
-    path = {"manifest": manifest_path(own_plan), "plan": own_plan, "labels": labels_path(own_plan)}[role]
+def test_a_file_that_is_none_is_an_error_at_once(
+    make: Callable[[Path], None], role: str, own_plan: Path
+) -> None:
+    path = {"manifest": manifest_path(own_plan), "plan": own_plan, "labels": labels_path(own_plan)}[
+        role
+    ]
     path.unlink()
     make(path)
     began = time.perf_counter()
@@ -82,7 +86,10 @@ def test_a_file_that_is_none_is_an_error_at_once(make: Callable[[Path], None], r
         (lambda raw: raw["files"]["plan"].update(bytes=10**15), "files.plan.bytes"),
         (lambda raw: raw.update(measured={"precisions": 7}), "measured"),
         (lambda raw: raw.update(measured={"precisions": {"fp32": []}}), "measured"),
-        (lambda raw: raw.update(measured={"precisions": {"fp32": {"inference_ms": "fast"}}}), "measured"),
+        (
+            lambda raw: raw.update(measured={"precisions": {"fp32": {"inference_ms": "fast"}}}),
+            "measured",
+        ),
         (lambda raw: raw.update(measured=[1]), "measured"),
         (lambda raw: raw.update(format=20.0), "format"),
         (lambda raw: raw.update(format="20"), "format"),
@@ -106,24 +113,48 @@ def test_the_field_is_named(change: Callable[[dict[str, Any]], object], where: s
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("version", text) for text in ("10", "1.2.3.4.5", "1." + "9" * 5000, "\u0661.\u0662", "9999999.1")),
+        *(
+            ("version", text)
+            for text in ("10", "1.2.3.4.5", "1." + "9" * 5000, "\u0661.\u0662", "9999999.1")
+        ),
         *(("capability", text) for text in ("8", "8.7.1", "\u0668.\u0667")),
         *((name, "") for name in ("gpu", "machine", "plugins")),
         *((name, 2**31) for name in ("multiprocessors", "dla")),
-        *(("batch", sizes) for sizes in ([1, 1, 2**16 + 1], [1, 1.0, 4], [0, 1, 1], [2, 1, 4], [1, 1], [True, 1, 1])),
+        *(
+            ("batch", sizes)
+            for sizes in (
+                [1, 1, 2**16 + 1],
+                [1, 1.0, 4],
+                [0, 1, 1],
+                [2, 1, 4],
+                [1, 1],
+                [True, 1, 1],
+            )
+        ),
         *((name, None) for name in ("maps", "batch", "hardware", "attention")),
     ],
 )
 def test_the_section_of_tensorrt_is_refused_as_by_libpvlr(field: str, value: Any) -> None:
-    section = {"version": "10.3.0", "capability": "8.7", "gpu": "Orin", "machine": "aarch64", "batch": [1, 1, 4]}
+    section = {
+        "version": "10.3.0",
+        "capability": "8.7",
+        "gpu": "Orin",
+        "machine": "aarch64",
+        "batch": [1, 1, 4],
+    }
     parse_manifest(changed(lambda raw: raw.update(backend="tensorrt", tensorrt=section)), MODEL)
     with pytest.raises(errors.ManifestError, match=f"got tensorrt.*{field}"):
-        parse_manifest(changed(lambda raw: raw.update(backend="tensorrt", tensorrt={**section, field: value})), MODEL)
+        parse_manifest(
+            changed(lambda raw: raw.update(backend="tensorrt", tensorrt={**section, field: value})),
+            MODEL,
+        )
 
 
 def test_numbers_of_5000_digits() -> None:
     for field in ("format", "name", "measured"):
-        text = changed(lambda raw, field=field: raw.update({field: "HERE"})).replace(b'"HERE"', b"9" * 5000)
+        text = changed(lambda raw, field=field: raw.update({field: "HERE"})).replace(
+            b'"HERE"', b"9" * 5000
+        )
         with pytest.raises(errors.ManifestError):
             parse_manifest(text, MODEL)
 
@@ -144,7 +175,10 @@ def test_metadata_of_a_network(text: str) -> None:
     [
         ({"input": {"width": 0}}, r"got input\.width: "),
         ({}, r"got input: Field required"),
-        ({"format": 2, "more": 1}, r"got format 2\. Update pvlr_sdk"),  # whatever else a newer format has
+        (
+            {"format": 2, "more": 1},
+            r"got format 2\. Update pvlr_sdk",
+        ),  # whatever else a newer format has
     ],
 )
 def test_metadata_of_a_network_name_the_field(change: dict[str, Any], says: str) -> None:
@@ -153,15 +187,27 @@ def test_metadata_of_a_network_name_the_field(change: dict[str, Any], says: str)
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(categories=None), max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(categories=None), max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path to every value in a JSON document."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value[:3])
+        if isinstance(value, list)
+        else ()
+    )
     return [path, *(found for key, one in inner for found in places(one, (*path, key)))]
 
 
@@ -169,9 +215,13 @@ RAW = read_raw(MODEL)
 
 
 @pytest.mark.slow
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.sampled_from(places(RAW)[1:]), value=JSON, extra=st.booleans())
-def test_any_value_anywhere_is_valid_or_one_error(place: tuple[Any, ...], value: Any, extra: bool) -> None:
+def test_any_value_anywhere_is_valid_or_one_error(
+    place: tuple[Any, ...], value: Any, extra: bool
+) -> None:
     """What is accepted can be displayed and written again."""
     raw = copy.deepcopy(RAW)
     target = raw

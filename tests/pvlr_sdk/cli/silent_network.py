@@ -34,7 +34,9 @@ def serve_names(server: socket.socket, queries: list[str]) -> None:
     while True:
         query, client = server.recvfrom(4096)
         queries.append(name_in(query))
-        server.sendto(query[:2] + b"\x81\x83" + query[4:6] + bytes(6) + query[12:], client)  # no such name
+        server.sendto(
+            query[:2] + b"\x81\x83" + query[4:6] + bytes(6) + query[12:], client
+        )  # no such name
 
 
 def main(command: list[str]) -> None:
@@ -48,13 +50,27 @@ def main(command: list[str]) -> None:
     threading.Thread(target=serve_names, args=(server, queries), daemon=True).start()
     trace = folder / "trace"
     strace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o"]
-    if shutil.which("strace") and subprocess.run([*strace, "/dev/null", "true"], check=False).returncode == 0:
+    if (
+        shutil.which("strace")
+        and subprocess.run([*strace, "/dev/null", "true"], check=False).returncode == 0
+    ):
         command = [*strace, str(trace), *command]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seen = _ADDRESS.findall(trace.read_text(errors="replace")) if trace.exists() else None
-    addresses = None if seen is None else sorted({a or b for a, b in seen if not (a or b).startswith(_OWN)})
+    addresses = (
+        None if seen is None else sorted({a or b for a, b in seen if not (a or b).startswith(_OWN)})
+    )
     output = (done.stdout + done.stderr)[-3000:]
-    print(json.dumps({"status": done.returncode, "queries": queries, "addresses": addresses, "output": output}))
+    print(
+        json.dumps(
+            {
+                "status": done.returncode,
+                "queries": queries,
+                "addresses": addresses,
+                "output": output,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -21,9 +21,14 @@ def test_totals_and_status(pvlr, folder, plan, tmp_path):
     assert done.code == 2
     assert "1 ImageDecodeError" in done.out
     unreadable, failed, again = done.err.splitlines()
-    assert unreadable.startswith(f"pvlr: SourceOpenError: {folder}/bad.parquet: expected a complete file")
+    assert unreadable.startswith(
+        f"pvlr: SourceOpenError: {folder}/bad.parquet: expected a complete file"
+    )
     assert failed.startswith(f"pvlr: ImageDecodeError: {folder}/bad.jpg: expected an image")
-    assert again == "pvlr: the column error of the dataset names all failed images; --retry-failed tags them again."
+    assert (
+        again
+        == "pvlr: the column error of the dataset names all failed images; --retry-failed tags them again."
+    )
     assert pvlr(*command, "--exclude", "bad*", "--json").code == 0
 
 
@@ -67,5 +72,7 @@ def test_without_its_packages_the_message_has_the_command(pvlr, folder, monkeypa
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = pvlr("batch", folder, "--out", "x")
     assert done.code == 2
-    assert done.err.startswith("pvlr: MissingPartError: pvlr_sdk.batch: expected pyarrow and fsspec")
+    assert done.err.startswith(
+        "pvlr: MissingPartError: pvlr_sdk.batch: expected pyarrow and fsspec"
+    )
     assert "[batch]" in done.err

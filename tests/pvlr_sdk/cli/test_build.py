@@ -23,7 +23,9 @@ def test_build_info_and_labels(pvlr, exported, tmp_path):
         assert tagger.info["precision"] == "fp32"
         labels = json.loads(pvlr("labels", plan, "--json").out)
         assert [label["label"] for label in labels] == tagger.labels
-        assert [line.split("\t")[0] for line in pvlr("labels", plan).out.splitlines()] == tagger.labels
+        assert [
+            line.split("\t")[0] for line in pvlr("labels", plan).out.splitlines()
+        ] == tagger.labels
     text = pvlr("info", plan).out
     assert "tiny" in text
     assert "verified" in text
@@ -31,7 +33,9 @@ def test_build_info_and_labels(pvlr, exported, tmp_path):
 
 def test_build_from_what_is_no_network(pvlr, tmp_path, exported):
     (tmp_path / "model.onnx").write_text("no network")
-    done = pvlr("build", tmp_path / "model.onnx", "--bank", exported.onnx.with_suffix(".labels.safetensors"))
+    done = pvlr(
+        "build", tmp_path / "model.onnx", "--bank", exported.onnx.with_suffix(".labels.safetensors")
+    )
     assert (done.code, done.out) == (2, "")
     assert "ModelError" in done.err
     assert not (tmp_path / "engine.plan").exists()
@@ -39,7 +43,17 @@ def test_build_from_what_is_no_network(pvlr, tmp_path, exported):
 
 def test_on_the_command_line(trt, exported, tmp_path, capsys):
     out = tmp_path / "engine.plan"
-    command = [str(exported.onnx), "-o", str(out), "--device", "tensorrt", "--attention", "native", "--batch", "1:2:4"]
+    command = [
+        str(exported.onnx),
+        "-o",
+        str(out),
+        "--device",
+        "tensorrt",
+        "--attention",
+        "native",
+        "--batch",
+        "1:2:4",
+    ]
     result = CliRunner().invoke(app, ["build", *command, "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["tensorrt"]["batch"] == [1, 2, 4]

@@ -14,7 +14,19 @@ from pvlr_sdk import __version__
 from pvlr_sdk.cli import app
 
 COMMANDS = (
-    *("tag", "watch", "serve", "build", "info", "labels", "eval", "verify", "thresholds", "bench", "doctor"),
+    *(
+        "tag",
+        "watch",
+        "serve",
+        "build",
+        "info",
+        "labels",
+        "eval",
+        "verify",
+        "thresholds",
+        "bench",
+        "doctor",
+    ),
     *("train", "export", "report", "models", "sign", "verify-signature"),
     *("search", "why", "replay", "precision", "mine"),
 )
@@ -42,7 +54,9 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("call", [["tag", "x.jpg", "--no-such-option"], ["nothing"], ["eval", "x.plan"]])
+@pytest.mark.parametrize(
+    "call", [["tag", "x.jpg", "--no-such-option"], ["nothing"], ["eval", "x.plan"]]
+)
 def test_a_wrong_call_exits_2(pvlr, call):
     done = pvlr(*call)
     assert done.code == 2
@@ -57,7 +71,9 @@ def test_an_empty_path_is_not_the_current_folder(pvlr, tmp_path, monkeypatch, me
     name = memory[0].rstrip("=")
     assert (done.code, f"{name}: expected a value, got an empty string" in done.err) == (2, True)
     assert not list(tmp_path.iterdir())
-    assert "none.mp4: expected" in pvlr("search", "words", "-m", "none.mp4").err  # a word like the name of its argument
+    assert (
+        "none.mp4: expected" in pvlr("search", "words", "-m", "none.mp4").err
+    )  # a word like the name of its argument
 
 
 @pytest.mark.parametrize("name", ["watch", "serve"])
@@ -90,7 +106,8 @@ def _flip(plan: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("damage", "error"), [(lambda plan: plan.unlink(), "PlanNotFoundError"), (_flip, "FileHashError")]
+    ("damage", "error"),
+    [(lambda plan: plan.unlink(), "PlanNotFoundError"), (_flip, "FileHashError")],
 )
 def test_a_damaged_bundle_gives_its_error_in_every_command(pvlr, own_plan, folder, damage, error):
     """Of two kinds; test_bundle.py has all."""

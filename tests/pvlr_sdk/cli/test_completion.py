@@ -38,7 +38,10 @@ def offered(pvlr, monkeypatch):
             (f"pvlr {name} --device ", ["auto", "cpu", "tensorrt", "gpu", "npu"])
             for name in ("tag", "watch", "serve", "bench")
         ),
-        *((f"pvlr {name} --precision ", PRECISIONS) for name in ("tag", "bench", "eval", "verify", "build")),
+        *(
+            (f"pvlr {name} --precision ", PRECISIONS)
+            for name in ("tag", "bench", "eval", "verify", "build")
+        ),
         ("pvlr export run --precision ", PRECISIONS[1:]),
         ("pvlr tag --precision bf", ["bf16"]),
         ("pvlr build x.onnx --device ", ["cpu", "tensorrt"]),
@@ -46,8 +49,14 @@ def offered(pvlr, monkeypatch):
         ("pvlr build x.onnx --hardware a", ["ampere+"]),
         ("pvlr export run --attention f", ["fused"]),
         ("pvlr thresholds x.plan --objective ", ["f1", "precision=", "recall="]),
-        *((f"pvlr {call} ", MODELS) for call in ("tag x.jpg --plan", "watch -p", "serve --plan", "models fetch")),
-        *((f"pvlr {name} ", MODELS) for name in ("info", "labels", "eval", "verify", "thresholds", "bench", "build")),
+        *(
+            (f"pvlr {call} ", MODELS)
+            for call in ("tag x.jpg --plan", "watch -p", "serve --plan", "models fetch")
+        ),
+        *(
+            (f"pvlr {name} ", MODELS)
+            for name in ("info", "labels", "eval", "verify", "thresholds", "bench", "build")
+        ),
         ("pvlr doctor pvlr-lite0-coco", ["pvlr-lite0-coco80"]),
         # Nothing: then bash offers files.
         ("pvlr tag ", []),

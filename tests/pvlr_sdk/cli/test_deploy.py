@@ -64,7 +64,12 @@ class TestArguments:
         self, pvlr: Callable[..., Any], plans: Path, site: Path, arguments: list[str], message: str
     ) -> None:
         before = site.read_text()
-        known = {"SITE": site, "first": plans / "first", "second": plans / "second", "other": plans / "other"}
+        known = {
+            "SITE": site,
+            "first": plans / "first",
+            "second": plans / "second",
+            "other": plans / "other",
+        }
         done = pvlr("deploy", *(known.get(one, one) for one in arguments))
         assert done.code == 2
         (line,) = done.err.splitlines()
@@ -91,7 +96,9 @@ class TestArguments:
         assert done.code == 2
         assert done.err.startswith(f"pvlr: DeployError: {url}: expected a running pvlr serve")
 
-    def test_a_server_that_drips(self, pvlr: Callable[..., Any], plans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_server_that_drips(
+        self, pvlr: Callable[..., Any], plans: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setitem(deploy.__globals__, "_TIMEOUT", 0.5)
         released = threading.Event()
 
@@ -104,7 +111,9 @@ class TestArguments:
         with HTTPServer(("127.0.0.1", 0), Drips) as server:
             thread = threading.Thread(target=server.handle_request)
             thread.start()
-            done = pvlr("deploy", plans / "second", "--to", f"http://127.0.0.1:{server.server_port}")
+            done = pvlr(
+                "deploy", plans / "second", "--to", f"http://127.0.0.1:{server.server_port}"
+            )
             released.set()
             thread.join()
         assert "got timed out" in done.err
@@ -116,10 +125,16 @@ class TestArguments:
         assert "is deployed" in pvlr("deploy", "--rollback", "--to", site).out
         assert sha(plan_of(site).parent) == sha(plans / "first")
 
-    def test_thresholds_that_do_not_fit_are_refused(self, pvlr: Callable[..., Any], plans: Path, site: Path) -> None:
+    def test_thresholds_that_do_not_fit_are_refused(
+        self, pvlr: Callable[..., Any], plans: Path, site: Path
+    ) -> None:
         """``off_thresholds`` fit the first plan only; the process that runs with the file would refuse the plan."""
-        site.write_text(site.read_text().replace("{cat: 0}", "{cat: 0}, off_thresholds: {cat: 0.5}"))
-        assert pvlr("deploy", plans / "second", "--to", site).err.startswith("pvlr: OptionError: off threshold")
+        site.write_text(
+            site.read_text().replace("{cat: 0}", "{cat: 0}, off_thresholds: {cat: 0.5}")
+        )
+        assert pvlr("deploy", plans / "second", "--to", site).err.startswith(
+            "pvlr: OptionError: off threshold"
+        )
 
     @pytest.mark.slow
     @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
@@ -131,7 +146,10 @@ class TestArguments:
         script = ["unshare", "--mount", "sh", "-c", command.replace("exec ", ""), "sh", *PVLR]
         before = site.read_text()
         done = subprocess.run(
-            [*script, "deploy", str(plans / "second"), "--to", str(site)], capture_output=True, text=True, check=False
+            [*script, "deploy", str(plans / "second"), "--to", str(site)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if "mount:" in done.stderr or "unshare:" in done.stderr:
             pytest.skip("needs the right to mount")
@@ -150,7 +168,14 @@ def start(site: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         command = [*PVLR, *arguments]
         environment = {**os.environ, "PVLR_TOKEN": TOKEN}
         running.append(
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, env=environment)
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
         )
         return running[-1]
 
@@ -170,7 +195,11 @@ def logged(site: Path, text: str, seconds: float = 180.0) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["watch", "serve"])
 def test_hangup(
-    start: Callable[..., subprocess.Popen[str]], pvlr: Callable[..., Any], plans: Path, site: Path, command: str
+    start: Callable[..., subprocess.Popen[str]],
+    pvlr: Callable[..., Any],
+    plans: Path,
+    site: Path,
+    command: str,
 ) -> None:
     options = ["--port", "0"] if command == "serve" else []
     process = start(command, "--config", str(site), *options)
@@ -204,7 +233,10 @@ def test_a_running_server(
     done = pvlr("deploy", plans / "second", "--to", url, "--json")
     assert done.code == 0
     status = json.loads(done.out)
-    assert (status["plan"], status["state"]) == (sha(plans / "second"), "in use")  # the probation has passed
+    assert (status["plan"], status["state"]) == (
+        sha(plans / "second"),
+        "in use",
+    )  # the probation has passed
     assert pvlr("deploy", plans / "other", "--to", url).err.startswith("pvlr: DeployError")
     assert pvlr("deploy", "--rollback", "--to", f"{url}/").code == 0
     request = urllib.request.Request(f"{url}/v1/plan", headers={"Authorization": f"Bearer {TOKEN}"})

@@ -21,10 +21,15 @@ def test_a_source_with_the_name_of_a_copy_stays(pvlr, plan, folder):
     (folder / "source.png").rename(folder / "a-tags.jpg")  # its content decides, not its name
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
     for _ in range(2):
-        done = pvlr("tag", folder / "a.jpg", folder / "a-tags.jpg", "--plan", plan, "--draw", folder)
+        done = pvlr(
+            "tag", folder / "a.jpg", folder / "a-tags.jpg", "--plan", plan, "--draw", folder
+        )
         assert (done.code, done.err) == (0, "")
         assert {path: path.read_bytes() for path in before} == before
-        assert set(folder.rglob("*.*")) - set(before) == {folder / "a.jpg-tags.jpg", folder / "a-tags-tags.jpg"}
+        assert set(folder.rglob("*.*")) - set(before) == {
+            folder / "a.jpg-tags.jpg",
+            folder / "a-tags-tags.jpg",
+        }
 
 
 def test_a_file_that_is_not_tagged_stays_too(pvlr, plan, folder):
@@ -34,7 +39,9 @@ def test_a_file_that_is_not_tagged_stays_too(pvlr, plan, folder):
     (drawn / "b-tags.jpg").symlink_to("nowhere")
     os.mkfifo(drawn / "b.png-tags.jpg")
     (drawn / "b.png-1-tags.jpg").mkdir()
-    assert pvlr("tag", folder / "a.jpg", folder / "b.png", "--plan", plan, "--draw", drawn).code == 0
+    assert (
+        pvlr("tag", folder / "a.jpg", folder / "b.png", "--plan", plan, "--draw", drawn).code == 0
+    )
     assert (drawn / "a-tags.jpg").read_bytes() == (folder / "a.jpg").read_bytes()
     assert (drawn / "b-tags.jpg").is_symlink()
     assert (drawn / "a.jpg-tags.jpg").exists()
@@ -53,7 +60,11 @@ def test_copies_of_an_earlier_run_are_replaced_unless_they_are_tagged(pvlr, plan
     kept = copy.read_bytes()
     assert pvlr(*run, folder / "link.jpg").code == 0
     assert copy.read_bytes() == kept
-    assert {path.name for path in (folder / "out").iterdir()} == {"a-tags.jpg", "a.jpg-tags.jpg", "link-tags.jpg"}
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        "a-tags.jpg",
+        "a.jpg-tags.jpg",
+        "link-tags.jpg",
+    }
 
 
 def test_folders_are_kept_so_that_each_copy_is_known(pvlr, plan, folder, tmp_path, monkeypatch):
@@ -73,7 +84,10 @@ def test_folders_are_kept_so_that_each_copy_is_known(pvlr, plan, folder, tmp_pat
 
     two = {"sub/a-tags.jpg", "sub/b-tags.jpg", "other/a-tags.jpg"}
     assert copies(".") == {"a-tags.jpg", "b-tags.jpg", "b.png-tags.jpg", *two}
-    assert copies("sub", "./sub/../other", str(folder / "sub/a.jpg")) == {*two, "sub/a.jpg-tags.jpg"}
+    assert copies("sub", "./sub/../other", str(folder / "sub/a.jpg")) == {
+        *two,
+        "sub/a.jpg-tags.jpg",
+    }
     assert copies("sub") == copies("../photos/sub/*") == {"a-tags.jpg", "b-tags.jpg"}
 
 
@@ -87,7 +101,12 @@ def test_long_names_and_long_sides_do_not_end_the_run(pvlr, plan, folder):
     assert (done.code, done.err) == (0, "")
     drawn = {path.name for path in (folder / "out").iterdir()}
     assert len(drawn) == 3 + len(names) + 2
-    assert {"x" * 246 + "-tags.jpg", "y" * 246 + "-tags.jpg", "high-tags.jpg", "wide-tags.jpg"} < drawn
+    assert {
+        "x" * 246 + "-tags.jpg",
+        "y" * 246 + "-tags.jpg",
+        "high-tags.jpg",
+        "wide-tags.jpg",
+    } < drawn
     assert max(len(os.fsencode(name)) for name in drawn) == 255
     assert cv2.imread(str(folder / "out/high-tags.jpg")).shape == (65500, 1, 3)
 
@@ -110,7 +129,10 @@ def test_heatmap(pvlr, plan, folder):
         assert (done.code, done.err) == (0, "")
         assert _difference(copy, result.draw(heatmap=heatmap)) < 3
         assert _difference(copy, result.draw(heatmap="cat")) > 5
-    assert len({result.draw(heatmap=label).tobytes() for label in (result[0].label, "rocket", "cat")}) == 3
+    assert (
+        len({result.draw(heatmap=label).tobytes() for label in (result[0].label, "rocket", "cat")})
+        == 3
+    )
 
 
 def test_invalid_heatmaps(pvlr, plan, folder):

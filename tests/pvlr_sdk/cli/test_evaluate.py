@@ -9,10 +9,23 @@ import pytest
 
 def test_eval_json(pvlr, plan, folder):
     labels = folder / "labels.csv"
-    labels.write_text("file,split,human,photographer\na.jpg,val,1,0\nb.png,val,0,1\nsub/a.jpg,train,1,0\n")
+    labels.write_text(
+        "file,split,human,photographer\na.jpg,val,1,0\nb.png,val,0,1\nsub/a.jpg,train,1,0\n"
+    )
     mapping = folder / "voc=tiny.json"
     mapping.write_text('{"human": "person"}')
-    call = ["eval", plan, "--images", folder, "--labels", labels, "--split", "val", "--map", mapping]
+    call = [
+        "eval",
+        plan,
+        "--images",
+        folder,
+        "--labels",
+        labels,
+        "--split",
+        "val",
+        "--map",
+        mapping,
+    ]
     done = pvlr(*call, "--json")
     assert (done.code, done.err) == (0, "")
     report = json.loads(done.out)
@@ -31,7 +44,18 @@ def test_eval_json(pvlr, plan, folder):
 def test_thresholds(pvlr, own_plan, folder):
     labels = folder / "labels.csv"
     labels.write_text("file,split,human,cat\na.jpg,val,1,0\nb.png,val,1,0\nsub/a.jpg,train,0,1\n")
-    call = ["thresholds", own_plan, "--images", folder, "--labels", labels, "--split", "val", "--map", "human=person"]
+    call = [
+        "thresholds",
+        own_plan,
+        "--images",
+        folder,
+        "--labels",
+        labels,
+        "--split",
+        "val",
+        "--map",
+        "human=person",
+    ]
     old = json.loads(pvlr("labels", own_plan, "--json").out)
     done = pvlr(*call, "--objective", "recall=1", "--dry-run", "--json")
     assert (done.code, done.err) == (0, "")
@@ -50,7 +74,10 @@ def test_thresholds(pvlr, own_plan, folder):
     # No image decides about a second threshold of the others.
     assert [row["precise_threshold"] for row in new[1:]] == [row["threshold"] for row in old[1:]]
     assert [row["precise_threshold"] for row in new] == [row["precise"] for row in report["labels"]]
-    tags = [json.loads(line)["tags"] for line in pvlr("tag", folder, "--plan", own_plan, "--json").out.splitlines()]
+    tags = [
+        json.loads(line)["tags"]
+        for line in pvlr("tag", folder, "--plan", own_plan, "--json").out.splitlines()
+    ]
     assert all("person" in {tag["label"] for tag in of_photo} for of_photo in tags[:2])
 
 
@@ -71,9 +98,14 @@ def test_tiles(pvlr, own_plan, folder):
         for tiles in ((), ("--tiles", "2x2"), ("--tiles", "1x1"))
     ]
     assert measured[0] == measured[2]
-    lines = pvlr("tag", folder / "a.jpg", "--plan", own_plan, "--tiles", "2x2", "--json").out.splitlines()
+    lines = pvlr(
+        "tag", folder / "a.jpg", "--plan", own_plan, "--tiles", "2x2", "--json"
+    ).out.splitlines()
     by_label = {row["label"]: row["after"] for row in report["labels"]}
-    assert all(tag["threshold"] == pytest.approx(by_label[tag["label"]]) for tag in json.loads(lines[0])["tags"])
+    assert all(
+        tag["threshold"] == pytest.approx(by_label[tag["label"]])
+        for tag in json.loads(lines[0])["tags"]
+    )
     for command in ("thresholds", "eval"):
         for tiles in ("0x1", "100x100", "2", *(("auto", "1x1") if command == "thresholds" else ())):
             done = pvlr(command, *labelled, "--tiles", tiles)

@@ -16,11 +16,25 @@ def test_they_print_what_they_write(pvlr, plan, tmp_path):
 
 
 def test_labels(pvlr, plan, folder, tmp_path):
-    (tmp_path / "tags.jsonl").write_text(pvlr("tag", folder, "--plan", plan, "--threshold", 0, "--json").out)
-    done = pvlr("export-labels", tmp_path / "tags.jsonl", "--format", "cvat", "--out", tmp_path / "labels.xml")
+    (tmp_path / "tags.jsonl").write_text(
+        pvlr("tag", folder, "--plan", plan, "--threshold", 0, "--json").out
+    )
+    done = pvlr(
+        "export-labels",
+        tmp_path / "tags.jsonl",
+        "--format",
+        "cvat",
+        "--out",
+        tmp_path / "labels.xml",
+    )
     assert (done.code, done.out, done.err) == (0, f"{tmp_path}/labels.xml\n", "")
     assert (tmp_path / "labels.xml").read_text().count("<image ") == 3
-    assert pvlr("export-labels", tmp_path / "tags.jsonl", "--format", "yolo", "--out", tmp_path / "x").code == 2
+    assert (
+        pvlr(
+            "export-labels", tmp_path / "tags.jsonl", "--format", "yolo", "--out", tmp_path / "x"
+        ).code
+        == 2
+    )
 
 
 def test_deepstream(pvlr, plan, tmp_path):

@@ -38,18 +38,29 @@ def without(monkeypatch):
 )
 def test_the_command_without_its_packages_is_named(without, tmp_path, module, command):
     without(f"pvlr_training.{module}")
-    with pytest.raises(errors.MissingPartError, match=rf"^pvlr {command[0]}: .*pip install \"\S*\[train\]\""):
+    with pytest.raises(
+        errors.MissingPartError, match=rf"^pvlr {command[0]}: .*pip install \"\S*\[train\]\""
+    ):
         _run(*(str(tmp_path) if word == "FOLDER" else word for word in command))
 
 
 @pytest.mark.parametrize("precision", ["int8", "auto"])
 @pytest.mark.parametrize("package", ["nncf", "onnx", "onnxruntime"])
-def test_build_checks_what_quantises_before_it_reads_the_network(without, plan, tmp_path, photo, precision, package):
+def test_build_checks_what_quantises_before_it_reads_the_network(
+    without, plan, tmp_path, photo, precision, package
+):
     import cv2
 
     without(package)
     cv2.imwrite(str(tmp_path / "photo.jpg"), photo)
-    command = ["build", str(tmp_path / "none.onnx"), "--precision", precision, "--calibration-images", str(tmp_path)]
+    command = [
+        "build",
+        str(tmp_path / "none.onnx"),
+        "--precision",
+        precision,
+        "--calibration-images",
+        str(tmp_path),
+    ]
     with pytest.raises(errors.MissingPartError, match=r'quantise.*pip install "\S*\[int8\]"'):
         _run(*command)
 

@@ -27,13 +27,18 @@ def many(tmp_path: Path) -> list[Path]:
 
 
 def test_lines_are_predicts_results_in_the_order_of_the_files(plan: Path, many: list[Path]) -> None:
-    done = CliRunner().invoke(app, ["tag", str(many[0].parent), "--plan", str(plan), "--json", "--threshold", "0"])
+    done = CliRunner().invoke(
+        app, ["tag", str(many[0].parent), "--plan", str(plan), "--json", "--threshold", "0"]
+    )
     assert done.exit_code == 0, done.output
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["source"] for line in lines] == [str(path) for path in many]
     with Tagger(plan, threshold=0, optimize="throughput") as tagger:
         for path, line in zip(many, lines, strict=True):
-            expected = [{"label": t.label, "score": t.score, "threshold": t.threshold} for t in tagger.predict(path)]
+            expected = [
+                {"label": t.label, "score": t.score, "threshold": t.threshold}
+                for t in tagger.predict(path)
+            ]
             assert line["tags"] == expected
 
 
@@ -51,8 +56,19 @@ def test_fast_jpeg_is_passed_on(plan: Path, tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
     noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "large.jpg"), noise)
-    command = ["tag", str(tmp_path / "large.jpg"), "--plan", str(plan), "--json", "--threshold", "0"]
-    exact, fast = (json.loads(CliRunner().invoke(app, [*command, *more]).stdout) for more in ([], ["--fast-jpeg"]))
+    command = [
+        "tag",
+        str(tmp_path / "large.jpg"),
+        "--plan",
+        str(plan),
+        "--json",
+        "--threshold",
+        "0",
+    ]
+    exact, fast = (
+        json.loads(CliRunner().invoke(app, [*command, *more]).stdout)
+        for more in ([], ["--fast-jpeg"])
+    )
     assert exact["tags"] != fast["tags"]
     assert {tag["label"] for tag in exact["tags"]} == {tag["label"] for tag in fast["tags"]}
 
@@ -66,7 +82,11 @@ def test_no_file_ends_the_others(plan: Path, many: list[Path]) -> None:
     done = CliRunner().invoke(app, ["tag", str(many[0].parent), "--plan", str(plan), "--json"])
     assert done.exit_code == 2
     assert len(done.stdout.splitlines()) == len(many)
-    assert [name for name in ("1.png", "2.png", "3.png") if name in done.stderr] == ["1.png", "2.png", "3.png"]
+    assert [name for name in ("1.png", "2.png", "3.png") if name in done.stderr] == [
+        "1.png",
+        "2.png",
+        "3.png",
+    ]
 
 
 @pytest.mark.slow

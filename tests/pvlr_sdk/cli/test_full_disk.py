@@ -14,7 +14,9 @@ full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /
 
 
 @full
-@pytest.mark.parametrize("arguments", [["labels", "--json"], ["--help"], ["tag", "IMAGE", "--json"], ["tag", "IMAGE"]])
+@pytest.mark.parametrize(
+    "arguments", [["labels", "--json"], ["--help"], ["tag", "IMAGE", "--json"], ["tag", "IMAGE"]]
+)
 def test_a_full_disk_ends_in_one_message(plan: Path, folder: Path, arguments: list[str]) -> None:
     image = str(next(folder.glob("*.jpg")))
     command = [*PVLR, *(image if one == "IMAGE" else one for one in arguments)]
@@ -26,4 +28,6 @@ def test_a_full_disk_ends_in_one_message(plan: Path, folder: Path, arguments: li
         done = subprocess.run(command, stdout=disk, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("pvlr: OutputError: stdout: expected space for the output, got No space left on device.")
+    assert line.startswith(
+        "pvlr: OutputError: stdout: expected space for the output, got No space left on device."
+    )

@@ -54,7 +54,11 @@ def test_ctrl_c_leaves_whole_lines_in_a_pipe(blocked):
     time.sleep(0.3)
     out, messages = blocked.communicate(timeout=60)
     (message,) = messages.decode().splitlines()
-    done = int(re.search(r"interrupted: (\d+) of 600 images are done; their lines are complete\.", message)[1])
+    done = int(
+        re.search(
+            r"interrupted: (\d+) of 600 images are done; their lines are complete\.", message
+        )[1]
+    )
     assert 0 < done < 600
     assert blocked.returncode == 130
     assert len([json.loads(line) for line in out.splitlines()]) == done

@@ -36,6 +36,8 @@ print(resident() - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 @pytest.mark.parametrize("returned", [True, False])
 def test_large_blocks_are_returned_beside_small_ones_in_use(returned: bool) -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(returned)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(returned)], capture_output=True, text=True, check=True
+    )
     growth = int(done.stdout)
     assert growth < 25 if returned else growth > 200

@@ -33,12 +33,26 @@ def only_the_wheel(monkeypatch, tmp_path):
 def test_list(pvlr, only_the_wheel):
     done = pvlr("models")
     lines = [line.split() for line in done.out.splitlines()]
-    assert lines[0] == ["Model", "Labels", "Input", "MB", "mAP", "Trained", "on", "Licence", "Where"]
-    assert " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 10.3 68.5 COCO + VOC Apache-2.0 bundled"
+    assert lines[0] == [
+        "Model",
+        "Labels",
+        "Input",
+        "MB",
+        "mAP",
+        "Trained",
+        "on",
+        "Licence",
+        "Where",
+    ]
+    assert (
+        " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 10.3 68.5 COCO + VOC Apache-2.0 bundled"
+    )
     assert [line[-1] for line in lines[2:]] == ["absent"] * 5
     assert "pvlr models fetch NAME" in done.err
     found = json.loads(pvlr("models", "--json").out)
-    assert [(model["where"], bool(model["plan"])) for model in found] == [("bundled", True)] + [("absent", False)] * 5
+    assert [(model["where"], bool(model["plan"])) for model in found] == [("bundled", True)] + [
+        ("absent", False)
+    ] * 5
     assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 68.451}
     assert found[0]["bytes"] == sum(file["bytes"] for file in found[0]["files"].values())
 
@@ -49,7 +63,11 @@ def test_list_fits_80_columns():
     code = "from pvlr_sdk.cli import main; main()"
     environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb"}
     subprocess.run(
-        [sys.executable, "-c", code, "models"], stdout=secondary, stderr=secondary, check=True, env=environment
+        [sys.executable, "-c", code, "models"],
+        stdout=secondary,
+        stderr=secondary,
+        check=True,
+        env=environment,
     )
     os.close(secondary)
     lines = os.read(primary, 10_000).decode().splitlines()
@@ -84,11 +102,20 @@ def test_commands_take_a_name_or_a_folder(pvlr):
 @pytest.mark.slow
 def test_thresholds_of_a_shared_model_are_not_changed(pvlr, tmp_path):
     before = PLAN.with_suffix(".json").read_bytes()
-    done = pvlr("thresholds", NAME, "--images", ROOT / "docs/images", "--labels", tmp_path / "labels.csv")
+    done = pvlr(
+        "thresholds", NAME, "--images", ROOT / "docs/images", "--labels", tmp_path / "labels.csv"
+    )
     assert done.code == 2
     assert f"cp -r {PLAN.parent} my-{NAME}" in done.err
     (tmp_path / "labels.csv").write_text("file,cat\nchelsea.jpg,1\ncoffee.jpg,-1\n")
-    arguments = ("--images", ROOT / "docs/images", "--labels", tmp_path / "labels.csv", "--dry-run", "--json")
+    arguments = (
+        "--images",
+        ROOT / "docs/images",
+        "--labels",
+        tmp_path / "labels.csv",
+        "--dry-run",
+        "--json",
+    )
     assert json.loads(pvlr("thresholds", NAME, *arguments).out)["written"] is False
     assert PLAN.with_suffix(".json").read_bytes() == before
 

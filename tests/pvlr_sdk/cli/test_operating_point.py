@@ -36,25 +36,51 @@ def test_eval_measures_the_tags_at_either_point(pvlr, two_points, folder):
     write_thresholds(load_bundle(two_points), low, high)
 
     def recall(*extra):
-        done = pvlr("eval", two_points, "--images", folder, "--labels", folder / "labels.csv", "--json", *extra)
+        done = pvlr(
+            "eval",
+            two_points,
+            "--images",
+            folder,
+            "--labels",
+            folder / "labels.csv",
+            "--json",
+            *extra,
+        )
         assert (done.code, done.err.count("OptionError")) == (0, 0)
         return json.loads(done.out)["OR"]
 
-    assert (recall(), recall("--operating-point", "f1"), recall("--operating-point", "precise")) == (100.0, 100.0, 0.0)
+    assert (
+        recall(),
+        recall("--operating-point", "f1"),
+        recall("--operating-point", "precise"),
+    ) == (100.0, 100.0, 0.0)
 
 
 def test_batch_writes_a_dataset_for_each_point(pvlr, two_points, folder, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
 
     def dataset(*extra):
-        done = pvlr("batch", folder, "--out", tmp_path / "out", "--plan", two_points, "--json", *extra)
+        done = pvlr(
+            "batch", folder, "--out", tmp_path / "out", "--plan", two_points, "--json", *extra
+        )
         assert (done.code, done.err) == (0, "")
         return json.loads(done.out)["dataset"]
 
-    assert dataset() == dataset("--operating-point", "f1") != dataset("--operating-point", "precise")
+    assert (
+        dataset() == dataset("--operating-point", "f1") != dataset("--operating-point", "precise")
+    )
     rows = parquet.read_table(dataset("--operating-point", "precise")).to_pylist()
     limits = {tag["label"]: round(tag["threshold"], 6) for row in rows for tag in row["tags"]}
-    assert limits.items() <= {"person": 0.7, "cat": 0.8, "coffee cup": 0.9, "rocket": 0.95, "dining table": 0.6}.items()
+    assert (
+        limits.items()
+        <= {
+            "person": 0.7,
+            "cat": 0.8,
+            "coffee cup": 0.9,
+            "rocket": 0.95,
+            "dining table": 0.6,
+        }.items()
+    )
 
 
 def test_labels_lists_both(pvlr, two_points, plan):

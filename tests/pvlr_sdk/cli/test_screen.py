@@ -94,7 +94,9 @@ def test_a_terminal_shows_a_table_with_bars(plan, folder):
         (["tag", "sub/../sub/../a.jpg", "-t", "1", "-p", "PLAN"], r"a.jpg  512 x 512, [0-9.]+ ms$"),
         (["models"], r"^pvlr-lite2-coco80-448 .*(checkout|absent)$"),
         pytest.param(
-            ["bench", "PLAN", "--seconds", "0.1"], r"^ inference( +[0-9]+[.][0-9]{2}){7}$", marks=pytest.mark.slow
+            ["bench", "PLAN", "--seconds", "0.1"],
+            r"^ inference( +[0-9]+[.][0-9]{2}){7}$",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -103,7 +105,10 @@ def test_80_columns_suffice(plan, folder, call, line):
     command = [*PVLR, *(str(plan) if word == "PLAN" else word for word in call)]
     shown, _, code = _on_a_terminal(command, stdout=True, cwd=folder, columns=80)
     assert code == 0
-    lines = [text.split("\r")[-1].rstrip() for text in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).split("\r\n")]
+    lines = [
+        text.split("\r")[-1].rstrip()
+        for text in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).split("\r\n")
+    ]
     assert [text for text in lines if len(text) > 80 and not text.startswith("pvlr: ")] == []
     assert any(re.search(line, text) for text in lines), "\n".join(lines)
 
@@ -152,7 +157,9 @@ def test_a_terminal_shows_speed_and_time_remaining_until_ctrl_c(plan, folder):
 
 def test_a_reader_that_leaves_early_is_no_error_message(plan, clip):
     process = subprocess.Popen(
-        [*PVLR, "tag", str(clip), "--plan", str(plan), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*PVLR, "tag", str(clip), "--plan", str(plan), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
     process.stdout.readline()

@@ -28,8 +28,12 @@ def make_key(tmp_path):
     def make(*options: str) -> tuple[Path, Path]:
         key, folder = tmp_path / "key.pem", tmp_path / "keys"
         folder.mkdir()
-        subprocess.run(["openssl", "genpkey", *options, "-out", key], check=True, capture_output=True)
-        subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", folder / "me.pem"], check=True)
+        subprocess.run(
+            ["openssl", "genpkey", *options, "-out", key], check=True, capture_output=True
+        )
+        subprocess.run(
+            ["openssl", "pkey", "-in", key, "-pubout", "-out", folder / "me.pem"], check=True
+        )
         return key, folder
 
     return make
@@ -48,7 +52,13 @@ def test_signed_and_verified(pvlr, own_plan, make_key, options):
     done = pvlr("sign", own_plan, "--key", key, "--bundle-version", 7, "--expires", "2999-12-31")
     assert (done.code, done.out, done.err) == (0, f"{own_plan.with_suffix('.sig')}\n", "")
     done = pvlr("verify-signature", own_plan, "--trust", keys, "--json")
-    facts = {"plan": str(own_plan), "name": "tiny", "key": "me", "version": 7, "expires": "2999-12-31"}
+    facts = {
+        "plan": str(own_plan),
+        "name": "tiny",
+        "key": "me",
+        "version": 7,
+        "expires": "2999-12-31",
+    }
     assert (done.code, json.loads(done.out)) == (0, facts)
     assert "signature verified" in pvlr("verify-signature", own_plan.parent, "-t", keys).out
 
@@ -89,7 +99,9 @@ def test_every_command_that_opens_a_plan(pvlr, own_plan, make_key, folder, tmp_p
     assert pvlr("tag", folder / "a.jpg", "--plan", own_plan).code == 0
 
 
-def test_a_new_plan_is_described_before_it_is_signed(pvlr, exported, make_key, tmp_path, monkeypatch):
+def test_a_new_plan_is_described_before_it_is_signed(
+    pvlr, exported, make_key, tmp_path, monkeypatch
+):
     _, keys = make_key(*P256)
     monkeypatch.setenv("PVLR_TRUST", str(keys))
     done = pvlr("build", exported.onnx, "--out", tmp_path / "new.plan", "--json")
@@ -125,7 +137,10 @@ def test_mistakes(pvlr, own_plan, make_key, monkeypatch):
         raise typer.Abort
 
     monkeypatch.setattr(typer, "prompt", abort)
-    assert "expected the passphrase of" in pvlr("sign", own_plan, "--key", key.parent / "locked.pem").err
+    assert (
+        "expected the passphrase of"
+        in pvlr("sign", own_plan, "--key", key.parent / "locked.pem").err
+    )
     for wrong in (["--expires", "tomorrow"], ["--expires", "1999-12-31"], ["--bundle-version", 0]):
         assert pvlr("sign", own_plan, "--key", key, *wrong).code == 2
     assert not own_plan.with_suffix(".sig").exists()
@@ -134,11 +149,18 @@ def test_mistakes(pvlr, own_plan, make_key, monkeypatch):
 def test_a_label_bank(pvlr, make_key, tmp_path, monkeypatch):
     key, keys = make_key(*P256)
     bank, made = tmp_path / "bank.safetensors", tiny_open.make_bank()
-    taught = {"cat": {"positives": 3, "negatives": 9, "words": False, "plan": "ab12", "before": None}}
+    taught = {
+        "cat": {"positives": 3, "negatives": 9, "words": False, "plan": "ab12", "before": None}
+    }
     made = LabelBank(made.names, made.embeddings, made.thresholds, {**made.text, "taught": taught})
     made.save(bank)
     monkeypatch.setenv("PVLR_TRUST", str(keys))
-    for command in (["labels", "--bank", bank], ["labels", bank], ["info", bank], ["verify-signature", bank]):
+    for command in (
+        ["labels", "--bank", bank],
+        ["labels", bank],
+        ["info", bank],
+        ["verify-signature", bank],
+    ):
         assert "NotSignedError" in pvlr(*command).err, command
     assert pvlr("sign", bank, "--key", key, "--bundle-version", 4).out == f"{bank}.sig\n"
     facts = {"plan": str(bank), "name": bank.name, "key": "me", "version": 4, "expires": None}

@@ -39,18 +39,29 @@ TAGGER = "import pvlr_sdk; from pvlr_sdk import Tagger; print(Tagger())"
 def in_silence(command: list[str], home: Path) -> dict[str, Any]:
     """Run a command with an empty home folder; skips where namespaces are not permitted."""
     probe = shutil.which("unshare") and shutil.which("ip")
-    if not probe or subprocess.run([*NAMESPACES, "ip", "link"], capture_output=True, check=False).returncode:
+    if (
+        not probe
+        or subprocess.run([*NAMESPACES, "ip", "link"], capture_output=True, check=False).returncode
+    ):
         pytest.skip("namespaces for the network and mounts are not permitted here")
     home.mkdir(parents=True)
     own = ("XDG_", "PVLR_", "HF_", "TORCH_", "ORT_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     environment |= {"HOME": str(home), "PYTHONPATH": os.environ.get("PYTHONPATH", "") or str(ROOT)}
     # Two packages send nothing in continuous integration or under pytest, which a user's process is not.
-    for name in [name for name in environment if name == "CI" or name.startswith(("GITHUB_", "PYTEST_", "NNCF_"))]:
+    for name in [
+        name
+        for name in environment
+        if name == "CI" or name.startswith(("GITHUB_", "PYTEST_", "NNCF_"))
+    ]:
         del environment[name]
     helper = str(Path(__file__).with_name("silent_network.py"))
     done = subprocess.run(
-        [*NAMESPACES, sys.executable, helper, *command], capture_output=True, text=True, env=environment, check=False
+        [*NAMESPACES, sys.executable, helper, *command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -60,7 +71,9 @@ def images(folder: Path) -> Path:
     """96 images with red, green or blue squares, in one folder per colour."""
     random = np.random.default_rng(0)
     for number in range(96):
-        name, colour = [("red", (40, 40, 220)), ("green", (40, 200, 40)), ("blue", (220, 40, 40))][number % 3]
+        name, colour = [("red", (40, 40, 220)), ("green", (40, 200, 40)), ("blue", (220, 40, 40))][
+            number % 3
+        ]
         pixels = random.integers(90, 150, (64, 80, 3)).astype(np.uint8)
         top, left = random.integers(0, 30, 2)
         pixels[top : top + 30, left : left + 30] = colour
@@ -70,7 +83,9 @@ def images(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["tagger", "tag", "doctor", "build", "build-int8", "serve", "train"])
+@pytest.mark.parametrize(
+    "what", ["tagger", "tag", "doctor", "build", "build-int8", "serve", "train"]
+)
 def test_no_command_uses_the_network(what: str, exported: Any, tmp_path: Path) -> None:
     folder = str(images(tmp_path / "photos"))
     build = [*PVLR, "build", str(exported.onnx), "-o", str(tmp_path / "made" / "engine.plan")]
@@ -79,9 +94,26 @@ def test_no_command_uses_the_network(what: str, exported: Any, tmp_path: Path) -
         "tag": [*PVLR, "tag", folder],
         "doctor": [*PVLR, "doctor"],
         "build": build,
-        "build-int8": [*build, "--precision", "int8", "--calibration-images", folder, "--min-agreement", "0"],
+        "build-int8": [
+            *build,
+            "--precision",
+            "int8",
+            "--calibration-images",
+            folder,
+            "--min-agreement",
+            "0",
+        ],
         "serve": [sys.executable, "-c", SERVE, *PVLR],
-        "train": [*PVLR, "train", folder, "--quick", "-o", str(tmp_path / "run"), "--budget", "30s"],
+        "train": [
+            *PVLR,
+            "train",
+            folder,
+            "--quick",
+            "-o",
+            str(tmp_path / "run"),
+            "--budget",
+            "30s",
+        ],
     }[what]
     if what == "build-int8":
         pytest.importorskip("nncf")
@@ -90,7 +122,11 @@ def test_no_command_uses_the_network(what: str, exported: Any, tmp_path: Path) -
     # Not below pytest's own folder: its name would show in what the packages look for.
     with tempfile.TemporaryDirectory() as place:
         seen = in_silence(command, Path(place) / "home")
-        kept = [str(path.relative_to(Path(place) / "home")) for path in Path(place).rglob("*") if path.is_file()]
+        kept = [
+            str(path.relative_to(Path(place) / "home"))
+            for path in Path(place).rglob("*")
+            if path.is_file()
+        ]
     assert seen["status"] == 0, seen["output"]
     assert seen["queries"] == []
     assert seen["addresses"] in (None, [])
@@ -125,7 +161,9 @@ def _imports(tree: ast.Module) -> list[int]:
     unread = {
         inner
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
     lines = []
@@ -135,8 +173,15 @@ def _imports(tree: ast.Module) -> list[int]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module or ""]
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
-            names = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        elif (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module"
+        ):
+            names = [
+                arg.value
+                for arg in node.args
+                if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+            ]
         if node not in unread and any(name.split(".")[0] in SILENCED for name in names):
             lines.append(node.lineno)
     return lines

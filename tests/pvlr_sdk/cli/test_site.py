@@ -21,20 +21,29 @@ SITE = "cameras: {yard: 'rtsps://yard/'}"
 
 def test_loop_without_a_uri(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text(SITE)
-    with pytest.raises(errors.OptionError, match=r"--loop: expected a camera as URI, got none.* set loop: there"):
+    with pytest.raises(
+        errors.OptionError, match=r"--loop: expected a camera as URI, got none.* set loop: there"
+    ):
         build_config(tmp_path / "site.yaml", [], loop=True)
 
 
 def test_tiles_of_all_cameras(tmp_path: Path) -> None:
-    (tmp_path / "site.yaml").write_text("cameras: {yard: 'rtsps://yard/', door: {uri: '0', tiles: [2, 1]}}")
+    (tmp_path / "site.yaml").write_text(
+        "cameras: {yard: 'rtsps://yard/', door: {uri: '0', tiles: [2, 1]}}"
+    )
     cameras = make_cameras(build_config(tmp_path / "site.yaml", []).config)
     assert {camera.name: camera.tiles for camera in cameras} == {"yard": None, "door": (2, 1)}
     for tiles, expected in (("3x2", (3, 2)), ("auto", "auto")):
         config = build_config(tmp_path / "site.yaml", ["hall=1"], tiles=tiles).config
         assert [camera.tiles for camera in make_cameras(config)] == [expected] * 3
-    (tmp_path / "site.yaml").write_text("cameras: {yard: 'rtsps://yard/', door: {uri: '0', refresh: 20}}")
+    (tmp_path / "site.yaml").write_text(
+        "cameras: {yard: 'rtsps://yard/', door: {uri: '0', refresh: 20}}"
+    )
     config = build_config(tmp_path / "site.yaml", [], tiles="3x2").config
-    assert [(camera.tiles, camera.refresh) for camera in make_cameras(config)] == [((3, 2), None), ((3, 2), 20)]
+    assert [(camera.tiles, camera.refresh) for camera in make_cameras(config)] == [
+        ((3, 2), None),
+        ((3, 2), 20),
+    ]
     for tiles in ("x", "5x4"):
         with pytest.raises(errors.OptionError, match="tiles"):
             build_config(tmp_path / "site.yaml", [], tiles=tiles)
@@ -48,10 +57,15 @@ def test_paths_of_cameras_are_relative_to_where_they_are_written(
     monkeypatch.setenv("CAM", "rtsp://cam/")
     file = tmp_path / "cfg" / "site.yaml"
     file.parent.mkdir()
-    file.write_text("cameras: {a: clip.mp4, b: {uri: ../x/clip.mp4}, c: '0', d: $CLIP, e: $CAM, f: '~/clip.mp4'}")
+    file.write_text(
+        "cameras: {a: clip.mp4, b: {uri: ../x/clip.mp4}, c: '0', d: $CLIP, e: $CAM, f: '~/clip.mp4'}"
+    )
     monkeypatch.chdir(tmp_path)
     given = ["clip.mp4", "g=$CAM", "h=$CLIP", "i=file:///srv/a%20clip.mp4"]
-    found = {name: camera.uri for name, camera in build_config(Path("cfg/site.yaml"), given).config.cameras.items()}
+    found = {
+        name: camera.uri
+        for name, camera in build_config(Path("cfg/site.yaml"), given).config.cameras.items()
+    }
     assert found == {
         "a": "cfg/clip.mp4",
         "b": "cfg/../x/clip.mp4",
@@ -81,23 +95,39 @@ def test_the_folder_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("sinks", "files", "kinds"),
     [
         ("[]", [], ["jsonl"]),
-        ("[{kind: sqlite, path: e.db}, {kind: video, folder: v}]", [], ["sqlite", "video", "jsonl"]),
+        (
+            "[{kind: sqlite, path: e.db}, {kind: video, folder: v}]",
+            [],
+            ["sqlite", "video", "jsonl"],
+        ),
         ("[{kind: sqlite, path: e.db}]", ["e.jsonl"], ["sqlite", "jsonl"]),
         ("[{kind: jsonl, path: e.jsonl}]", [], ["jsonl"]),
     ],
 )
-def test_only_a_file_of_events_replaces_stdout(tmp_path: Path, sinks: str, files: list[str], kinds: list[str]) -> None:
+def test_only_a_file_of_events_replaces_stdout(
+    tmp_path: Path, sinks: str, files: list[str], kinds: list[str]
+) -> None:
     (tmp_path / "site.yaml").write_text(f"{SITE}\nsinks: {sinks}")
     found = build_config(tmp_path / "site.yaml", [], files=files, stdout=True).config.sinks
     assert [sink.kind for sink in found] == kinds
-    assert any(str(getattr(sink, "path", "")) == "-" for sink in found) == (not files and "jsonl" not in sinks)
+    assert any(str(getattr(sink, "path", "")) == "-" for sink in found) == (
+        not files and "jsonl" not in sinks
+    )
 
 
-@pytest.mark.parametrize("section", ["events: [1]", "cameras: door", "sinks: {}", "events: {thresholds: [1]}"])
+@pytest.mark.parametrize(
+    "section", ["events: [1]", "cameras: door", "sinks: {}", "events: {thresholds: [1]}"]
+)
 def test_options_do_not_hide_what_is_wrong_in_the_file(tmp_path: Path, section: str) -> None:
     (tmp_path / "site.yaml").write_text(f"{section}\nplann: x\nserve: {{prt: 1}}")
     with pytest.raises(errors.ConfigError) as caught:
-        build_config(tmp_path / "site.yaml", ["0"], events={"labels": ["cat"]}, thresholds=["cat=1"], files=["-"])
+        build_config(
+            tmp_path / "site.yaml",
+            ["0"],
+            events={"labels": ["cat"]},
+            thresholds=["cat=1"],
+            files=["-"],
+        )
     assert len(str(caught.value).splitlines()) == 3
 
 
@@ -109,34 +139,62 @@ def test_a_file_of_certificates_that_is_missing(tmp_path: Path) -> None:
         make_cameras(config)
 
 
-def test_a_site_file_from_the_command_line(pvlr, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_file_from_the_command_line(
+    pvlr, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is read back as the same site, and has no environment variable's value."""
     monkeypatch.setenv("PASSWORD", "s3cret")
     monkeypatch.chdir(tmp_path)
     uris = ["door=rtsp://u:$PASSWORD@door/", "0"]
-    given = ["--plan", plan, "--label", "cat", "--threshold", "0.6", "--threshold", "cat=1e-5", "--events", "e.jsonl"]
+    given = [
+        "--plan",
+        plan,
+        "--label",
+        "cat",
+        "--threshold",
+        "0.6",
+        "--threshold",
+        "cat=1e-5",
+        "--events",
+        "e.jsonl",
+    ]
     done = pvlr("serve", *uris, "--loop", "--port", 0, *given, "--print-config")
     assert (done.code, done.err, "s3cret" in done.out) == (0, "", False)
     (tmp_path / "site.yaml").write_text(done.out)
     read = build_config(tmp_path / "site.yaml", []).config
-    options = {"events": {"labels": ["cat"]}, "thresholds": ("0.6", "cat=1e-5"), "serve": {"port": 0}}
-    assert read == build_config(None, uris, plan=plan, loop=True, files=["e.jsonl"], **options).config
+    options = {
+        "events": {"labels": ["cat"]},
+        "thresholds": ("0.6", "cat=1e-5"),
+        "serve": {"port": 0},
+    }
+    assert (
+        read == build_config(None, uris, plan=plan, loop=True, files=["e.jsonl"], **options).config
+    )
     first = pvlr("watch", *uris, "--label", "act", "--print-config").out.splitlines()[:2]
     assert first == ["events:", "  labels: [act]  # option"]
-    (sink,) = yaml.safe_load(pvlr("watch", *uris, "--json", "--events", "-", "--print-config").out)["sinks"]
+    (sink,) = yaml.safe_load(pvlr("watch", *uris, "--json", "--events", "-", "--print-config").out)[
+        "sinks"
+    ]
     assert sink["path"] == "-"
     assert pvlr("watch", "test://", "--device", "x", "--threshold", "2", "--print-config").code == 2
 
 
 def test_names_from_paths_are_valid() -> None:
     """The name of a camera is never hidden, nor a parent folder."""
-    assert list(build_config(None, [".hidden.mp4", "..", "."]).config.cameras) == ["hidden", "camera", "camera-2"]
+    assert list(build_config(None, [".hidden.mp4", "..", "."]).config.cameras) == [
+        "hidden",
+        "camera",
+        "camera-2",
+    ]
 
 
 def test_two_cameras_of_one_name(tmp_path: Path) -> None:
     """The second would replace the first, as it may one of the file."""
     (tmp_path / "site.yaml").write_text(SITE)
-    assert build_config(tmp_path / "site.yaml", ["yard=rtsps://door/"]).config.cameras["yard"].uri == "rtsps://door/"
+    assert (
+        build_config(tmp_path / "site.yaml", ["yard=rtsps://door/"]).config.cameras["yard"].uri
+        == "rtsps://door/"
+    )
     with pytest.raises(errors.OptionError, match="URI: expected each name once, got 'door' twice"):
         build_config(None, ["door=rtsps://door/", "door=rtsps://yard/"])
 
@@ -153,7 +211,10 @@ def test_the_device_of_the_file(pvlr, plan: Path, tmp_path: Path, command: str) 
     """The option's default does not replace it."""
     (tmp_path / "site.yaml").write_text(f"plan: {plan}\ndevice: tpu\n{SITE}")
     done = pvlr(command, "--config", tmp_path / "site.yaml", "--check")
-    assert (done.code, "device: expected one of auto, cpu, tensorrt, gpu, npu, got 'tpu'" in done.err) == (2, True)
+    assert (
+        done.code,
+        "device: expected one of auto, cpu, tensorrt, gpu, npu, got 'tpu'" in done.err,
+    ) == (2, True)
 
 
 def test_the_origin_of_each_setting_is_printed(pvlr, tmp_path: Path) -> None:
@@ -168,7 +229,15 @@ def test_the_origin_of_each_setting_is_printed(pvlr, tmp_path: Path) -> None:
          "cameras": {"door": {"enabled": False}, "gate": {"regions": {"mat": mat}}, "gone": {"enabled": True}}}
     )  # fmt: skip
     State(tmp_path / "state").update(lambda _: changes)
-    options = ["--config", file, "--state", tmp_path / "state", "--min-duration", "2", "--print-config"]
+    options = [
+        "--config",
+        file,
+        "--state",
+        tmp_path / "state",
+        "--min-duration",
+        "2",
+        "--print-config",
+    ]
     printed = pvlr("watch", *options).out
     assert re.sub(" +#", "  #", printed).splitlines() == [
         "cameras:",
@@ -203,9 +272,15 @@ def test_the_changes_of_a_site_are_shown_and_forgotten(pvlr, tmp_path: Path) -> 
     file.write_text("cameras: {door: 'test://'}\n")
     command = ["state", file, "--state", state.folder]
     assert "nothing was changed" in pvlr(*command).err
-    state.update(lambda changes: changes.with_thresholds({"car": 0.25}).with_camera("gone", enabled=False))
+    state.update(
+        lambda changes: changes.with_thresholds({"car": 0.25}).with_camera("gone", enabled=False)
+    )
     shown = json.loads(pvlr(*command, "--json").out)
-    assert shown == {"file": str(state.path), "changes": {"thresholds": {"car": 0.25}}, "ignored": ["camera 'gone'"]}
+    assert shown == {
+        "file": str(state.path),
+        "changes": {"thresholds": {"car": 0.25}},
+        "ignored": ["camera 'gone'"],
+    }
     done = pvlr(*command)
     assert json.loads(done.out) == {"thresholds": {"car": 0.25}}
     assert "ignored, since it no longer applies: camera 'gone'" in done.err
@@ -224,4 +299,7 @@ def test_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert State.of_site(file).path == tmp_path / "service/state.json"
     assert State.of_site(file, tmp_path / "mine").path == tmp_path / "mine/state.json"
     assert build_config(None, ["0"]).state is None
-    assert build_config(None, ["0"], state=tmp_path / "mine").state.path == tmp_path / "mine/state.json"
+    assert (
+        build_config(None, ["0"], state=tmp_path / "mine").state.path
+        == tmp_path / "mine/state.json"
+    )

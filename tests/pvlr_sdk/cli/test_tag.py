@@ -17,7 +17,9 @@ def test_json_lines_say_exactly_what_predict_says(pvlr, plan, folder):
     done = pvlr("tag", folder, "--plan", plan, "--json")
     assert (done.code, done.err) == (0, "")
     lines = [json.loads(line) for line in done.out.splitlines()]
-    assert [line["source"] for line in lines] == [str(folder / name) for name in ("a.jpg", "b.png", "sub/a.jpg")]
+    assert [line["source"] for line in lines] == [
+        str(folder / name) for name in ("a.jpg", "b.png", "sub/a.jpg")
+    ]
     with Tagger(plan) as tagger:
         for line in lines:
             assert list(line) == ["source", "frame", "seconds", "tags", "timing_ms", "plan"]
@@ -31,7 +33,9 @@ def test_json_lines_say_exactly_what_predict_says(pvlr, plan, folder):
 
 
 def test_threshold_and_top_k(pvlr, plan, folder):
-    everything = json.loads(pvlr("tag", folder / "a.jpg", "--plan", plan, "--json", "--threshold", 0).out)
+    everything = json.loads(
+        pvlr("tag", folder / "a.jpg", "--plan", plan, "--json", "--threshold", 0).out
+    )
     with Tagger(plan) as tagger:
         assert {tag["label"] for tag in everything["tags"]} == set(tagger.labels)
     two = json.loads(pvlr("tag", folder / "a.jpg", "--plan", plan, "--json", "-t", 0, "-k", 2).out)
@@ -43,13 +47,21 @@ def test_threshold_and_top_k(pvlr, plan, folder):
 
 
 def test_csv(pvlr, plan, folder, clip):
-    done = pvlr("tag", folder / "a.jpg", clip, "--every", 10, "--plan", plan, "--csv", "--threshold", 0)
+    done = pvlr(
+        "tag", folder / "a.jpg", clip, "--every", 10, "--plan", plan, "--csv", "--threshold", 0
+    )
     assert (done.code, done.err) == (0, "")
     rows = list(csv.DictReader(done.out.splitlines()))
     assert list(rows[0]) == ["source", "frame", "label", "score", "threshold", "seconds"]
-    assert [(row["frame"], row["seconds"]) for row in rows[::5]] == [("", ""), ("0", "0.000"), ("10", "1.000")]
+    assert [(row["frame"], row["seconds"]) for row in rows[::5]] == [
+        ("", ""),
+        ("0", "0.000"),
+        ("10", "1.000"),
+    ]
     with Tagger(plan, threshold=0) as tagger:
-        assert [row["label"] for row in rows[:5]] == [tag.label for tag in tagger.predict(folder / "a.jpg")]
+        assert [row["label"] for row in rows[:5]] == [
+            tag.label for tag in tagger.predict(folder / "a.jpg")
+        ]
     none = pvlr("tag", folder / "a.jpg", "--plan", plan, "--csv", "--threshold", 1)
     assert none.out.splitlines()[1] == f"{folder / 'a.jpg'},,,,,"
 
@@ -59,7 +71,9 @@ def test_a_video_is_tagged_frame_by_frame(pvlr, plan, clip):
         done = pvlr("tag", clip, "--plan", plan, "--json", *pace)
         assert (done.code, done.err) == (0, "")
         lines = [json.loads(line) for line in done.out.splitlines()]
-        assert [line["seconds"] for line in lines] == [pytest.approx(line["frame"] / 10) for line in lines]
+        assert [line["seconds"] for line in lines] == [
+            pytest.approx(line["frame"] / 10) for line in lines
+        ]
         return [line["frame"] for line in lines]
 
     text = pvlr("tag", clip, "--plan", plan, "--every", 12, "--threshold", 1).out
@@ -102,15 +116,21 @@ def test_one_bad_file_is_one_message(pvlr, plan, tmp_path):
     assert done.err.startswith("pvlr: ImageDecodeError: ")
 
 
-def test_draw_writes_one_annotated_copy_of_each_picture_and_touches_no_source(pvlr, plan, folder, clip):
+def test_draw_writes_one_annotated_copy_of_each_picture_and_touches_no_source(
+    pvlr, plan, folder, clip
+):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    done = pvlr("tag", folder, clip, "--every", 10, "--plan", plan, "--threshold", 0, "--draw", folder)
+    done = pvlr(
+        "tag", folder, clip, "--every", 10, "--plan", plan, "--threshold", 0, "--draw", folder
+    )
     assert (done.code, done.err) == (0, "")
     assert {path: path.read_bytes() for path in before} == before
     drawn = {str(path.relative_to(folder)) for path in folder.rglob("*-tags.jpg")}
     photos = {"photos/a-tags.jpg", "photos/b-tags.jpg", "photos/sub/a-tags.jpg"}
     assert drawn == photos | {"clip-000000-tags.jpg", "clip-000010-tags.jpg"}
-    copy, image = (cv2.imread(str(folder / name)).astype(int) for name in ("photos/a-tags.jpg", "a.jpg"))
+    copy, image = (
+        cv2.imread(str(folder / name)).astype(int) for name in ("photos/a-tags.jpg", "a.jpg")
+    )
     assert np.abs(copy - image).max() > 50
 
 

@@ -34,9 +34,23 @@ def test_tags_name_the_concepts_of_doubtful_words(pvlr, caplog):
 @pytest.mark.slow
 def test_a_bank_is_made_shown_and_joined(pvlr, tmp_path):
     first, second, both = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "both"))
-    assert pvlr("bank", "make", "-w", "sofa, kite", "--sense", "kite=plaything", "-o", first).out == f"{first}\n"
     assert (
-        pvlr("bank", "make", "-w", "kite, espresso, bulldozer", "--sense", "kite=2", "--force", "-o", second).code == 0
+        pvlr("bank", "make", "-w", "sofa, kite", "--sense", "kite=plaything", "-o", first).out
+        == f"{first}\n"
+    )
+    assert (
+        pvlr(
+            "bank",
+            "make",
+            "-w",
+            "kite, espresso, bulldozer",
+            "--sense",
+            "kite=2",
+            "--force",
+            "-o",
+            second,
+        ).code
+        == 0
     )
     assert pvlr("bank", "join", first, second, "-o", both, "--labels", "sofa, bulldozer").code == 0
     shown = json.loads(pvlr("info", both, "--json").out)["labels"]
@@ -59,7 +73,10 @@ def test_banks_with_other_values_for_a_label(pvlr, tmp_path):
     assert done.code == 2
     error = " ".join(done.err.split())
     assert f"{second}: expected the same values" in error
-    assert "got other values of 'castle', 'espresso'. Leave them out of one (select), or add --keep-first" in error
+    assert (
+        "got other values of 'castle', 'espresso'. Leave them out of one (select), or add --keep-first"
+        in error
+    )
     assert not out.exists()
     for banks in ((first, second), (second, first)):
         assert pvlr("bank", "join", *banks, "--keep-first", "-o", out).code == 0
@@ -69,9 +86,15 @@ def test_banks_with_other_values_for_a_label(pvlr, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bank", "make", "-w", "kite", "--sense", "kite", "-o", "x"], "--sense: expected WORD=SENSE, got 'kite'"),
+        (
+            ["bank", "make", "-w", "kite", "--sense", "kite", "-o", "x"],
+            "--sense: expected WORD=SENSE, got 'kite'",
+        ),
         (["bank", "make", "-w", " , ", "-o", "x"], "expected at least one word"),
-        (["bank", "make", "-w", "castle", "-p", "pvlr-lite0-coco80", "-o", "x"], "a knowledge file beside it"),
+        (
+            ["bank", "make", "-w", "castle", "-p", "pvlr-lite0-coco80", "-o", "x"],
+            "a knowledge file beside it",
+        ),
         (["tag", COFFEE, "--words", "bulldozer"], "whose nearest concepts are bull mastiff"),
     ],
 )

@@ -27,7 +27,11 @@ def test_tag_writes_sidecars_and_xmp_replaces_and_removes_them(pvlr, plan, folde
     labels = [tag["label"] for tag in lines[str(photo)]]
     assert field(photo, "dc:subject") == labels
     (folder / "tags.jsonl").write_text(done.out)
-    assert json.loads(pvlr("xmp", folder / "tags.jsonl", "--json").out) == {"photos": 3, "changed": 0, "failed": 0}
+    assert json.loads(pvlr("xmp", folder / "tags.jsonl", "--json").out) == {
+        "photos": 3,
+        "changed": 0,
+        "failed": 0,
+    }
     sidecar(folder / "sub/a.jpg").write_text("damaged")
     done = pvlr("xmp", folder / "tags.jsonl", "--prefix", "auto")
     assert (done.code, done.out) == (2, "2 photos, 2 changed\n")
@@ -40,10 +44,24 @@ def test_tag_writes_sidecars_and_xmp_replaces_and_removes_them(pvlr, plan, folde
 
 def test_batch_writes_sidecars(pvlr, plan, folder, tmp_path):
     pytest.importorskip("pyarrow")
-    arguments = ("batch", folder, "--out", tmp_path / "out", "--plan", plan, "--threshold", 0, "--xmp")
+    arguments = (
+        "batch",
+        folder,
+        "--out",
+        tmp_path / "out",
+        "--plan",
+        plan,
+        "--threshold",
+        0,
+        "--xmp",
+    )
     assert pvlr(*arguments).code == 0
     assert len(list(folder.rglob("*.xmp"))) == 3
-    assert json.loads(pvlr("xmp", tmp_path / "out", "--json").out) == {"photos": 3, "changed": 0, "failed": 0}
+    assert json.loads(pvlr("xmp", tmp_path / "out", "--json").out) == {
+        "photos": 3,
+        "changed": 0,
+        "failed": 0,
+    }
     done = pvlr(*arguments[:3], "s3://bucket/out", *arguments[4:])
     assert (done.code, "--xmp: expected a local folder" in done.err) == (2, True)
 
@@ -53,7 +71,12 @@ def test_a_row_that_names_another_file(pvlr, plan, folder, tmp_path):
     (tmp_path / "other.jpg").write_bytes(b"")
     rows = {"id": [str(tmp_path / "other.jpg")], "path": [str(next(folder.rglob("*.jpg")))]}
     pq.write_table(pa.table(rows), folder / "a.parquet")
-    assert pvlr("batch", folder, "--out", tmp_path / "out", "--plan", plan, "--threshold", 0, "--xmp").code == 0
+    assert (
+        pvlr(
+            "batch", folder, "--out", tmp_path / "out", "--plan", plan, "--threshold", 0, "--xmp"
+        ).code
+        == 0
+    )
     assert len(list(tmp_path.rglob("*.xmp"))) == 3
 
 
@@ -64,4 +87,7 @@ def test_sources_that_are_no_results(pvlr, tmp_path):
     (tmp_path / "damaged/a.parquet").write_bytes(b"PAR1")
     for source in ("rows.jsonl", "tags.jsonl", "damaged", "nothing", "."):
         done = pvlr("xmp", tmp_path / source)
-        assert (done.code, "a dataset of pvlr batch" in done.err or "one dataset" in done.err) == (2, True)
+        assert (done.code, "a dataset of pvlr batch" in done.err or "one dataset" in done.err) == (
+            2,
+            True,
+        )

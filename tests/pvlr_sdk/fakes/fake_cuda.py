@@ -28,7 +28,13 @@ class FakeCuda:
     name = "fake"
     lost: CudaError | None = None
 
-    def __init__(self, *, capability: tuple[int, int] = (8, 7), name: str = "Fake Orin", memory: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        *,
+        capability: tuple[int, int] = (8, 7),
+        name: str = "Fake Orin",
+        memory: int = 1 << 30,
+    ) -> None:
         self._gpu = Gpu(name, capability, memory, "12.6", 16)
         self.fail: dict[str, int] = {}
         self.broken = 0
@@ -45,7 +51,9 @@ class FakeCuda:
         self._capturing: dict[int, list[Callable[[], None]]] = {}
         self._next = 1000
         self.timing: dict[int, bool] = {}
-        self._idle: dict[int, bool] = {}  # whether the stream of a recorded event had nothing to do before it
+        self._idle: dict[
+            int, bool
+        ] = {}  # whether the stream of a recorded event had nothing to do before it
 
     def gpu(self) -> Gpu:
         return self._gpu
@@ -79,13 +87,23 @@ class FakeCuda:
     def to_device(self, pointer: int, source: np.ndarray, stream: int) -> None:
         self._enter("to_device")
         assert source.flags.c_contiguous
-        self.enqueue(stream, lambda: ctypes.memmove(self.at(pointer, source.nbytes), source.ctypes.data, source.nbytes))
+        self.enqueue(
+            stream,
+            lambda: ctypes.memmove(
+                self.at(pointer, source.nbytes), source.ctypes.data, source.nbytes
+            ),
+        )
 
     def to_host(self, target: np.ndarray, pointer: int, stream: int) -> None:
         self._enter("to_host")
         self.downloads += 1
         assert target.flags.c_contiguous
-        self.enqueue(stream, lambda: ctypes.memmove(target.ctypes.data, self.at(pointer, target.nbytes), target.nbytes))
+        self.enqueue(
+            stream,
+            lambda: ctypes.memmove(
+                target.ctypes.data, self.at(pointer, target.nbytes), target.nbytes
+            ),
+        )
 
     def stream(self) -> int:
         self._enter("stream")

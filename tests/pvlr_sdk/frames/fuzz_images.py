@@ -30,10 +30,19 @@ def _starts() -> list[bytes]:
     exif = Image.Exif()
     exif[0x0112] = 8
     variants = [
-        *(("JPEG", options) for options in ({}, {"exif": exif}, {"progressive": True}, {"restart_marker_blocks": 2})),
+        *(
+            ("JPEG", options)
+            for options in ({}, {"exif": exif}, {"progressive": True}, {"restart_marker_blocks": 2})
+        ),
         *(("PNG", options) for options in ({}, {"exif": exif}, {"save_all": True})),
-        *(("WEBP", options) for options in ({}, {"lossless": True}, {"exif": exif}, {"save_all": True})),
-        *(("TIFF", {"compression": name}) for name in ("raw", "tiff_lzw", "packbits", "tiff_deflate", "jpeg")),
+        *(
+            ("WEBP", options)
+            for options in ({}, {"lossless": True}, {"exif": exif}, {"save_all": True})
+        ),
+        *(
+            ("TIFF", {"compression": name})
+            for name in ("raw", "tiff_lzw", "packbits", "tiff_deflate", "jpeg")
+        ),
         *((name, {}) for name in ("BMP", "GIF", "PPM")),
         ("GIF", {"save_all": True}),
     ]
@@ -49,7 +58,10 @@ def _starts() -> list[bytes]:
                 continue
             found.append(file.getvalue())
     pixels = np.asarray(noise.convert("RGB"))
-    found += [cv2.imencode(kind, pixels)[1].tobytes() for kind in (".jpg", ".png", ".webp", ".tif", ".gif")]
+    found += [
+        cv2.imencode(kind, pixels)[1].tobytes()
+        for kind in (".jpg", ".png", ".webp", ".tif", ".gif")
+    ]
     return found
 
 
@@ -82,7 +94,9 @@ def _decode(image: bytes) -> None:
         return
     stated = header.read_header(image)
     height, width = decoded.full_size or decoded.pixels.shape[:2]
-    if stated is None or (height * width != stated.height * stated.width and stated.format != "tiff"):
+    if stated is None or (
+        height * width != stated.height * stated.width and stated.format != "tiff"
+    ):
         raise AssertionError(f"{stated} came through as {width} x {height}")
     if not 0 < decoded.pixels.size <= 3 * MAX_PIXELS:
         raise AssertionError(f"{decoded.pixels.shape} is above the limit")

@@ -30,7 +30,9 @@ def test_core_checks_for_itself() -> None:
     ) -> None:
         tensors = [_core.Tensor.from_numpy(array) for array in arrays]
         target = np.zeros((1, 3, 4, 4), np.float32) if out is None else out
-        _core.preprocess_batch([(tensors, order, crop, region)], _core.Tensor.from_numpy(target), **numbers | options)
+        _core.preprocess_batch(
+            [(tensors, order, crop, region)], _core.Tensor.from_numpy(target), **numbers | options
+        )
 
     def zeros(*shape: int) -> NDArray[np.uint8]:
         return np.zeros(shape, np.uint8)

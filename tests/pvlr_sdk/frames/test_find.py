@@ -16,7 +16,15 @@ from tests.waiting import LONG
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("b.jpg", "a.PNG", "sub/c.jpeg", "sub/clip.mp4", "notes.txt", ".hidden.jpg", ".git/d.jpg"):
+    for name in (
+        "b.jpg",
+        "a.PNG",
+        "sub/c.jpeg",
+        "sub/clip.mp4",
+        "notes.txt",
+        ".hidden.jpg",
+        ".git/d.jpg",
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
@@ -32,7 +40,9 @@ def clip(make_clip: Callable[..., Path]) -> Path:
 
 def find(*inputs: object) -> tuple[list[Path], list[str]]:
     failed: list[str] = []
-    return sources.find([str(given) for given in inputs], lambda given, error: failed.append(given)), failed
+    return sources.find(
+        [str(given) for given in inputs], lambda given, error: failed.append(given)
+    ), failed
 
 
 def test_a_folder_is_searched_sorted_and_without_hidden_files(tree):
@@ -57,11 +67,13 @@ def test_a_url_is_reported_as_it_was_given(tree, monkeypatch):
     monkeypatch.chdir(tree)
     problems: dict[str, str] = {}
     for url in ("https://example.com/a.jpg", "s3://bucket/a.jpg?part=1"):
-        assert sources.find([url, "b.jpg"], lambda given, error: problems.update({given: str(error)})) == [
-            Path("b.jpg")
-        ]
+        assert sources.find(
+            [url, "b.jpg"], lambda given, error: problems.update({given: str(error)})
+        ) == [Path("b.jpg")]
         shown = url.partition("?")[0]
-        assert problems[url].startswith(f"{shown}: expected at least one image or video, got a URL. Download it first")
+        assert problems[url].startswith(
+            f"{shown}: expected at least one image or video, got a URL. Download it first"
+        )
     Path("https:").mkdir()
     Path("https:/a.jpg").write_bytes(b"x")
     assert find("https://a.jpg") == ([Path("https:/a.jpg")], [])
@@ -156,7 +168,9 @@ def test_no_video(tmp_path, contents):
     assert sources.count(path) == 1  # whoever reads it reports it
 
 
-@pytest.mark.parametrize(("pace", "expected"), [({}, 2**31 - 1), ({"every": 10}, 214748365), ({"fps": 1.0}, 214748365)])
+@pytest.mark.parametrize(
+    ("pace", "expected"), [({}, 2**31 - 1), ({"every": 10}, 214748365), ({"fps": 1.0}, 214748365)]
+)
 def test_a_header_that_promises_billions_of_frames_is_not_counted_through(clip, pace, expected):
     data = bytearray(clip.read_bytes())
     total, length = data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32
@@ -183,7 +197,8 @@ def test_a_video_that_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pace", [{"every": 0}, {"every": -1}, {"fps": 0.0}, {"fps": float("nan")}, {"every": 2, "fps": 1.0}]
+    "pace",
+    [{"every": 0}, {"every": -1}, {"fps": 0.0}, {"fps": float("nan")}, {"every": 2, "fps": 1.0}],
 )
 def test_a_pace_that_cannot_be(clip, pace):
     with pytest.raises(errors.OptionError):

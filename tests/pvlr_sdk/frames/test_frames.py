@@ -123,7 +123,12 @@ class TestArrays:
 
     @pytest.mark.parametrize(
         ("shape", "dtype"),
-        [((3, 8, 9), "uint8"), ((8, 9, 3), "uint8"), ((3, 8, 9), "float32"), ((1, 3, 8, 9), "float64")],
+        [
+            ((3, 8, 9), "uint8"),
+            ((8, 9, 3), "uint8"),
+            ((3, 8, 9), "float32"),
+            ((1, 3, 8, 9), "float64"),
+        ],
     )
     def test_the_hint_for_a_tensor_works(self, shape: tuple[int, ...], dtype: str) -> None:
         torch = pytest.importorskip("torch")
@@ -144,7 +149,11 @@ class TestArrays:
 @pytest.mark.parametrize(
     ("path", "shown", "hint"),
     [
-        ("https://me:secret@example.com/a.jpg?signature=secret", "https://example.com/a.jpg", "Download it first"),
+        (
+            "https://me:secret@example.com/a.jpg?signature=secret",
+            "https://example.com/a.jpg",
+            "Download it first",
+        ),
         (Path("https://example.com/a.jpg"), "https:/example.com/a.jpg", "Download it first"),
         ("rtsp://me:secret@camera/live", "rtsp://camera/live", "open_source"),
         ("file:///tmp/a.jpg", "file:///tmp/a.jpg", r"without file://"),
@@ -162,11 +171,16 @@ def test_a_url_is_not_a_path(path: str | Path, shown: str, hint: str) -> None:
 
 class TestEncoded:
     @pytest.mark.parametrize("extension", [".png", ".bmp", ".webp", ".tiff"])
-    def test_path_bytes_and_buffers_agree(self, photo: np.ndarray, tmp_path: Path, extension: str) -> None:
+    def test_path_bytes_and_buffers_agree(
+        self, photo: np.ndarray, tmp_path: Path, extension: str
+    ) -> None:
         data = encoded(photo, extension)
         path = tmp_path / f"photo{extension}"
         path.write_bytes(data)
-        frames = [load_frame(given) for given in (path, str(path), data, bytearray(data), memoryview(data))]
+        frames = [
+            load_frame(given)
+            for given in (path, str(path), data, bytearray(data), memoryview(data))
+        ]
         for frame in frames:
             assert frame.order == "bgr"
             np.testing.assert_array_equal(frame.pixels, frames[0].pixels)
@@ -179,7 +193,9 @@ class TestEncoded:
         np.testing.assert_array_equal(frame.pixels, photo)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_orientation_is_the_same_every_way_in(self, photo: np.ndarray, tmp_path: Path, orientation: int) -> None:
+    def test_orientation_is_the_same_every_way_in(
+        self, photo: np.ndarray, tmp_path: Path, orientation: int
+    ) -> None:
         data = with_orientation(photo[:160, :240], orientation)
         path = tmp_path / "photo.jpg"
         path.write_bytes(data)
@@ -192,7 +208,9 @@ class TestEncoded:
 
     def test_grey_and_alpha_files(self, photo: np.ndarray) -> None:
         grey = photo[:, :, 1]
-        np.testing.assert_array_equal(load_bgr(encoded(grey, ".png")), np.repeat(grey[:, :, None], 3, axis=2))
+        np.testing.assert_array_equal(
+            load_bgr(encoded(grey, ".png")), np.repeat(grey[:, :, None], 3, axis=2)
+        )
         alpha = np.dstack([photo, np.full(photo.shape[:2], 7, np.uint8)])
         np.testing.assert_array_equal(load_bgr(encoded(alpha, ".png")), photo)
 
@@ -210,9 +228,13 @@ class TestEncoded:
         with pytest.raises(errors.EmptyFrameError):
             load_frame(path)
 
-    @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)])
+    @pytest.mark.parametrize(
+        "options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)]
+    )
     @pytest.mark.parametrize("thumbnail", [False, True])
-    def test_truncated_jpeg(self, photo: np.ndarray, options: tuple[int, ...], thumbnail: bool) -> None:
+    def test_truncated_jpeg(
+        self, photo: np.ndarray, options: tuple[int, ...], thumbnail: bool
+    ) -> None:
         data = encoded(photo, ".jpg", *options)
         if thumbnail:
             data = with_thumbnail(data, encoded(photo[::8, ::8], ".jpg"))
@@ -232,7 +254,10 @@ class TestEncoded:
             with pytest.raises(errors.ImageDecodeError):
                 load_frame(data[:kept])
 
-    @given(st.binary(min_size=1, max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"]))
+    @given(
+        st.binary(min_size=1, max_size=300),
+        st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"]),
+    )
     def test_any_bytes_give_a_typed_error_or_pixels(self, data: bytes, start: bytes) -> None:
         with contextlib.suppress(errors.FrameError):
             assert load_frame(start + data).pixels.size > 0

@@ -45,7 +45,10 @@ def test_a_cut_header_has_no_size(kind: str) -> None:
         (b"P5 5#999999\n7 255\n", None),  # OpenCV takes the number in this comment as the height
         (b"BM" + bytes(12) + struct.pack("<Iii", 40, 9, -8) + bytes(20), ("bmp", 8, 9)),
         (b"BM" + bytes(12) + struct.pack("<IHH", 12, 9, 8) + bytes(20), ("bmp", 8, 9)),
-        (b"RIFF" + bytes(4) + b"WEBPVP8X" + bytes(8) + b"\xff\xff\x01\x07\0\0", ("webp", 8, 131072)),
+        (
+            b"RIFF" + bytes(4) + b"WEBPVP8X" + bytes(8) + b"\xff\xff\x01\x07\0\0",
+            ("webp", 8, 131072),
+        ),
         (b"RIFF" + bytes(4) + b"WEBPVP8 " + bytes(10) + b"\xff\xff\x07\0", ("webp", 7, 16383)),
         (b"RIFF" + bytes(4) + b"WEBPALPH" + bytes(20), None),
         (b"\xff\xd8\xff\x01garbage\xff\xff\xc2\0\x0b\x08\0\x09\0\x0b", ("jpeg", 9, 11)),
@@ -68,16 +71,22 @@ def test_a_tiff_counts_its_largest_size(order: str, letters: bytes) -> None:
 
     assert read_header(classic(entry(256, 30), entry(257, 20))) == ("tiff", 20, 30)
     assert read_header(classic(entry(256, 30), entry(257, 20), entry(257, 90))) == ("tiff", 90, 30)
-    assert read_header(classic(entry(256, 30), entry(257, 20), entry(322, 4096), entry(323, 16))) == ("tiff", 20, 4096)
+    assert read_header(
+        classic(entry(256, 30), entry(257, 20), entry(322, 4096), entry(323, 16))
+    ) == ("tiff", 20, 4096)
     assert read_header(classic(entry(256, 30))) is None
-    big = [struct.pack(order + "HHQQ", tag, 16, 1, value) for tag, value in ((256, 2**40), (257, 20))]
+    big = [
+        struct.pack(order + "HHQQ", tag, 16, 1, value) for tag, value in ((256, 2**40), (257, 20))
+    ]
     header = letters + struct.pack(order + "HHHQQ", 43, 8, 0, 16, 2)
     assert read_header(header + b"".join(big)) == ("tiff", 20, 2**40)
 
 
 def test_the_limit_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     check_pixels(10_000, 10_000, "camera")
-    with pytest.raises(errors.ImageSizeError, match="camera: expected at most 100000000 pixels, got 10001 x 10000"):
+    with pytest.raises(
+        errors.ImageSizeError, match="camera: expected at most 100000000 pixels, got 10001 x 10000"
+    ):
         check_pixels(10_000, 10_001, "camera")
     monkeypatch.setattr(limits, "MAX_PIXELS", 100_010_000)
     check_pixels(10_000, 10_001, "camera")

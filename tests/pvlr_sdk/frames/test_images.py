@@ -40,12 +40,25 @@ def png(height: int, width: int, *extra: bytes) -> bytes:
     row = b"\0" + b"\xff" * -(-width // 8)
     packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(extra)
+        + chunk(b"IDAT", packed)
+        + chunk(b"IEND", b"")
+    )
 
 
 def gif(height: int, width: int) -> bytes:
     size = struct.pack("<HH", width, height)
-    return b"GIF89a" + size + b"\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0" + size + b"\0\2\2\x44\1\0;" + bytes(6)
+    return (
+        b"GIF89a"
+        + size
+        + b"\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0"
+        + size
+        + b"\0\2\2\x44\1\0;"
+        + bytes(6)
+    )
 
 
 WEBP = b"RIFF\x1a\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\xfe\x3f\0\xfe\x3f\0" + bytes(4)
@@ -114,7 +127,9 @@ class TestHostileFiles:
         assert outcome == "ImageSizeError"
         assert peak < 200
 
-    def test_too_little_memory_is_an_error_of_the_image(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_too_little_memory_is_an_error_of_the_image(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         data = png(8, 8)
 
         def exhausted(*_: object) -> None:
@@ -128,7 +143,9 @@ class TestHostileFiles:
         with pytest.raises(errors.ImageSizeError):
             load_frame(tmp_path / "image.png")
 
-    @pytest.mark.parametrize("data", [b"\xff\xd8\xff" + b"\xff\xda" * 101, b"P7\n", b"\x76\x2f\x31\x01" + bytes(99)])
+    @pytest.mark.parametrize(
+        "data", [b"\xff\xd8\xff" + b"\xff\xda" * 101, b"P7\n", b"\x76\x2f\x31\x01" + bytes(99)]
+    )
     def test_what_no_decoder_gets(self, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(cv2, "imdecode")
         with pytest.raises(errors.ImageDecodeError):
@@ -182,7 +199,12 @@ class TestPng:
         assert still_image(still) is still
         assert still_image(still + b"more") == still
         assert still_image(png(4, 4, chunk(b"acTL", bytes(8)), chunk(b"fcTL", bytes(26)))) == still
-        assert still_image(png(4, 4, chunk(b"zTXt", bytes(99)))[:-12] + chunk(b"fdAT", b"x") + still[-12:]) == still
+        assert (
+            still_image(
+                png(4, 4, chunk(b"zTXt", bytes(99)))[:-12] + chunk(b"fdAT", b"x") + still[-12:]
+            )
+            == still
+        )
         assert all(still_image(still[:kept]) is None for kept in range(len(still)))
 
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])

@@ -52,7 +52,9 @@ def test_a_cut_header_has_no_size_and_no_reduction(kept: int) -> None:
         ((2000, 3000), (60, 60), 8),
     ],
 )
-def test_reduction_leaves_the_least_size(size: tuple[int, int], least: tuple[int, int], factor: int) -> None:
+def test_reduction_leaves_the_least_size(
+    size: tuple[int, int], least: tuple[int, int], factor: int
+) -> None:
     assert jpeg.reduction(encoded(*size), least) == factor
 
 
@@ -69,7 +71,9 @@ def test_reduced_frames_know_their_full_size_and_look_the_same(orientation: int)
 
 def test_a_tagger_reduces_only_when_told(plan: object, photo: np.ndarray) -> None:
     cv2 = pytest.importorskip("cv2")
-    data = cv2.imencode(".jpg", cv2.resize(photo, (1500, 1000), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+    data = cv2.imencode(".jpg", cv2.resize(photo, (1500, 1000), interpolation=cv2.INTER_CUBIC))[
+        1
+    ].tobytes()
     exact = Tagger(plan).predict(data)  # type: ignore[arg-type]
     fast = Tagger(plan, reduced_jpeg=True).predict(data)  # type: ignore[arg-type]
     assert fast.frame_size == exact.frame_size == (1000, 1500)

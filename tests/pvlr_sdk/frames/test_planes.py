@@ -24,9 +24,15 @@ FRAME = np.random.default_rng(5).integers(0, 256, (99, 70), np.uint8)
 @pytest.mark.parametrize("tiles", [None, (3, 2)])
 @pytest.mark.parametrize("order", ORDERS)
 def test_planes_are_tagged_like_the_packed_frame(order: Any, tiles: Any, tagger: Tagger) -> None:
-    expected, got = (tagger.predict(frame, color=order, tiles=tiles) for frame in (FRAME, planes_of(FRAME, order)))
+    expected, got = (
+        tagger.predict(frame, color=order, tiles=tiles)
+        for frame in (FRAME, planes_of(FRAME, order))
+    )
     np.testing.assert_array_equal(got.logits, expected.logits)
-    assert (got.frame_size, [region for region, _ in got.tiles]) == ((66, 70), [one for one, _ in expected.tiles])
+    assert (got.frame_size, [region for region, _ in got.tiles]) == (
+        (66, 70),
+        [one for one, _ in expected.tiles],
+    )
     (together,) = tagger.predict_batch([planes_of(FRAME, order)], color=order, tiles=tiles)
     np.testing.assert_array_equal(together.logits, expected.logits)
 
@@ -54,18 +60,24 @@ def test_sizes_may_be_odd(order: Any, size: tuple[int, int], tagger: Tagger) -> 
 def test_planes_are_not_copied() -> None:
     planes = planes_of(np.zeros((1536, 1024), np.uint8), "nv12")
     frame, preprocess = load_frame(planes, "nv12"), Preprocessor(SPEC)
-    assert all(one is other for one, other in zip((frame.pixels, *frame.chroma), planes, strict=True))
+    assert all(
+        one is other for one, other in zip((frame.pixels, *frame.chroma), planes, strict=True)
+    )
     preprocess(frame.pixels, frame.order, chroma=frame.chroma)
     tracemalloc.start()
     preprocess(frame.pixels, frame.order, chroma=frame.chroma)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2 * 4 * 3 * 48 * 64  # its result is half of that; the smaller plane has 524,288 bytes
+    assert (
+        peak < 2 * 4 * 3 * 48 * 64
+    )  # its result is half of that; the smaller plane has 524,288 bytes
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_planes_to_bgr_are_the_definition(order: Any) -> None:
-    assert np.array_equal(load_bgr(planes_of(FRAME, order), order), to_rgb(FRAME, order)[:, :, ::-1])
+    assert np.array_equal(
+        load_bgr(planes_of(FRAME, order), order), to_rgb(FRAME, order)[:, :, ::-1]
+    )
 
 
 @pytest.mark.parametrize("order", ["bgr", *ORDERS])
@@ -79,14 +91,28 @@ def test_a_small_copy_is_the_mean_of_the_pixels(order: Any) -> None:
     np.testing.assert_array_equal(small_bgr(frame, order, 1000), whole)
 
 
-LUMA, PAIRS, QUARTER = np.zeros((8, 10), np.uint8), np.zeros((4, 10), np.uint8), np.zeros((4, 5), np.uint8)
+LUMA, PAIRS, QUARTER = (
+    np.zeros((8, 10), np.uint8),
+    np.zeros((4, 10), np.uint8),
+    np.zeros((4, 5), np.uint8),
+)
 
 
 @pytest.mark.parametrize(
     ("planes", "order", "error", "message"),
     [
-        ((LUMA, PAIRS[:3]), "nv12", errors.FrameShapeError, r"\[\(8, 10\), \(4, 10\)\] for nv12, got .*\(3, 10\)"),
-        ((LUMA[:7, :9], PAIRS[:3]), "nv12", errors.FrameShapeError, r"\[\(7, 9\), \(4, 10\)\]"),  # rounded up
+        (
+            (LUMA, PAIRS[:3]),
+            "nv12",
+            errors.FrameShapeError,
+            r"\[\(8, 10\), \(4, 10\)\] for nv12, got .*\(3, 10\)",
+        ),
+        (
+            (LUMA[:7, :9], PAIRS[:3]),
+            "nv12",
+            errors.FrameShapeError,
+            r"\[\(7, 9\), \(4, 10\)\]",
+        ),  # rounded up
         ((LUMA, PAIRS.reshape(4, 5, 2)), "nv12", errors.FrameShapeError, "rows of bytes"),
         ((LUMA, QUARTER, QUARTER), "nv12", errors.FrameShapeError, r"\(4, 10\)"),
         ((LUMA, QUARTER), "i420", errors.FrameShapeError, r"\[\(8, 10\), \(4, 5\), \(4, 5\)\]"),

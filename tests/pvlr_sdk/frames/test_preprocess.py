@@ -129,7 +129,13 @@ def test_i420_view(order: str) -> None:
     seed=st.integers(0, 2**32 - 1),
 )
 def test_random_frames(
-    height: int, width: int, order: str, resize: str, target: tuple[int, int], steps: tuple[int, int], seed: int
+    height: int,
+    width: int,
+    order: str,
+    resize: str,
+    target: tuple[int, int],
+    steps: tuple[int, int],
+    seed: int,
 ) -> None:
     if is_yuv(order):
         height, width = 2 * height, 2 * width
@@ -257,7 +263,9 @@ def test_other_threads_run_meanwhile() -> None:
         (np.zeros((1, 2**20 + 1), np.uint8), "gray", errors.ImageSizeError),
         (np.zeros((4, 4, 3), np.uint8), "yuv", errors.OptionError),
     ],
-    ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", str(np.shape(value))),
+    ids=lambda value: (
+        value if isinstance(value, str) else getattr(value, "__name__", str(np.shape(value)))
+    ),
 )
 def test_wrong_frames(frame: NDArray[np.uint8], order: str, error: type[errors.PvlrError]) -> None:
     with pytest.raises(error):

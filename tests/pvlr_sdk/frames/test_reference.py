@@ -22,8 +22,12 @@ def test_twin_equals_torch(size: tuple[int, int], target: tuple[int, int]) -> No
     torch = pytest.importorskip("torch")
     frame = make_frame(*size, 3)
     image = torch.from_numpy(frame).permute(2, 0, 1)[None].double()
-    resized = torch.nn.functional.interpolate(image, target, mode="bilinear", antialias=True, align_corners=False)
-    spec = InputSpec(width=target[1], height=target[0], mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
+    resized = torch.nn.functional.interpolate(
+        image, target, mode="bilinear", antialias=True, align_corners=False
+    )
+    spec = InputSpec(
+        width=target[1], height=target[0], mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)
+    )
     mean, std = (np.array(values)[:, None, None] for values in (spec.mean, spec.std))
     pixels = preprocess_reference(frame, "rgb", spec) * std + mean
     assert np.abs(pixels - resized[0].numpy()).max() < 1e-9
@@ -32,12 +36,16 @@ def test_twin_equals_torch(size: tuple[int, int], target: tuple[int, int]) -> No
 def test_twin_equals_pillow() -> None:
     pil = pytest.importorskip("PIL.Image")
     frame = make_frame(203, 311)
-    resized = np.asarray(pil.fromarray(frame).convert("F").resize((33, 27), pil.Resampling.BILINEAR))
+    resized = np.asarray(
+        pil.fromarray(frame).convert("F").resize((33, 27), pil.Resampling.BILINEAR)
+    )
     twin = triangle_filter(203, 27) @ frame @ triangle_filter(311, 33).T
     assert np.abs(resized - twin).max() < 1e-3
 
 
-@pytest.mark.parametrize(("order", "code"), [("nv12", cv2.COLOR_YUV2RGB_NV12), ("i420", cv2.COLOR_YUV2RGB_I420)])
+@pytest.mark.parametrize(
+    ("order", "code"), [("nv12", cv2.COLOR_YUV2RGB_NV12), ("i420", cv2.COLOR_YUV2RGB_I420)]
+)
 def test_yuv_equals_opencv(order: str, code: int) -> None:
     frame = make_frame(384, 256)
     expected = cv2.cvtColor(frame, code)
@@ -62,6 +70,8 @@ def test_colour_bars(layout: str, kind: str) -> None:
     colours = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
     spec = InputSpec(width=2, height=2, mean=(0, 0, 0), std=(1, 1, 1))
     for (y, u, v), colour in zip(PRIMARIES[kind], colours, strict=True):
-        frame = np.array([[y, y], [y, y], [u, v]], np.uint8)  # one pair of chroma is the same in both layouts
+        frame = np.array(
+            [[y, y], [y, y], [u, v]], np.uint8
+        )  # one pair of chroma is the same in both layouts
         got = Preprocessor(spec)(frame, layout + kind)
         assert np.abs(got - np.array(colour)[:, None, None]).max() <= 2  # the bars are rounded, too

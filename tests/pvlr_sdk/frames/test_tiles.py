@@ -12,11 +12,18 @@ from hypothesis import strategies as st
 from pvlr_sdk import errors
 from pvlr_sdk.frames.tiles import MAX_TILES, check_tiles, layout_name, layout_of, rectangles
 
-LAYOUTS = [(columns, rows) for columns in range(1, 17) for rows in range(1, 17) if columns * rows <= MAX_TILES]
+LAYOUTS = [
+    (columns, rows)
+    for columns in range(1, 17)
+    for rows in range(1, 17)
+    if columns * rows <= MAX_TILES
+]
 
 
 @given(st.sampled_from(LAYOUTS), st.integers(0, 90), st.integers(0, 90))
-def test_tiles_cover_each_pixel_once_and_begin_at_even_ones(layout: tuple[int, int], more: int, wider: int) -> None:
+def test_tiles_cover_each_pixel_once_and_begin_at_even_ones(
+    layout: tuple[int, int], more: int, wider: int
+) -> None:
     columns, rows = layout
     height, width = 2 * rows + more, 2 * columns + wider
     whole, *tiles = rectangles(layout, height, width)
@@ -33,7 +40,10 @@ def test_tiles_cover_each_pixel_once_and_begin_at_even_ones(layout: tuple[int, i
 
 @pytest.mark.parametrize(("height", "width"), [(3, 100), (100, 5), (1, 1)])
 def test_a_frame_smaller_than_its_tiles(height: int, width: int) -> None:
-    with pytest.raises(errors.ImageSizeError, match=rf"at least 6 x 4 pixels for 3 x 2 tiles, got {width} x {height}"):
+    with pytest.raises(
+        errors.ImageSizeError,
+        match=rf"at least 6 x 4 pixels for 3 x 2 tiles, got {width} x {height}",
+    ):
         rectangles((3, 2), height, width)
 
 
@@ -69,17 +79,51 @@ def test_a_layout_is_as_given_and_one_tile_is_the_whole_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    "tiles", [(0, 1), (1, 0), (-2, 2), (100, 100), (17, 1), (4, 5), (2,), (2, 2, 2), (2.0, 2), (True, 2), 4, {}]
+    "tiles",
+    [
+        (0, 1),
+        (1, 0),
+        (-2, 2),
+        (100, 100),
+        (17, 1),
+        (4, 5),
+        (2,),
+        (2, 2, 2),
+        (2.0, 2),
+        (True, 2),
+        4,
+        {},
+    ],
 )
 def test_other_tiles_are_an_error(tiles: Any) -> None:
-    with pytest.raises(errors.OptionError, match=r"tiles: expected \(columns, rows\) with at most 16 tiles, or 'auto'"):
+    with pytest.raises(
+        errors.OptionError,
+        match=r"tiles: expected \(columns, rows\) with at most 16 tiles, or 'auto'",
+    ):
         check_tiles(tiles)
 
 
 def test_tiles_as_text() -> None:
-    assert [check_tiles(text) for text in (None, "auto", "3x2", "1x16")] == [None, "auto", (3, 2), (1, 16)]
+    assert [check_tiles(text) for text in (None, "auto", "3x2", "1x16")] == [
+        None,
+        "auto",
+        (3, 2),
+        (1, 16),
+    ]
     assert check_tiles(layout_name((3, 2))) == (3, 2)
     assert check_tiles([3, 2]) == (3, 2)
-    for text in ("", "3", "3x", "x2", "3X2", "0x1", "100x100", "-1x2", "3x2x1", " 3x2", "9" * 5000 + "x1"):
+    for text in (
+        "",
+        "3",
+        "3x",
+        "x2",
+        "3X2",
+        "0x1",
+        "100x100",
+        "-1x2",
+        "3x2x1",
+        " 3x2",
+        "9" * 5000 + "x1",
+    ):
         with pytest.raises(errors.OptionError, match="tiles"):
             check_tiles(text)

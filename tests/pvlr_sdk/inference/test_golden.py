@@ -34,7 +34,11 @@ class TestBadPlans:
     @pytest.mark.slow
     def test_golden_frame_that_is_no_picture(self, own_plan: Path) -> None:
         header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (30_000).to_bytes(4, "big") * 2 + bytes(20)
-        for text in ("AAAA", "?", base64.b64encode(header).decode()):  # the last one would be 2.7 GB of pixels
+        for text in (
+            "AAAA",
+            "?",
+            base64.b64encode(header).decode(),
+        ):  # the last one would be 2.7 GB of pixels
             edit_manifest(own_plan, lambda raw, text=text: raw["golden"].update(frame_png=text))
             with pytest.raises(errors.ManifestError, match=r"golden\.frame_png"):
                 Tagger(own_plan)
@@ -48,7 +52,9 @@ class TestBadPlans:
         text = golden.encode(golden.default_frame())
         monkeypatch.delattr(cv2, "imdecode")
         with closing(Decoders()) as decoders:
-            np.testing.assert_array_equal(golden.decode(text, "plan", decoders), golden.default_frame())
+            np.testing.assert_array_equal(
+                golden.decode(text, "plan", decoders), golden.default_frame()
+            )
             with pytest.raises(errors.ManifestError):
                 golden.decode("AAAA", "plan", decoders)
 
@@ -88,7 +94,9 @@ class TestBadPlans:
         with pytest.raises(error):
             Tagger(self._with_payload(own_plan, foreign.onnx.read_bytes()))
 
-    def test_the_verified_bytes_are_the_ones_that_run(self, own_plan: Path, photo: np.ndarray) -> None:
+    def test_the_verified_bytes_are_the_ones_that_run(
+        self, own_plan: Path, photo: np.ndarray
+    ) -> None:
         """Files that change after they were verified make no difference: nothing is read a second time."""
         expected = Tagger(own_plan, precision="fp32").predict(photo).logits
         bundle = load_bundle(own_plan)

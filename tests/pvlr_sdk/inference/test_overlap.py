@@ -113,7 +113,9 @@ def test_closing_it_drops_what_waits_and_leaves_no_thread() -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_an_interrupt_does_not_wait_for_a_worker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_does_not_wait_for_a_worker_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("pvlr_sdk.inference.overlap._PATIENCE", 0.1)
     free = threading.Event()
 

@@ -60,7 +60,13 @@ class DlpackArray:
     shape, strides (None: contiguous), data, byte_offset, code, bits, lanes, major, flags.
     """
 
-    def __init__(self, array: np.ndarray, device: tuple[int, int] = (CUDA, 0), versioned: bool = True, **changes: Any):
+    def __init__(
+        self,
+        array: np.ndarray,
+        device: tuple[int, int] = (CUDA, 0),
+        versioned: bool = True,
+        **changes: Any,
+    ):
         self.array = array
         self.device = device
         self.versioned = versioned
@@ -84,7 +90,9 @@ class DlpackArray:
     def capsule(self) -> object:
         array, changes = self.array, self.changes
         shape = changes.get("shape", array.shape)
-        strides = changes.get("strides", tuple(stride // array.itemsize for stride in array.strides))
+        strides = changes.get(
+            "strides", tuple(stride // array.itemsize for stride in array.strides)
+        )
         bfloat = array.dtype.name == "bfloat16"
         tensor = _DLTensor(
             data=changes.get("data", array.ctypes.data),

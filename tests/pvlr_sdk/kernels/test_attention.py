@@ -19,7 +19,9 @@ def _softmax(scores: np.ndarray, axis: int) -> np.ndarray:
     return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
 
 
-def _definition(q_x: Any, k_t: Any, v_x: Any, v_t: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
+def _definition(
+    q_x: Any, k_t: Any, v_x: Any, v_t: Any, mask: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
     q_x, k_t, v_x, v_t = (np.asarray(a, np.float64) for a in (q_x, k_t, v_x, v_t))
     affinity = q_x @ k_t.swapaxes(-1, -2) / np.sqrt(q_x.shape[-1])
     if mask is not None:
@@ -27,7 +29,9 @@ def _definition(q_x: Any, k_t: Any, v_x: Any, v_t: Any, mask: Any = None) -> tup
     return _softmax(affinity, -1) @ v_t, _softmax(affinity, -2).swapaxes(-1, -2) @ v_x
 
 
-def _inputs(batch: int, heads: int, tokens: int, labels: int, dim: int, dtype: Any = np.float32) -> list[np.ndarray]:
+def _inputs(
+    batch: int, heads: int, tokens: int, labels: int, dim: int, dtype: Any = np.float32
+) -> list[np.ndarray]:
     random = np.random.default_rng(dim + tokens)
     shapes = [(batch, heads, tokens, dim), (batch, heads, labels, dim)] * 2
     return [random.normal(size=shape).astype(dtype) for shape in shapes]
@@ -68,7 +72,9 @@ def test_shared_labels_and_masks() -> None:
     per_image = np.stack([mask, ~mask, np.zeros(40, bool)])
     for chosen in (mask, per_image, per_image.astype(np.uint8)):
         got = dual_softmax_attention(q_x, k_t[0], v_x, v_t[:1], mask=chosen)
-        for one, exact in zip(got, _definition(q_x, k_t[:1], v_x, v_t[:1], chosen.astype(bool)), strict=True):
+        for one, exact in zip(
+            got, _definition(q_x, k_t[:1], v_x, v_t[:1], chosen.astype(bool)), strict=True
+        ):
             np.testing.assert_allclose(one, exact, rtol=0, atol=3e-6)
     assert not got[0][2].any()  # no label takes part in the last image
     assert not got[1][0][:, ::3].any()
@@ -156,7 +162,10 @@ def test_more_threads_change_no_bit(shared: bool) -> None:
         ("out", np.zeros(3, np.float32)),
         ("out[0]", (np.zeros((1, 2, 5, 64), np.float32), np.zeros((1, 2, 7, 32), np.float32))),
         ("out[1]", (np.zeros((1, 2, 5, 32), np.float32), np.zeros((1, 2, 7, 32)))),
-        ("out[1]", (np.zeros((1, 2, 5, 32), np.float32), np.broadcast_to(np.float32(0), (1, 2, 7, 32)))),
+        (
+            "out[1]",
+            (np.zeros((1, 2, 5, 32), np.float32), np.broadcast_to(np.float32(0), (1, 2, 7, 32))),
+        ),
         ("threads", 0),
         ("threads", True),
         ("stream", 1),
@@ -173,7 +182,9 @@ def test_errors_name_the_argument(argument: str, value: Any) -> None:
 def test_rows_of_out_must_not_overlap() -> None:
     inputs = _inputs(1, 2, 5, 7, 32)
     memory = np.empty(7 * 2 * 32, np.float32)
-    heads = np.lib.stride_tricks.as_strided(memory, (1, 2, 7, 32), (0, 4 * 32 * 6, 4 * 32, 4))  # the last row twice
+    heads = np.lib.stride_tricks.as_strided(
+        memory, (1, 2, 7, 32), (0, 4 * 32 * 6, 4 * 32, 4)
+    )  # the last row twice
     with pytest.raises(errors.OptionError, match="must not overlap") as caught:
         dual_softmax_attention(*inputs, out=(np.empty_like(inputs[0]), heads))
     assert caught.value.argument == "out[1]"

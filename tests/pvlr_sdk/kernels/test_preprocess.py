@@ -12,7 +12,9 @@ from pvlr_sdk.bundle.manifest import InputSpec
 from pvlr_sdk.frames.preprocess import Preprocessor
 from pvlr_sdk.kernels import preprocess
 
-SPEC = InputSpec(width=56, height=40, resize="letterbox", mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
+SPEC = InputSpec(
+    width=56, height=40, resize="letterbox", mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)
+)
 SHAPES = {"bgr": (3,), "rgb": (3,), "bgra": (4,), "rgba": (4,), "gray": ()}
 
 
@@ -64,7 +66,10 @@ def test_planes_one_by_one_are_the_same_as_in_one_array() -> None:
     pairs = np.stack([i420[1], i420[2]], -1).reshape(32, 48)
     one, other = preprocess([i420, (i420[0], pairs)], SPEC, order=["i420", "nv12"])
     assert np.array_equal(one, other)
-    ranges = [preprocess([whole], SPEC, order="nv12" + ending) for ending in ("", "-bt709", "-full", "-bt709-full")]
+    ranges = [
+        preprocess([whole], SPEC, order="nv12" + ending)
+        for ending in ("", "-bt709", "-full", "-bt709-full")
+    ]
     assert len({result.tobytes() for result in ranges}) == 4
 
 
@@ -95,7 +100,10 @@ GOOD = _frame("bgr", 20, 30)
         ("frames", {"frames": [np.zeros((1, 2**20 + 1, 3), np.uint8)]}),
         ("frames[0]", {"frames": [GOOD[:, :, 0].copy()[:20]], "order": "nv12"}),
         ("frames[0]", {"frames": [np.zeros((30, 40), np.uint8)[:, :20]], "order": "i420"}),
-        ("frames[0]", {"frames": [(np.zeros((5, 5), np.uint8), np.zeros((2, 6), np.uint8))], "order": "nv12"}),
+        (
+            "frames[0]",
+            {"frames": [(np.zeros((5, 5), np.uint8), np.zeros((2, 6), np.uint8))], "order": "nv12"},
+        ),
         ("order", {"order": "hsv"}),
         ("order", {"order": "bgr-full"}),
         ("order", {"order": "nv12-bt2020"}),

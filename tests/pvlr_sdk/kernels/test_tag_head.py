@@ -20,7 +20,9 @@ class Inputs:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
-def _inputs(batch: int, tokens: int, labels: int, width: int, dtype: Any = np.float32, banks: int = 1) -> Inputs:
+def _inputs(
+    batch: int, tokens: int, labels: int, width: int, dtype: Any = np.float32, banks: int = 1
+) -> Inputs:
     random = np.random.default_rng(tokens + labels)
 
     def normal(*shape: int) -> np.ndarray:
@@ -30,7 +32,13 @@ def _inputs(batch: int, tokens: int, labels: int, width: int, dtype: Any = np.fl
     x = normal(batch, tokens, width) + 2 * bank.mean(1, keepdims=True)
     norms = {name: (1 + 0.3 * normal(width), 0.3 * normal(width)) for name in ("x_norm", "t_norm")}
     thresholds = random.random(labels).astype(np.float32)
-    numbers = {"scale": 12.0, "alpha": 0.5, "bias": normal(labels), "thresholds": thresholds, **norms}
+    numbers = {
+        "scale": 12.0,
+        "alpha": 0.5,
+        "bias": normal(labels),
+        "thresholds": thresholds,
+        **norms,
+    }
     return Inputs(x.astype(dtype), bank.astype(dtype), numbers)
 
 
@@ -41,7 +49,9 @@ def _definition(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         rows = rows.astype(np.float64)
         if norm is not None:
             variance = rows.var(-1, keepdims=True)
-            rows = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(variance + 1e-5) * norm[0] + norm[1]
+            rows = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(variance + 1e-5) * norm[
+                0
+            ] + norm[1]
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
     numbers = inputs.numbers
@@ -57,7 +67,9 @@ def _softmax(exponents: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 8), (2, 49, 20, 256), (3, 197, 83, 72), (1, 1024, 4585, 64)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1, 8), (2, 49, 20, 256), (3, 197, 83, 72), (1, 1024, 4585, 64)]
+)
 def test_agrees_with_the_definition(sizes: tuple[int, int, int, int], dtype: Any) -> None:
     inputs = _inputs(*sizes, dtype)
     got = tag_head(inputs.x, inputs.t, maps="weights", threads=2, **inputs.numbers)
@@ -93,7 +105,9 @@ def test_is_what_the_model_computes() -> None:
             maps="weights",
             chosen=[6, 0],
         )
-    assert all(isinstance(one, torch.Tensor) for one in (got.logits, got.scores, got.nonfinite, got.maps))
+    assert all(
+        isinstance(one, torch.Tensor) for one in (got.logits, got.scores, got.nonfinite, got.maps)
+    )
     assert got.tags is None
     assert (got.logits - logits).abs().max() < 1e-5
     assert (got.maps - weights[:, :, [6, 0]].transpose(1, 2)).abs().max() < 1e-6
@@ -113,7 +127,11 @@ def test_writes_into_out_without_copies() -> None:
     wide = np.zeros((2, 31, 80), np.float32)
     wide[:, 1:, :64] = inputs.x
     similarity = np.full((2, 30, 9), np.nan, np.float32)
-    out = TagHead(np.empty((2, 9), np.float32), tags=np.full((2, 9), 7, np.uint8), maps=similarity.swapaxes(1, 2))
+    out = TagHead(
+        np.empty((2, 9), np.float32),
+        tags=np.full((2, 9), 7, np.uint8),
+        maps=similarity.swapaxes(1, 2),
+    )
     got = tag_head(wide[:, 1:, :64], inputs.t[0], maps="similarity", out=out, **inputs.numbers)
     assert got is out
     logits, exact = _definition(inputs)

@@ -14,7 +14,9 @@ import pytest
 from pvlr_sdk import _core, errors
 from pvlr_sdk.kernels.tensors import Arguments, stream_handle
 
-_spec = importlib.util.spec_from_file_location("foreign_arrays", Path(__file__).with_name("foreign_arrays.py"))
+_spec = importlib.util.spec_from_file_location(
+    "foreign_arrays", Path(__file__).with_name("foreign_arrays.py")
+)
 assert _spec is not None
 foreign = importlib.util.module_from_spec(_spec)
 sys.modules["foreign_arrays"] = foreign
@@ -67,7 +69,9 @@ def test_dlpack_says_where(device: tuple[int, int], name: str, versioned: bool) 
 @pytest.mark.parametrize("versioned", [True, False])
 def test_dlpack_offsets_and_missing_strides(versioned: bool) -> None:
     array = np.zeros((1,), np.float32)
-    shown = DlpackArray(array, versioned=versioned, data=NOWHERE, byte_offset=64, shape=(2, 3, 4), strides=None)
+    shown = DlpackArray(
+        array, versioned=versioned, data=NOWHERE, byte_offset=64, shape=(2, 3, 4), strides=None
+    )
     tensor = _open(shown)
     assert (tensor.pointer, tensor.shape, tensor.strides) == (NOWHERE + 64, (2, 3, 4), (12, 4, 1))
     assert tensor.extent == (NOWHERE + 64, NOWHERE + 64 + 2 * 3 * 4 * 4)
@@ -154,7 +158,9 @@ def test_cuda_array_interface_keeps_its_object_and_its_stream() -> None:
     assert _open(CudaArray(np.zeros(4, np.float32))).ready_on is None
 
 
-@pytest.mark.parametrize(("stream", "current", "told"), [(77, 77, -1), (77, 0, 77), (None, 0, -1), (None, 77, 1)])
+@pytest.mark.parametrize(
+    ("stream", "current", "told"), [(77, 77, -1), (77, 0, 77), (None, 0, -1), (None, 77, 1)]
+)
 def test_pytorch_waits_for_no_event_in_its_own_stream(
     stream: int | None, current: int, told: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,12 +171,16 @@ def test_pytorch_waits_for_no_event_in_its_own_stream(
         __dlpack_device__ = lambda self: shown.__dlpack_device__()
         __dlpack__ = lambda self, **options: shown.__dlpack__(**options)
 
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=current))
+    monkeypatch.setattr(
+        torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=current)
+    )
     _open(torch.zeros(4).as_subclass(OnDevice), stream)
     assert shown.streams == [told]
 
 
-@pytest.mark.parametrize(("stream", "expected"), [(None, 1), (0, 1), (1, 1), (2, 2), (NOWHERE, NOWHERE)])
+@pytest.mark.parametrize(
+    ("stream", "expected"), [(None, 1), (0, 1), (1, 1), (2, 2), (NOWHERE, NOWHERE)]
+)
 def test_the_producer_is_told_our_stream(stream: Any, expected: int) -> None:
     """DLPack has 1 for the default stream, and no 0."""
     shown = DlpackArray(np.zeros(4, np.float32))
@@ -193,7 +203,15 @@ class _Standard:
 
 
 def test_streams_of_every_library() -> None:
-    shown = [None, 0, 2, np.int64(7).item(), SimpleNamespace(cuda_stream=22), _Cupy(), SimpleNamespace(handle=44)]
+    shown = [
+        None,
+        0,
+        2,
+        np.int64(7).item(),
+        SimpleNamespace(cuda_stream=22),
+        _Cupy(),
+        SimpleNamespace(handle=44),
+    ]
     assert [stream_handle(one) for one in shown] == [0, 0, 2, 7, 22, 11, 44]
     assert stream_handle(_Standard()) == 33
     for wrong in ("1", -1, 1.0, True, object(), 2**64):
@@ -203,11 +221,19 @@ def test_streams_of_every_library() -> None:
 
 def test_arrays_that_can_not_be_shared_name_the_argument() -> None:
     torch = pytest.importorskip("torch")
-    for value in (torch.zeros(3, requires_grad=True), np.zeros(3, ">f4"), torch.zeros(3).to_sparse()):
-        with pytest.raises(errors.OptionError, match="weights: expected an array that can be shared"):
+    for value in (
+        torch.zeros(3, requires_grad=True),
+        np.zeros(3, ">f4"),
+        torch.zeros(3).to_sparse(),
+    ):
+        with pytest.raises(
+            errors.OptionError, match="weights: expected an array that can be shared"
+        ):
             Arguments("anything", None).view("weights", value)
     for value in ([1.0], "text", None, memoryview(b"1")):
-        with pytest.raises(errors.OptionError, match="weights: expected a NumPy array, or anything with DLPack"):
+        with pytest.raises(
+            errors.OptionError, match="weights: expected a NumPy array, or anything with DLPack"
+        ):
             Arguments("anything", None).view("weights", value)
 
 

@@ -32,7 +32,9 @@ def without_pytorch(tmp_path):
 
     def run(*arguments):
         command = [sys.executable, "-c", _WITHOUT_PYTORCH, *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
 
     return run
 

@@ -29,31 +29,48 @@ def check_equal(opened, closed, frames):
     """All results of two taggers are equal, bit for bit."""
     assert opened.labels == closed.labels
     singles = [opened.predict(frame) for frame in frames]
-    for expected, one, streamed in zip(singles, map(closed.predict, frames), closed.predict_batch(frames), strict=True):
+    for expected, one, streamed in zip(
+        singles, map(closed.predict, frames), closed.predict_batch(frames), strict=True
+    ):
         for result in (one, streamed):
             np.testing.assert_array_equal(result.scores, expected.scores)
             np.testing.assert_array_equal(result.logits, expected.logits)
             np.testing.assert_array_equal(result.thresholds, expected.thresholds)
             assert result.bank == expected.bank
             for name in closed.labels[::9]:
-                np.testing.assert_array_equal(result.attention(name, "grid"), expected.attention(name, "grid"))
+                np.testing.assert_array_equal(
+                    result.attention(name, "grid"), expected.attention(name, "grid")
+                )
     for expected, result in zip(singles, opened.predict_batch(frames), strict=True):
         np.testing.assert_array_equal(result.logits, expected.logits)
 
 
 @pytest.fixture
 def frames():
-    return [np.random.default_rng(seed).integers(0, 256, (40, 50, 3)).astype(np.uint8) for seed in range(3)]
+    return [
+        np.random.default_rng(seed).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+        for seed in range(3)
+    ]
 
 
 @pytest.mark.parametrize(
     ("count", "without", "point"),
-    [(1, 0, "f1"), (1, 1, "precise"), (3, 1, "f1"), (5, 0, "precise"), (MAX, MAX, "f1"), (MAX, 2, "precise")],
+    [
+        (1, 0, "f1"),
+        (1, 1, "precise"),
+        (3, 1, "f1"),
+        (5, 0, "precise"),
+        (MAX, MAX, "f1"),
+        (MAX, 2, "precise"),
+    ],
 )
 def test_scores_are_those_of_the_open_plan(open_plan, frames, tmp_path, count, without, point):
     bank = random_bank(count, count, without=without)
     options = {"precision": "fp32", "operating_point": point}
-    with Tagger(close(open_plan, tmp_path, bank), **options) as closed, Tagger(open_plan, **options) as opened:
+    with (
+        Tagger(close(open_plan, tmp_path, bank), **options) as closed,
+        Tagger(open_plan, **options) as opened,
+    ):
         opened.set_labels(bank)
         check_equal(opened, closed, frames)
         assert closed.info["max_labels"] is None
@@ -72,7 +89,11 @@ def test_the_label_bank_keeps_its_provenance(open_plan, tmp_path):
     bank = random_bank(3, 0)
     bundle = load_bundle(close(open_plan, tmp_path, bank))
     assert labels_path(bundle.path).read_bytes() == bank.to_bytes()
-    assert (bundle.labels.taught, bundle.manifest.open, bundle.manifest.format) == (bank.taught, None, 2)
+    assert (bundle.labels.taught, bundle.manifest.open, bundle.manifest.format) == (
+        bank.taught,
+        None,
+        2,
+    )
     opened = load_bundle(open_plan).manifest.files["plan"].sha256
     assert bundle.manifest.built["source"]["open_network"] == opened
 
@@ -90,7 +111,10 @@ def test_a_selection_of_the_plans_own_labels(open_plan, frames, tmp_path):
     [
         ({"space": "another"}, "expected a bank made for tiny 0123, got one made for another"),
         ({"space": None}, "expected a bank made for tiny 0123, got one made for no open plan"),
-        ({"features": "others"}, "expected labels taught on the features of tiny features, got labels taught on"),
+        (
+            {"features": "others"},
+            "expected labels taught on the features of tiny features, got labels taught on",
+        ),
         ({"width": WIDTH + 1}, "expected embeddings of width 8, got 9"),
         ({"depth": DEPTH + 1}, "expected weights of width 16, got 17"),
         ({"count": MAX + 1}, f"expected at most {MAX} labels, got {MAX + 1}"),
@@ -104,7 +128,9 @@ def test_banks_of_other_plans(open_plan, tmp_path, change, message):
 
 def test_a_plan_that_is_closed_or_damaged(own_plan, open_plan, tmp_path):
     bank = random_bank(3, 0)
-    with pytest.raises(errors.BackendError, match="expected an open plan, got one whose labels are part of it"):
+    with pytest.raises(
+        errors.BackendError, match="expected an open plan, got one whose labels are part of it"
+    ):
         close(own_plan, tmp_path / "of closed", bank)
     damaged = shutil.copytree(open_plan.parent, tmp_path / "damaged") / "engine.plan"
     damaged.write_bytes(damaged.read_bytes()[:-1])
@@ -133,11 +159,22 @@ def test_trusted_keys_apply_to_the_plan_and_the_bank(open_plan, tmp_path, keys, 
     build(plan, tmp_path / "engine.plan", bank=bank)
 
 
-def test_a_closed_plan_is_verified_with_the_open_network(open_plan, network, own_plan, frames, tmp_path):
-    with Tagger(close(open_plan, tmp_path, random_bank(5, 0, without=1)), precision="fp32") as closed:
+def test_a_closed_plan_is_verified_with_the_open_network(
+    open_plan, network, own_plan, frames, tmp_path
+):
+    with Tagger(
+        close(open_plan, tmp_path, random_bank(5, 0, without=1)), precision="fp32"
+    ) as closed:
         agreement = verify(closed, network, frames).agreement
-        assert (agreement.photos, agreement.tag_sets, agreement.largest_logit_difference) == (3, 1, 0)
-    with Tagger(own_plan) as other, pytest.raises(errors.LabelBankError, match="expected a bank made for tiny 0123"):
+        assert (agreement.photos, agreement.tag_sets, agreement.largest_logit_difference) == (
+            3,
+            1,
+            0,
+        )
+    with (
+        Tagger(own_plan) as other,
+        pytest.raises(errors.LabelBankError, match="expected a bank made for tiny 0123"),
+    ):
         verify(other, network, frames)
 
 
@@ -152,7 +189,9 @@ def test_tensorrt_runs_a_closed_bank(trt, open_plan, frames, tmp_path):
     with Tagger(plan) as closed, Tagger(open_plan, precision="fp32") as opened:
         opened.set_labels(bank)
         for frame in frames:
-            np.testing.assert_allclose(closed.predict(frame).logits, opened.predict(frame).logits, atol=0.03)
+            np.testing.assert_allclose(
+                closed.predict(frame).logits, opened.predict(frame).logits, atol=0.03
+            )
 
 
 @pytest.mark.slow
@@ -168,4 +207,8 @@ def test_the_shipped_open_model(tmp_path, count, without, optimize):
     options = {"precision": "fp32", "optimize": optimize}
     with Tagger(plan, **options) as closed, Tagger("pvlr-lite2-open", **options) as opened:
         opened.set_labels(bank)
-        check_equal(opened, closed, list(np.random.default_rng(0).integers(0, 256, (4, 90, 120, 3)).astype(np.uint8)))
+        check_equal(
+            opened,
+            closed,
+            list(np.random.default_rng(0).integers(0, 256, (4, 90, 120, 3)).astype(np.uint8)),
+        )

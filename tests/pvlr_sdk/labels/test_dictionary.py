@@ -100,7 +100,9 @@ def test_synonyms_of_labels():
     assert same_labels(["sofa", "automobile", "castle", "hot dog"], labels) == {
         "sofa": "couch", "automobile": "car", "hot dog": "hot dog",
     }  # fmt: skip
-    with pytest.raises(errors.OptionError, match="each label once, got 'couch' and 'sofa', which are both 'couch'"):
+    with pytest.raises(
+        errors.OptionError, match="each label once, got 'couch' and 'sofa', which are both 'couch'"
+    ):
         same_labels(["couch", "sofa"], labels)
 
 
@@ -116,10 +118,22 @@ def test_a_bank_has_what_stands_for_its_words(knowledge, no_encoder):
 @pytest.mark.parametrize(
     ("words", "options", "message"),
     [
-        (["bulldozer"], {}, "words: expected words for what the model knows, got 'bulldozer', whose nearest concepts"),
-        (["asdfgh"], {}, "expected a noun of the dictionary, or a phrase that ends with one, got 'asdfgh'"),
+        (
+            ["bulldozer"],
+            {},
+            "words: expected words for what the model knows, got 'bulldozer', whose nearest concepts",
+        ),
+        (
+            ["asdfgh"],
+            {},
+            "expected a noun of the dictionary, or a phrase that ends with one, got 'asdfgh'",
+        ),
         (["kite"], {"senses": {"dog": "1"}}, "senses: expected senses of the words, got 'dog'"),
-        (["kite"], {"senses": {"kite": "9"}}, "senses: expected a sense of 'kite': .*plaything.*, got '9'"),
+        (
+            ["kite"],
+            {"senses": {"kite": "9"}},
+            "senses: expected a sense of 'kite': .*plaything.*, got '9'",
+        ),
         (["kite"], {"senses": {"kite": "0"}}, "senses: expected a sense of 'kite'"),
         (["kite", "Kite"], {}, "each word once"),
     ],
@@ -162,7 +176,9 @@ def test_a_word_of_the_base_keeps_its_provenance_under_another_spelling(knowledg
 
 @pytest.mark.slow
 def test_a_closed_plan_has_no_words():
-    with pytest.raises(errors.BackendError, match="expected an open plan, got one whose labels are part of it"):
+    with pytest.raises(
+        errors.BackendError, match="expected an open plan, got one whose labels are part of it"
+    ):
         Tagger(CLOSED, words=["castle"])
 
 

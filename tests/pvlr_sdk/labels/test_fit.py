@@ -40,14 +40,24 @@ def test_the_combination_minimises_its_objective(photos, shift):
     optimize = pytest.importorskip("scipy.optimize")
     _, words, present = photos()
     columns = np.random.default_rng(1).normal(size=(len(words), 2)) + present[:, None] * [1, shift]
-    weight, usual, precision = np.where(present, 1, 12 / 48), np.array([0.7, 1]), fitting._PRIOR / 12
+    weight, usual, precision = (
+        np.where(present, 1, 12 / 48),
+        np.array([0.7, 1]),
+        fitting._PRIOR / 12,
+    )
 
     def objective(found):
         loss = np.logaddexp(0, np.where(present, -1, 1) * (columns @ found[:2] + found[2]))
-        return weight @ loss + 0.5 * precision * ((found[:2] - usual) ** 2).sum() + 0.5 * found[2] ** 2 / fitting._FREE
+        return (
+            weight @ loss
+            + 0.5 * precision * ((found[:2] - usual) ** 2).sum()
+            + 0.5 * found[2] ** 2 / fitting._FREE
+        )
 
     least = fitting._LEAST
-    expected = optimize.minimize(objective, [1, 1, 0], bounds=[(least, None), (least, None), (None, None)], tol=1e-12).x
+    expected = optimize.minimize(
+        objective, [1, 1, 0], bounds=[(least, None), (least, None), (None, None)], tol=1e-12
+    ).x
     assert (expected[1] == least) == (shift < 0)
     coefficients, bias = fitting._combine(columns, present, usual)
     np.testing.assert_allclose([*coefficients, bias], expected, atol=1e-3)
@@ -98,7 +108,9 @@ def test_words_that_are_all_equal_change_nothing(photos):
     features, words, present = photos()
     alone, same = fit(features, None, present), fit(features, np.full_like(words, -3), present)
     assert alone.gain == 0
-    np.testing.assert_allclose(*((of - of.mean()) / of.std() for of in (same.checked, alone.checked)), atol=1e-6)
+    np.testing.assert_allclose(
+        *((of - of.mean()) / of.std() for of in (same.checked, alone.checked)), atol=1e-6
+    )
 
 
 def test_the_fewer_photos_the_more_their_prior_counts(photos):

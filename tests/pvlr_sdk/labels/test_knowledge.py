@@ -37,7 +37,10 @@ def encoder(monkeypatch, knowledge):
 
     class Encoder:
         def encode(self, texts):
-            found = [max((n for n in range(CLASSES) if f"class {n}" in text), default=0) for text in texts]
+            found = [
+                max((n for n in range(CLASSES) if f"class {n}" in text), default=0)
+                for text in texts
+            ]
             return knowledge.vectors[found].astype(np.float32)
 
     monkeypatch.setattr("pvlr_sdk.labels.knowledge.TextEncoder", Encoder)
@@ -89,7 +92,9 @@ def test_words_of_a_plan(knowledge, encoder, open_plan, frame):
         tagger.set_labels(both)
         result = tagger.predict(frame)
         check(result, frame, both)
-    np.testing.assert_allclose(result.logits[:4], before, atol=1e-5)  # no token reads a label without an embedding
+    np.testing.assert_allclose(
+        result.logits[:4], before, atol=1e-5
+    )  # no token reads a label without an embedding
     np.testing.assert_allclose(result.logits[4:], alone, atol=1e-5)
     assert both.names == [*own.names, "class 3", "class 7"]
     left = forget(both, ["class 3", "class 7"])
@@ -101,17 +106,26 @@ def test_words_of_a_plan(knowledge, encoder, open_plan, frame):
 def test_banks_that_cannot_be_joined(knowledge, encoder):
     words = knowledge.bank(["class 3"])
     assert words.join(words) is words
-    other = LabelBank(words.names, **{**words.arrays(), "thresholds": words.thresholds / 2}, text=words.text)
+    other = LabelBank(
+        words.names, **{**words.arrays(), "thresholds": words.thresholds / 2}, text=words.text
+    )
     with pytest.raises(
-        errors.LabelBankError, match=r"the same values.*, got other values of 'class 3'\. .*--keep-first"
+        errors.LabelBankError,
+        match=r"the same values.*, got other values of 'class 3'\. .*--keep-first",
     ):
         words.join(other)
     with pytest.raises(errors.LabelBankError, match="a bank for another, got a bank for tiny 0123"):
         make_bank(space="another").join(words)
     other = LabelBank(
-        ["x"], words.embeddings, words.thresholds, {**words.text, "features": "others"}, weights=words.weights
+        ["x"],
+        words.embeddings,
+        words.thresholds,
+        {**words.text, "features": "others"},
+        weights=words.weights,
     )
-    with pytest.raises(errors.LabelBankError, match="features of tiny features, got weights for others"):
+    with pytest.raises(
+        errors.LabelBankError, match="features of tiny features, got weights for others"
+    ):
         words.join(other)
 
 
@@ -128,7 +142,9 @@ def test_teaching_starts_from_the_words(knowledge, encoder, open_plan, folders, 
         # The same label, from a bank that has it from words alone.
         bank = LabelBank.load(labels_path(open_plan)).join(knowledge.bank(["class 3"]))
         again = teach(open_plan, photos, bank=bank, replace=True, precision="fp32")
-        np.testing.assert_allclose(again.bank.weights[-1], taught.bank.weights[-1], rtol=2e-2, atol=2e-2)
+        np.testing.assert_allclose(
+            again.bank.weights[-1], taught.bank.weights[-1], rtol=2e-2, atol=2e-2
+        )
         assert again.labels[0].words_average_precision == taught.labels[0].words_average_precision
         assert again.bank.gains[-1] == 0
 
@@ -153,8 +169,14 @@ def test_a_file_is_the_same_again(knowledge, tmp_path):
         ({"weights": np.zeros((CLASSES, 15), np.float16)}, "photos float16"),
         ({"names": ["one"]}, "vectors float16"),
         ({"text": {"space": SPACE, "features": FEATURES, "width": 8}}, "'sharpness': None"),
-        ({"text": {"space": SPACE, "features": FEATURES, "width": 10**13, "sharpness": 6}}, "'width': 10000000000000"),
-        ({"text": {"space": SPACE, "features": FEATURES, "width": True, "sharpness": 6}}, "'width': True"),
+        (
+            {"text": {"space": SPACE, "features": FEATURES, "width": 10**13, "sharpness": 6}},
+            "'width': 10000000000000",
+        ),
+        (
+            {"text": {"space": SPACE, "features": FEATURES, "width": True, "sharpness": 6}},
+            "'width': True",
+        ),
         ({"text": {"space": 3, "features": FEATURES, "width": 8, "sharpness": 6}}, "'space': 3"),
         ({"calibration": Calibration(threshold=0.9, precise_threshold=0.1)}, "threshold=0.9"),
     ],
@@ -182,7 +204,9 @@ def test_a_file_has_8_bits_per_value(knowledge, tmp_path):
     text = {**knowledge.text, "calibration": vars(knowledge.calibration)}
     arrays = {name: getattr(knowledge, name) for name in ("vectors", "weights", "photos")}
     (tmp_path / "0.2.safetensors").write_bytes(to_safetensors(arrays, knowledge.names, text))
-    np.testing.assert_array_equal(Knowledge.load(tmp_path / "0.2.safetensors").weights, knowledge.weights)
+    np.testing.assert_array_equal(
+        Knowledge.load(tmp_path / "0.2.safetensors").weights, knowledge.weights
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,5 +222,7 @@ def test_other_files(tmp_path, contents, got):
     path = tmp_path / "k.safetensors"
     if contents is not None:
         path.write_bytes(make_bank().to_bytes() if contents is LabelBank else contents)
-    with pytest.raises(errors.LabelBankError, match=f"expected a knowledge file of pvlr export, got {got}"):
+    with pytest.raises(
+        errors.LabelBankError, match=f"expected a knowledge file of pvlr export, got {got}"
+    ):
         module.Knowledge.load(path)

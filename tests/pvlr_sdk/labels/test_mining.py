@@ -23,7 +23,10 @@ def units(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 def reasons(found) -> dict[str, list[int]]:
-    return {reason: [row for row, (_, why) in found.items() if why == reason] for _, reason in found.values()}
+    return {
+        reason: [row for row, (_, why) in found.items() if why == reason]
+        for _, reason in found.values()
+    }
 
 
 def test_a_third_is_likely_a_third_uncertain_and_a_third_different():
@@ -49,19 +52,30 @@ def test_labels_take_turns():
     chosen = [(label, float(margins[row, label])) for row, (label, _) in found.items()][:9]
     for turn in (chosen[:3], chosen[3:6], chosen[6:]):
         assert sorted(label for label, _ in turn) == [0, 1, 2]
-        assert turn == sorted(turn, key=lambda pair: -pair[1])  # so that few photos are of the labels that are there
-    assert {reason: len(rows) for reason, rows in reasons(found).items()} == {"likely": 10, "uncertain": 20}
+        assert turn == sorted(
+            turn, key=lambda pair: -pair[1]
+        )  # so that few photos are of the labels that are there
+    assert {reason: len(rows) for reason, rows in reasons(found).items()} == {
+        "likely": 10,
+        "uncertain": 20,
+    }
 
 
 def test_photos_that_another_plan_tags_otherwise_come_first_among_the_uncertain():
     random = np.random.default_rng(0)
     margins, features = random.normal(-1, 2, (200, 2)).astype(np.float32), units(random, 200)
     other = margins.copy()
-    other[40:60, 1] = np.where(margins[40:60, 1] >= 0, -1, 1) - np.arange(20) * np.sign(margins[40:60, 1])
+    other[40:60, 1] = np.where(margins[40:60, 1] >= 0, -1, 1) - np.arange(20) * np.sign(
+        margins[40:60, 1]
+    )
     other[50] = np.nan
     found = select(margins, features, 30, other)
     rows = reasons(found)
-    assert {reason: len(of) for reason, of in rows.items()} == {"likely": 10, "disputed": 10, "different": 10}
+    assert {reason: len(of) for reason, of in rows.items()} == {
+        "likely": 10,
+        "disputed": 10,
+        "different": 10,
+    }
     left = [row for row in range(59, 40, -1) if row != 50 and row not in rows["likely"]]
     assert {*rows["disputed"]} <= {*left}
     differences = [abs(float(margins[row, 1] - other[row, 1])) for row in rows["disputed"]]
@@ -75,12 +89,18 @@ def test_photos_that_another_plan_tags_otherwise_come_first_among_the_uncertain(
 def test_thirds_are_of_the_photos_that_there_are():
     random = np.random.default_rng(0)
     found = reasons(select(random.normal(size=(12, 1)).astype(np.float32), units(random, 12), 300))
-    assert {reason: len(rows) for reason, rows in found.items()} == {"likely": 4, "uncertain": 4, "different": 4}
+    assert {reason: len(rows) for reason, rows in found.items()} == {
+        "likely": 4,
+        "uncertain": 4,
+        "different": 4,
+    }
 
 
 def test_what_looks_like_a_selected_photo_is_left_out():
     random = np.random.default_rng(0)
-    features = np.repeat(units(random, 20), 3, 0) + random.normal(0, 0.01, (60, 32)).astype(np.float32)
+    features = np.repeat(units(random, 20), 3, 0) + random.normal(0, 0.01, (60, 32)).astype(
+        np.float32
+    )
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     found = [*select(random.normal(size=(60, 1)).astype(np.float32), features, 60)]
     assert sorted(row // 3 for row in found) == [*range(20)]
@@ -94,10 +114,14 @@ def test_no_photos(features):
 
 def test_the_command(open_plan, taught, tmp_path):
     for number in range(12):
-        tiny_open.draw(tmp_path / f"photos/{number}.png", *(("red",), ("green",), ("red", "blue"))[number % 3])
+        tiny_open.draw(
+            tmp_path / f"photos/{number}.png", *(("red",), ("green",), ("red", "blue"))[number % 3]
+        )
     for number in range(3):  # copies
         tiny_open.draw(tmp_path / "photos/0.png", "red")
-        (tmp_path / f"photos/copy{number}.png").write_bytes((tmp_path / "photos/0.png").read_bytes())
+        (tmp_path / f"photos/copy{number}.png").write_bytes(
+            (tmp_path / "photos/0.png").read_bytes()
+        )
     (tmp_path / "photos/clip.mp4").write_bytes(b"no photo")
 
     def mine(*arguments):
@@ -108,7 +132,9 @@ def test_the_command(open_plan, taught, tmp_path):
     assert header == ["file", "label", "score", "reason"]
     assert {row[1] for row in rows} == {"cat"}
     with Tagger(open_plan, num_threads=1) as tagger:
-        scores = {str(path): tagger.predict(path).scores for path in (tmp_path / "photos").glob("*.png")}
+        scores = {
+            str(path): tagger.predict(path).scores for path in (tmp_path / "photos").glob("*.png")
+        }
         at = tagger.labels.index("cat")
         names = tagger.labels
     for file, _, score, _ in rows:
@@ -137,7 +163,13 @@ def test_the_command(open_plan, taught, tmp_path):
 def test_a_closed_plan_has_likely_and_uncertain_photos(plan, tmp_path):
     random = np.random.default_rng(0)
     for number in range(9):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), random.integers(0, 255, (40, 50, 3)).astype(np.uint8))
+        cv2.imwrite(
+            str(tmp_path / f"{number}.png"), random.integers(0, 255, (40, 50, 3)).astype(np.uint8)
+        )
     call = ["mine", str(tmp_path), "--plan", str(plan), "--count", "6", "--json"]
-    lines = CliRunner().invoke(app, call, catch_exceptions=False, standalone_mode=False).stdout.splitlines()
+    lines = (
+        CliRunner()
+        .invoke(app, call, catch_exceptions=False, standalone_mode=False)
+        .stdout.splitlines()
+    )
     assert [json.loads(line)["reason"] for line in lines] == ["likely"] * 2 + ["uncertain"] * 4

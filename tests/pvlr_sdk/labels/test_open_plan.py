@@ -45,7 +45,11 @@ def test_the_manifest_says_that_it_is_open(open_plan, tmp_path):
         ({"space": "another"}, errors.LabelBankError, "made for another"),
         (None, errors.ModelError, "one input named image"),
     ):
-        changed = {**manifest, "open": {**manifest["open"], **changes}} if changes else {**manifest, "open": None}
+        changed = (
+            {**manifest, "open": {**manifest["open"], **changes}}
+            if changes
+            else {**manifest, "open": None}
+        )
         (folder / "engine.json").write_text(json.dumps(changed))
         with pytest.raises(error, match=message):
             Tagger(folder / "engine.plan")
@@ -55,7 +59,8 @@ def test_a_closed_network_is_not_opened_by_its_manifest(own_plan):
     spec = {"max_labels": 5, "width": 16, "space": SPACE, "feature_width": 8, "features": "other"}
     edit_manifest(own_plan, lambda raw: raw.update(open=spec))
     with pytest.raises(
-        errors.BundleError, match="inputs named image, labels, label_biases, label_mask, label_gains, label_weights"
+        errors.BundleError,
+        match="inputs named image, labels, label_biases, label_mask, label_gains, label_weights",
     ):
         Tagger(own_plan)
 
@@ -64,7 +69,10 @@ def test_new_thresholds_keep_the_biases(open_plan, tmp_path):
     folder = shutil.copytree(open_plan.parent, tmp_path / "own")
     bundle = load_bundle(folder / "engine.plan")
     write_thresholds(bundle, np.full(len(NAMES), 0.25, np.float32))
-    for bank in (load_bundle(folder / "engine.plan").labels, LabelBank.load(folder / "model-open.labels.safetensors")):
+    for bank in (
+        load_bundle(folder / "engine.plan").labels,
+        LabelBank.load(folder / "model-open.labels.safetensors"),
+    ):
         np.testing.assert_array_equal(bank.biases, bundle.labels.biases)
         np.testing.assert_array_equal(bank.thresholds, np.float32(0.25))
 
@@ -102,20 +110,27 @@ def test_a_bank_of_another_model_is_not_built(network, tmp_path):
 def test_an_open_network_lacks_an_input(tmp_path):
     network = write_network(tmp_path, make_bank(), labels="bank")
     with pytest.raises(
-        errors.ModelError, match="inputs named image, labels, label_biases, label_mask, label_gains, label_weights"
+        errors.ModelError,
+        match="inputs named image, labels, label_biases, label_mask, label_gains, label_weights",
     ):
         build(network, tmp_path / "engine.plan")
 
 
-def test_an_isolated_first_load_runs_an_open_plan_with_its_bank(open_plan, tmp_path, frame, monkeypatch):
+def test_an_isolated_first_load_runs_an_open_plan_with_its_bank(
+    open_plan, tmp_path, frame, monkeypatch
+):
     from pvlr_sdk.backends.openvino import isolated
 
     folder = shutil.copytree(open_plan.parent, tmp_path / "own")
     (tmp_path / "cache").mkdir(mode=0o700)
-    monkeypatch.setenv("PVLR_CACHE_DIR", str(tmp_path / "cache"))  # nothing is known of the plan here
+    monkeypatch.setenv(
+        "PVLR_CACHE_DIR", str(tmp_path / "cache")
+    )  # nothing is known of the plan here
     calls = []
     load = isolated._load_isolated
-    monkeypatch.setattr(isolated, "_load_isolated", lambda *arguments: calls.append(load(*arguments)))
+    monkeypatch.setattr(
+        isolated, "_load_isolated", lambda *arguments: calls.append(load(*arguments))
+    )
     with Tagger(folder / "engine.plan", precision="fp32") as tagger:
         check(tagger.predict(frame), frame, tagger.label_bank)
     Tagger(folder / "engine.plan", precision="fp32").close()

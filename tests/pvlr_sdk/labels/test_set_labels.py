@@ -26,12 +26,18 @@ MAX = 6
 def test_its_own_bank_is_that_of_the_bundle(tagger, open_plan, frame):
     bank = LabelBank.load(labels_path(open_plan))
     check(tagger.predict(frame), frame, bank)
-    assert tagger.info["bank"] == hashlib.sha256(labels_path(open_plan).read_bytes()).hexdigest() == bank.sha256
+    assert (
+        tagger.info["bank"]
+        == hashlib.sha256(labels_path(open_plan).read_bytes()).hexdigest()
+        == bank.sha256
+    )
     assert tagger.info["max_labels"] == MAX
 
 
 @pytest.mark.parametrize("count", [1, 2, MAX])
-def test_another_bank_gives_the_results_of_the_definition_whatever_the_padding(tagger, frame, count):
+def test_another_bank_gives_the_results_of_the_definition_whatever_the_padding(
+    tagger, frame, count
+):
     bank = make_bank(count, seed=count)
     tagger.set_labels(bank)
     check(tagger.predict(frame), frame, bank)
@@ -69,10 +75,14 @@ def test_scores_that_no_frame_changes(tagger, frame, changes, got):
     before, base = tagger.label_bank, make_bank()
     shapes = {"weights": (len(base), 16), "embeddings": base.embeddings.shape}
     arrays = {name: np.full(shapes.get(name, len(base)), value) for name, value in changes.items()}
-    arrays = {name: of.astype(np.float16 if name in shapes else np.float32) for name, of in arrays.items()}
+    arrays = {
+        name: of.astype(np.float16 if name in shapes else np.float32) for name, of in arrays.items()
+    }
     given = {"embeddings": base.embeddings, "thresholds": base.thresholds, **arrays}
     with pytest.raises(errors.LabelBankError, match=got):
-        tagger.set_labels(LabelBank(base.names, text={**base.text, "features": "tiny features"}, **given))
+        tagger.set_labels(
+            LabelBank(base.names, text={**base.text, "features": "tiny features"}, **given)
+        )
     assert tagger.label_bank is before
     tagger.predict(frame)
 
@@ -82,9 +92,17 @@ def test_the_golden_frame_is_tagged_once_with_each_bank(tagger, monkeypatch):
     from pvlr_sdk.inference import golden
 
     tried, test = [], golden.logits_of
-    monkeypatch.setattr(golden, "logits_of", lambda frame, backend, of: tried.append(1) or test(frame, backend, of))
+    monkeypatch.setattr(
+        golden, "logits_of", lambda frame, backend, of: tried.append(1) or test(frame, backend, of)
+    )
     first, second, bad = tagger.label_bank, make_bank(3, seed=1), make_bank()
-    bad = LabelBank(bad.names, bad.embeddings, bad.thresholds, bad.text, biases=np.full(len(bad), 900, np.float32))
+    bad = LabelBank(
+        bad.names,
+        bad.embeddings,
+        bad.thresholds,
+        bad.text,
+        biases=np.full(len(bad), 900, np.float32),
+    )
     for bank in (first, second, first, second):
         tagger.set_labels(bank)
     assert len(tried) == 1
@@ -103,7 +121,9 @@ def test_the_part_for_labels_has_one_thread(open_plan, optimize):
 
 
 def test_a_bank_whose_network_computes_nan(tagger, monkeypatch):
-    monkeypatch.setattr("pvlr_sdk.inference.golden.logits_of", lambda *_: np.full(4, np.nan, np.float32))
+    monkeypatch.setattr(
+        "pvlr_sdk.inference.golden.logits_of", lambda *_: np.full(4, np.nan, np.float32)
+    )
     with pytest.raises(errors.LabelBankError, match="a logit of nan for 'person'"):
         tagger.set_labels(make_bank(4, seed=1))
 
@@ -111,7 +131,9 @@ def test_a_bank_whose_network_computes_nan(tagger, monkeypatch):
 def test_the_operating_point_of_the_tagger_applies(open_plan, frame):
     bank = make_bank(3, seed=1)
     precise = np.maximum(bank.thresholds, np.float32(0.875))
-    both = LabelBank(bank.names, bank.embeddings, bank.thresholds, bank.text, precise, biases=bank.biases)
+    both = LabelBank(
+        bank.names, bank.embeddings, bank.thresholds, bank.text, precise, biases=bank.biases
+    )
     for point, chosen, expected in (("f1", both, bank.thresholds), ("precise", both, precise),
                                     ("precise", both.select(["cat"]), precise[1:2]),
                                     ("precise", bank, bank.thresholds)):  # fmt: skip
@@ -129,7 +151,9 @@ def test_a_bank_without_biases(tagger, frame):
 
 
 def test_pairs_of_frames_have_the_same_labels(open_plan, frame, monkeypatch):
-    monkeypatch.setattr(OpenVinoBackend, "_group_agrees", lambda backend: True)  # or not, by the machine's kernels
+    monkeypatch.setattr(
+        OpenVinoBackend, "_group_agrees", lambda backend: True
+    )  # or not, by the machine's kernels
     with Tagger(open_plan, precision="fp32", optimize="throughput") as tagger:
         assert tagger.info["together"] == 2
         for seed in (1, 2):
@@ -161,7 +185,11 @@ def test_no_result_mixes_two_banks_while_they_change(tagger, frame):
     for bank in banks:
         tagger.set_labels(bank)
         result = tagger.predict(image)
-        expected[bank.sha256] = bank.names, result.logits.tobytes(), result.attention(bank.names[-1], "grid").tobytes()
+        expected[bank.sha256] = (
+            bank.names,
+            result.logits.tobytes(),
+            result.attention(bank.names[-1], "grid").tobytes(),
+        )
     done, wrong, seen, deadline = threading.Event(), [], [], time.monotonic() + 60
 
     def predict() -> None:
@@ -169,7 +197,10 @@ def test_no_result_mixes_two_banks_while_they_change(tagger, frame):
             result = tagger.predict(image)
             names, logits, attention = expected[result.bank]
             found = list(result.scores_by_label), result.logits.tobytes()
-            if found != (names, logits) or result.attention(names[-1], "grid").tobytes() != attention:
+            if (
+                found != (names, logits)
+                or result.attention(names[-1], "grid").tobytes() != attention
+            ):
                 wrong.append(result)
             seen.append(result.bank)
 
@@ -194,8 +225,16 @@ def test_no_result_mixes_two_banks_while_they_change(tagger, frame):
     ("bank", "error", "message"),
     [
         ({"count": 1000}, errors.LabelBankError, r"at most 6 labels, got 1000.*--max-labels 1000"),
-        ({"space": "another model"}, errors.LabelBankError, "made for tiny 0123, got one made for another model"),
-        ({"space": None}, errors.LabelBankError, "made for tiny 0123, got one made for no open plan"),
+        (
+            {"space": "another model"},
+            errors.LabelBankError,
+            "made for tiny 0123, got one made for another model",
+        ),
+        (
+            {"space": None},
+            errors.LabelBankError,
+            "made for tiny 0123, got one made for no open plan",
+        ),
         ({"width": 9}, errors.LabelBankError, "embeddings of width 8, got 9"),
         (NAMES, errors.OptionError, "bank: expected a LabelBank, got list"),
         ("bank.safetensors", errors.OptionError, "bank: expected a LabelBank, got str"),
@@ -212,7 +251,9 @@ def test_a_closed_plan_keeps_its_labels(plan, photo):
     with Tagger(plan) as tagger:
         assert tagger.info["max_labels"] is None
         assert tagger.predict(photo).bank == tagger.label_bank.sha256
-        with pytest.raises(errors.BackendError, match=r"an open plan, got one whose labels are part of it.*--open"):
+        with pytest.raises(
+            errors.BackendError, match=r"an open plan, got one whose labels are part of it.*--open"
+        ):
             tagger.set_labels(tagger.label_bank)
     assert "open" not in json.loads(manifest_path(plan).read_text())
 
@@ -242,6 +283,8 @@ def test_another_process_gets_the_bank_too(tagger, frame):
 
 def test_the_definition_is_checked_against_the_preprocessor(tagger, frame):
     """The reference of these tests prepares a frame as the plan does."""
-    image = np.ascontiguousarray((frame[:, :, ::-1].astype(np.float32) - 127) / 128).transpose(2, 0, 1)
+    image = np.ascontiguousarray((frame[:, :, ::-1].astype(np.float32) - 127) / 128).transpose(
+        2, 0, 1
+    )
     spec = load_bundle(tagger.info["plan"]).manifest.input
     np.testing.assert_allclose(Preprocessor(spec).load(frame), image, atol=1e-5)

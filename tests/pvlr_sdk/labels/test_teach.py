@@ -23,7 +23,10 @@ def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path):
         before = tagger.label_bank
         tagger.set_labels(taught.bank)
         for index in range(20):
-            shows = draw(tmp_path / f"{index}.png", "red", seed=1), draw(tmp_path / f"{index}.jpg", "green", seed=1)
+            shows = (
+                draw(tmp_path / f"{index}.png", "red", seed=1),
+                draw(tmp_path / f"{index}.jpg", "green", seed=1),
+            )
             red, green = map(tagger.predict, shows)
             assert "mug" in red
             assert "mug" not in green
@@ -31,7 +34,9 @@ def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path):
         tagger.set_labels(before)
         expected = tagger.predict(shows[0]).logits
     assert taught.bank.names == [*before.names, "mug"]
-    np.testing.assert_allclose(red.logits[:-1], expected, atol=1e-5)  # the other labels do not read it
+    np.testing.assert_allclose(
+        red.logits[:-1], expected, atol=1e-5
+    )  # the other labels do not read it
 
 
 def test_the_report_is_that_of_cross_validation(taught):
@@ -46,18 +51,25 @@ def test_the_report_is_that_of_cross_validation(taught):
         (report.recall, report.recall_interval),
     ):
         assert low < measure <= high == 100  # few photos say little
-    assert re.fullmatch(r"Add examples that (do not )?show it and resemble .*\d\.png\.", report.advice)
+    assert re.fullmatch(
+        r"Add examples that (do not )?show it and resemble .*\d\.png\.", report.advice
+    )
     assert 0.05 <= report.threshold <= report.precise_threshold < 1
     assert taught.bank.thresholds[-1] == np.float32(report.threshold)
     assert json.dumps(taught.to_dict())
 
 
 def test_a_rarer_label_is_less_precise(taught, open_plan, photos):
-    (usual,), (rare,) = taught.labels, teach(open_plan, photos, prevalence=0.02, precision="fp32").labels
+    (usual,), (rare,) = (
+        taught.labels,
+        teach(open_plan, photos, prevalence=0.02, precision="fp32").labels,
+    )
     assert rare.prevalence == 2
     assert rare.threshold >= usual.threshold
     assert rare.precision_interval[0] < usual.precision_interval[0] - 20
-    with pytest.raises(errors.OptionError, match=r"prevalence: expected a share of photos between 0 and 1, got 2"):
+    with pytest.raises(
+        errors.OptionError, match=r"prevalence: expected a share of photos between 0 and 1, got 2"
+    ):
         teach(open_plan, photos, prevalence=2)
 
 
@@ -67,7 +79,9 @@ def test_its_provenance_is_in_the_bank(taught, open_plan, photos):
     with Tagger(open_plan) as tagger:
         assert provenance["plan"] == tagger.info["sha256"]
     assert (provenance["positives"], provenance["negatives"], provenance["words"]) == (6, 18, False)
-    assert provenance["precision_interval"] == pytest.approx(taught.labels[0].precision_interval, abs=0.01)
+    assert provenance["precision_interval"] == pytest.approx(
+        taught.labels[0].precision_interval, abs=0.01
+    )
     assert "png" not in json.dumps(again.text)  # neither photos nor their names
     assert teach(open_plan, photos, precision="fp32").bank.to_bytes() == again.to_bytes()
     assert "mug" not in again.select(["cat"]).taught
@@ -81,7 +95,8 @@ def test_a_forgotten_label_leaves_nothing(taught, open_plan):
 def test_a_label_of_the_bank_starts_from_its_vector(open_plan, folders, taught):
     photos = Photos.from_folders("cat", folders / "is", folders / "not")
     with pytest.raises(
-        errors.OptionError, match=r"label: expected a new label, got 'cat', which the bank has.*--replace"
+        errors.OptionError,
+        match=r"label: expected a new label, got 'cat', which the bank has.*--replace",
     ):
         teach(open_plan, photos)
     own = LabelBank.load(labels_path(open_plan))
@@ -91,7 +106,9 @@ def test_a_label_of_the_bank_starts_from_its_vector(open_plan, folders, taught):
     index = own.index("cat")
     np.testing.assert_array_equal(once.bank.embeddings[index], own.embeddings[index])
     assert once.bank.gains[index] != 1
-    again = teach(open_plan, photos, bank=once.bank, replace=True, precision="fp32")  # from the same start
+    again = teach(
+        open_plan, photos, bank=once.bank, replace=True, precision="fp32"
+    )  # from the same start
     assert again.bank.to_bytes() == once.bank.to_bytes()
     twice = teach(open_plan, photos, bank=once.bank, replace=True, words=False, precision="fp32")
     assert twice.bank.gains[index] == 0
@@ -104,7 +121,10 @@ def test_several_labels_from_a_table(open_plan, tmp_path):
     for index in range(24):
         colours = [["red"], ["blue"], ["red", "blue"], ["green"]][index % 4]
         draw(tmp_path / f"{index}.png", *colours)
-        known = [("1" if name in colours else "-1") if index < 20 or name == "red" else "" for name in ("red", "blue")]
+        known = [
+            ("1" if name in colours else "-1") if index < 20 or name == "red" else ""
+            for name in ("red", "blue")
+        ]
         rows.append(f"{index}.png,train,{','.join(known)}")
     (tmp_path / "labels.csv").write_text("\n".join([*rows, "missing.png,test,1,1"]))
     photos = read_photos(tmp_path / "labels.csv", tmp_path, split="train", rename={"red": "my mug"})
@@ -120,7 +140,8 @@ def test_several_labels_from_a_table(open_plan, tmp_path):
     only = read_photos(tmp_path / "labels.csv", tmp_path, ["blue"], "train")
     assert (only.labels, only.targets.shape) == (["blue"], (24, 1))
     with pytest.raises(
-        errors.OptionError, match=r"label: expected a column of .*labels.csv, got 'pen'\. Its columns are .*red"
+        errors.OptionError,
+        match=r"label: expected a column of .*labels.csv, got 'pen'\. Its columns are .*red",
     ):
         read_photos(tmp_path / "labels.csv", tmp_path, ["blue", "pen"])
     with pytest.raises(errors.ImageNotFoundError, match="the folder of the images"):
@@ -128,15 +149,26 @@ def test_several_labels_from_a_table(open_plan, tmp_path):
 
 
 def test_one_photo_of_the_label_is_not_measured(open_plan, folders, tmp_path):
-    taught = teach(open_plan, Photos.from_folders("mug", folders / "is" / "0.png", folders / "not"), precision="fp32")
+    taught = teach(
+        open_plan,
+        Photos.from_folders("mug", folders / "is" / "0.png", folders / "not"),
+        precision="fp32",
+    )
     (report,) = taught.labels
-    assert (report.positives, report.precision, report.recall, report.threshold) == (1, None, None, 0.5)
+    assert (report.positives, report.precision, report.recall, report.threshold) == (
+        1,
+        None,
+        None,
+        0.5,
+    )
     assert (report.precision_interval, report.recall_interval) == (None, None)
     assert report.advice == "Add examples that show it: with a single one, nothing can be measured."
     assert "Not measured" in page(taught.bank, taught.labels)
     with Tagger(open_plan, precision="fp32") as tagger:
         tagger.set_labels(taught.bank)
-        assert not any("mug" in result for result in tagger.predict_batch(sorted((folders / "not").iterdir())))
+        assert not any(
+            "mug" in result for result in tagger.predict_batch(sorted((folders / "not").iterdir()))
+        )
 
 
 def test_unreadable_photos_are_reported_and_copies_count_once(open_plan, folders, tmp_path):
@@ -147,24 +179,45 @@ def test_unreadable_photos_are_reported_and_copies_count_once(open_plan, folders
     photos = Photos.from_folders("mug", tmp_path / "is", [str(folders / "not"), folders / "not"])
     taught = teach(open_plan, photos, precision="fp32")
     assert (taught.labels[0].positives, taught.labels[0].negatives) == (6, 18)
-    assert sorted(one["error"] for one in taught.failed) == ["ImageDecodeError", "ImageNotFoundError"]
+    assert sorted(one["error"] for one in taught.failed) == [
+        "ImageDecodeError",
+        "ImageNotFoundError",
+    ]
     assert "broken.jpg" in page(taught.bank, taught.labels, taught.failed)
 
 
 def test_a_photo_in_both_folders_is_refused(folders, tmp_path):
     shutil.copy(folders / "is" / "0.png", tmp_path / "same.png")
     for negatives in (tmp_path, folders / "is"):
-        with pytest.raises(errors.OptionError, match=r"positives: expected no photo of negatives, got .*0\.png"):
+        with pytest.raises(
+            errors.OptionError, match=r"positives: expected no photo of negatives, got .*0\.png"
+        ):
             Photos.from_folders("mug", folders / "is", negatives)
 
 
 @pytest.mark.parametrize(
     ("positives", "negatives", "message"),
     [
-        ("none", "not", "positives: expected at least one readable photo that shows 'mug', got none"),
-        ("is", "none", "negatives: expected at least one readable photo that does not show 'mug', got none"),
-        ("damaged", "not", r"positives: expected at least one .* that shows 'mug', got none; not read: .*damaged"),
-        ("is", "damaged", r"negatives: expected at least one .* does not show 'mug', got none; not read: .*damaged"),
+        (
+            "none",
+            "not",
+            "positives: expected at least one readable photo that shows 'mug', got none",
+        ),
+        (
+            "is",
+            "none",
+            "negatives: expected at least one readable photo that does not show 'mug', got none",
+        ),
+        (
+            "damaged",
+            "not",
+            r"positives: expected at least one .* that shows 'mug', got none; not read: .*damaged",
+        ),
+        (
+            "is",
+            "damaged",
+            r"negatives: expected at least one .* does not show 'mug', got none; not read: .*damaged",
+        ),
         ("is", "absent", r"negatives: .* got none; not read: .*absent.*permissions\. Add some"),
     ],
 )
@@ -179,7 +232,9 @@ def test_too_few_photos(open_plan, folders, tmp_path, positives, negatives, mess
 
 
 def test_plans_and_banks_that_do_not_fit(open_plan, plan, photos, taught):
-    with pytest.raises(errors.BackendError, match=r"an open plan, got one whose labels are part of it.*--open"):
+    with pytest.raises(
+        errors.BackendError, match=r"an open plan, got one whose labels are part of it.*--open"
+    ):
         teach(plan, photos)
     with pytest.raises(errors.LabelBankError, match=r"at most 6 labels, got 7.*--max-labels 7"):
         teach(open_plan, photos, bank=make_bank(6))
@@ -197,7 +252,12 @@ def test_plans_and_banks_that_do_not_fit(open_plan, plan, photos, taught):
         ({}, bank.weights[:, 1:], "weights of width 16, got 15"),
     ):
         other = LabelBank(
-            bank.names, bank.embeddings, bank.thresholds, {**bank.text, **text}, weights=weights, **changed
+            bank.names,
+            bank.embeddings,
+            bank.thresholds,
+            {**bank.text, **text},
+            weights=weights,
+            **changed,
         )
         with Tagger(open_plan) as tagger, pytest.raises(errors.LabelBankError, match=message):
             tagger.set_labels(other)
@@ -226,7 +286,9 @@ def test_invalid_banks(arrays, text, message):
 
 
 def test_what_cannot_be_forgotten(taught):
-    with pytest.raises(errors.OptionError, match=r"forget: expected a label that was taught, got 'cat'.*'mug'"):
+    with pytest.raises(
+        errors.OptionError, match=r"forget: expected a label that was taught, got 'cat'.*'mug'"
+    ):
         forget(taught.bank, ["cat"])
     with pytest.raises(errors.UnknownLabelError, match="mug"):
         forget(taught.bank, ["mugs"])
@@ -245,7 +307,9 @@ def test_a_bank_without_any_words(open_plan, taught, folders):
         tagger.set_labels(taught.bank.select(["mug"]))
         result = tagger.predict(folders / "is" / "0.png")
     assert [tag.label for tag in result] == ["mug"]
-    np.testing.assert_allclose(result.attention("mug", "grid"), 1 / 20, atol=1e-6)  # nothing says where it is
+    np.testing.assert_allclose(
+        result.attention("mug", "grid"), 1 / 20, atol=1e-6
+    )  # nothing says where it is
 
 
 def test_features_are_unit_vectors_of_open_plans(tagger, frame, plan, photo):
@@ -257,7 +321,9 @@ def test_features_are_unit_vectors_of_open_plans(tagger, frame, plan, photo):
 def test_the_page_shows_the_mistakes(open_plan, folders):
     label = "<script>mug"
     # Of two like colours, half are said to be the label: no classifier tells them apart.
-    mixed = Photos.from_folders(label, sorted((folders / "not").iterdir())[:9], sorted((folders / "not").iterdir())[9:])
+    mixed = Photos.from_folders(
+        label, sorted((folders / "not").iterdir())[:9], sorted((folders / "not").iterdir())[9:]
+    )
     taught = teach(open_plan, mixed, precision="fp32")
     (report,) = taught.labels
     assert report.mistakes

@@ -18,11 +18,23 @@ def run(*arguments):
 
 def test_the_command(open_plan, folders, tmp_path):
     out = tmp_path / "bank.safetensors"
-    first = ["--label", "mug", "--positives", folders / "is", "--negatives", folders / "not", "-o", out]
+    first = [
+        "--label",
+        "mug",
+        "--positives",
+        folders / "is",
+        "--negatives",
+        folders / "not",
+        "-o",
+        out,
+    ]
     done = run(open_plan, *first)
     assert done.exit_code == 0, done.output
     assert "mug: 6 photos show it, 18 do not" in done.stdout
-    assert re.search(r"precision +\d+\.\d+ \(\d+\.\d to \d+\.\d\)\n.*\n.*25\.0 of 100 photos show it", done.stdout)
+    assert re.search(
+        r"precision +\d+\.\d+ \(\d+\.\d to \d+\.\d\)\n.*\n.*25\.0 of 100 photos show it",
+        done.stdout,
+    )
     assert "mug: Add examples that" in done.stderr
     assert done.stdout.endswith(f"{tmp_path / 'bank.html'}\n{out}\n")
     bank = LabelBank.load(out)
@@ -30,7 +42,16 @@ def test_the_command(open_plan, folders, tmp_path):
     with pytest.raises(errors.OptionError, match=r"--out: expected a new file.*add --bank"):
         app(["teach", *map(str, [open_plan, *first])], standalone_mode=False)
     report = (tmp_path / "bank.html").read_bytes()
-    third = ["--label", "my/../tub", "--positives", folders / "is", "--negatives", folders / "not", "--bank", out]
+    third = [
+        "--label",
+        "my/../tub",
+        "--positives",
+        folders / "is",
+        "--negatives",
+        folders / "not",
+        "--bank",
+        out,
+    ]
     done = run(open_plan, *third, "-o", out)
     assert done.stdout.endswith(f"{tmp_path / 'bank.html'}\n{out}\n")
     both = (tmp_path / "bank.html").read_text()
@@ -42,8 +63,25 @@ def test_the_command(open_plan, folders, tmp_path):
     assert (tmp_path / "bank.html").read_bytes() == report
     (tmp_path / "is").mkdir()
     (tmp_path / "is" / "broken.png").write_bytes(b"no image")
-    second = ["--label", "pen", "--positives", folders / "not" / "0.png", "--positives", tmp_path / "is"]
-    second += ["--negatives", folders / "is", "--bank", out, "-o", out, "--report", tmp_path / "pen.html", "--json"]
+    second = [
+        "--label",
+        "pen",
+        "--positives",
+        folders / "not" / "0.png",
+        "--positives",
+        tmp_path / "is",
+    ]
+    second += [
+        "--negatives",
+        folders / "is",
+        "--bank",
+        out,
+        "-o",
+        out,
+        "--report",
+        tmp_path / "pen.html",
+        "--json",
+    ]
     done = run(open_plan, *second)
     assert done.exit_code == 2
     report = json.loads(done.stdout)
@@ -54,19 +92,34 @@ def test_the_command(open_plan, folders, tmp_path):
     assert out.read_bytes() == bank.to_bytes()
 
 
-def test_banks_of_sites_are_joined_and_signed(open_plan, folders, tmp_path, keys, sign, monkeypatch):
+def test_banks_of_sites_are_joined_and_signed(
+    open_plan, folders, tmp_path, keys, sign, monkeypatch
+):
     sites = {site: tmp_path / f"{site}.safetensors" for site in ("door", "yard")}
     for (site, bank), shows in zip(sites.items(), ("is", "not"), strict=True):
         other = folders / ("not" if shows == "is" else "is")
         assert (
-            run(open_plan, "-l", site, "--positives", folders / shows, "--negatives", other, "-o", bank).exit_code == 0
+            run(
+                open_plan,
+                "-l",
+                site,
+                "--positives",
+                folders / shows,
+                "--negatives",
+                other,
+                "-o",
+                bank,
+            ).exit_code
+            == 0
         )
     both = tmp_path / "both.safetensors"
     command = ["bank", "join", *map(str, sites.values()), "-o", str(both)]
     assert CliRunner().invoke(app, command).exit_code == 0
     joined = LabelBank.load(both)
     assert list(joined.taught) == ["door", "yard"]
-    assert not any(part in both.read_bytes() for part in (b".png", b"PNG", b"JFIF", str(folders).encode()))
+    assert not any(
+        part in both.read_bytes() for part in (b".png", b"PNG", b"JFIF", str(folders).encode())
+    )
     sign(both, keys.make("me"))
     monkeypatch.setenv("PVLR_TRUST", str(keys.trusted))
     monkeypatch.setenv("PVLR_STATE", str(tmp_path / "versions.json"))
@@ -80,7 +133,17 @@ def test_photos_are_tagged_with_the_bank_that_is_given(open_plan, folders, tmp_p
     with Tagger(open_plan) as tagger:
         tagger.label_bank.select(tagger.labels[1:3]).save(bank)
         names = tagger.labels[1:3]
-    command = ["tag", str(photo), "--plan", str(open_plan), "--bank", str(bank), "--threshold", "0", "--json"]
+    command = [
+        "tag",
+        str(photo),
+        "--plan",
+        str(open_plan),
+        "--bank",
+        str(bank),
+        "--threshold",
+        "0",
+        "--json",
+    ]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert sorted(tag["label"] for tag in json.loads(done.stdout)["tags"]) == sorted(names)
@@ -92,10 +155,16 @@ def test_photos_are_tagged_with_the_bank_that_is_given(open_plan, folders, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--positives: expected one --label with --positives and --negatives, or .* got neither"),
+        (
+            [],
+            "--positives: expected one --label with --positives and --negatives, or .* got neither",
+        ),
         (["--label", "mug", "--positives", "."], "got --label, --positives"),
         (["--positives", ".", "--negatives", "."], "got --positives, --negatives"),
-        (["--label", "a", "--label", "b", "--positives", ".", "--negatives", "."], "one --label with"),
+        (
+            ["--label", "a", "--label", "b", "--positives", ".", "--negatives", "."],
+            "one --label with",
+        ),
         (["--labels", "l.csv"], "or --labels with --images, got --labels"),
         (["--labels", "l.csv", "--images", ".", "--negatives", "."], "or --labels with --images"),
         (["--forget", "mug"], "--forget: expected --bank, and nothing to teach, got no --bank"),
@@ -110,7 +179,16 @@ def test_options_that_do_not_fit(open_plan, tmp_path, monkeypatch, arguments, me
 
 def test_nothing_is_written_after_an_error(open_plan, folders, tmp_path):
     out = tmp_path / "new" / "bank.safetensors"
-    arguments = ["--label", "mug", "--positives", str(folders / "is"), "--negatives", str(tmp_path), "-o", str(out)]
+    arguments = [
+        "--label",
+        "mug",
+        "--positives",
+        str(folders / "is"),
+        "--negatives",
+        str(tmp_path),
+        "-o",
+        str(out),
+    ]
     with pytest.raises(errors.OptionError, match="negatives"):
         app(["teach", str(open_plan), *arguments], standalone_mode=False)
     arguments[5], arguments[6:] = str(folders / "not"), ["-o", str(out), "--report", str(tmp_path)]

@@ -31,7 +31,9 @@ def encoder():
 @pytest.fixture
 def no_encoder(monkeypatch):
     """Fails a test that opens the encoder: arguments are checked first."""
-    monkeypatch.setattr("pvlr_sdk.labels.words.TextEncoder", lambda: pytest.fail("the encoder was opened"))
+    monkeypatch.setattr(
+        "pvlr_sdk.labels.words.TextEncoder", lambda: pytest.fail("the encoder was opened")
+    )
 
 
 @pytest.mark.slow
@@ -46,12 +48,16 @@ def test_it_equals_the_encoder_of_training(encoder):
 
 
 def test_a_text_is_encoded_alone_as_among_others(encoder):
-    np.testing.assert_allclose(encoder.encode(["cat"]), encoder.encode(["cat", "word " * 50])[:1], atol=1e-6)
+    np.testing.assert_allclose(
+        encoder.encode(["cat"]), encoder.encode(["cat", "word " * 50])[:1], atol=1e-6
+    )
 
 
 @pytest.mark.slow
 def test_a_bank_has_the_mean_of_its_prompts(encoder):
-    bank = bank_from_words(WORDS, templates=["a {}", "two {}s"], descriptions={"hard hat": "a helmet"})
+    bank = bank_from_words(
+        WORDS, templates=["a {}", "two {}s"], descriptions={"hard hat": "a helmet"}
+    )
     assert bank.names == WORDS
     assert bank.text["encoder"] == "minilm"
     assert bank.text["prompts"] == ["a forklift", "two forklifts"]
@@ -99,7 +105,10 @@ def test_invalid_words(words, message, no_encoder):
         ({"templates": []}, "templates: expected a list of templates"),
         ({"templates": "a {}"}, "templates: expected a list of templates"),
         ({"templates": ["a photo"]}, r"templates: expected a \{\} in each template, got 'a photo'"),
-        ({"descriptions": {"dog": "barks"}}, "descriptions: expected words of this bank, got 'dog'"),
+        (
+            {"descriptions": {"dog": "barks"}},
+            "descriptions: expected words of this bank, got 'dog'",
+        ),
         ({"descriptions": {"cat": " "}}, "descriptions: expected a description of 'cat'"),
         ({"descriptions": ["cat"]}, "descriptions: expected a mapping"),
     ],
@@ -117,7 +126,9 @@ def test_the_command_works_without_pytorch(without_pytorch, tmp_path):
     assert out == "bank.safetensors\n"
     bank = LabelBank.load(tmp_path / "bank.safetensors")
     expected = Knowledge.load().bank(
-        ["forklift", "hard hat"], templates=["a {}."], descriptions={"hard hat": "a helmet that workers wear"}
+        ["forklift", "hard hat"],
+        templates=["a {}."],
+        descriptions={"hard hat": "a helmet that workers wear"},
     )
     assert bank.to_bytes() == expected.to_bytes()
 
@@ -130,7 +141,10 @@ def test_the_command_writes_nothing_for_invalid_descriptions(contents, tmp_path,
     if contents is not None:
         (tmp_path / "lines.json").write_text(contents)
     with pytest.raises(errors.OptionError, match="descriptions"):
-        app(["bank", "make", "-w", "cat", "-o", "b.safetensors", "--descriptions", "lines.json"], standalone_mode=False)
+        app(
+            ["bank", "make", "-w", "cat", "-o", "b.safetensors", "--descriptions", "lines.json"],
+            standalone_mode=False,
+        )
     assert not (tmp_path / "b.safetensors").exists()
 
 
@@ -138,7 +152,9 @@ def test_the_command_writes_nothing_for_invalid_descriptions(contents, tmp_path,
 def test_without_the_extra_it_says_how_to_install_it(module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     find = encoders.importlib.util.find_spec
-    monkeypatch.setattr(encoders.importlib.util, "find_spec", lambda name: None if name == module else find(name))
+    monkeypatch.setattr(
+        encoders.importlib.util, "find_spec", lambda name: None if name == module else find(name)
+    )
     with pytest.raises(errors.MissingPartError, match=r'pip install "\S*\[words\]"'):
         bank_from_words(["cat"])
 

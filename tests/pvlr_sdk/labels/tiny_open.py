@@ -25,13 +25,17 @@ def forward(image: np.ndarray, bank: LabelBank) -> tuple[np.ndarray, np.ndarray]
     """The network in float64, without padding: (3, H, W) -> logits (C,), similarity (N, C)."""
     rows, columns = SIZE[0] // STRIDE, SIZE[1] // STRIDE
     patches = image.astype(np.float64).reshape(3, rows, STRIDE, columns, STRIDE)
-    tokens = np.maximum(np.einsum("irykx,diyx->rkd", patches, KERNEL.astype(np.float64)), 0).reshape(TOKENS, DEPTH)
+    tokens = np.maximum(
+        np.einsum("irykx,diyx->rkd", patches, KERNEL.astype(np.float64)), 0
+    ).reshape(TOKENS, DEPTH)
     features = tokens.mean(0) / np.linalg.norm(tokens.mean(0))
     labels = bank.embeddings.astype(np.float64)
     worded = labels.any(1)
     gains = worded if bank.gains is None else bank.gains * worded
     biases = 0 if bank.biases is None else bank.biases
-    taught = np.zeros((len(bank), DEPTH)) if bank.weights is None else bank.weights.astype(np.float64)
+    taught = (
+        np.zeros((len(bank), DEPTH)) if bank.weights is None else bank.weights.astype(np.float64)
+    )
     keys, values = labels @ KEYS, labels @ VALUES
     weights = np.exp(tokens @ keys.T) * worded  # labels without words are not read
     tokens = tokens + weights / weights.sum(1, keepdims=True) @ values
@@ -41,7 +45,9 @@ def forward(image: np.ndarray, bank: LabelBank) -> tuple[np.ndarray, np.ndarray]
     return logits * gains + biases + taught @ features, similarity * worded
 
 
-def write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spec: dict | None = None) -> Path:
+def write_network(
+    folder: Path, bank: LabelBank, *, labels: str = "labels", spec: dict | None = None
+) -> Path:
     """The same in ONNX, as ``pvlr export --open`` writes it."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -106,7 +112,13 @@ def write_network(folder: Path, bank: LabelBank, *, labels: str = "labels", spec
         "input": {"width": SIZE[1], "height": SIZE[0], "mean": [127] * 3, "std": [128] * 3},
         "attention": {"rows": SIZE[0] // STRIDE, "columns": SIZE[1] // STRIDE, "alpha": ALPHA},
         "fp32_until": "active",
-        "open": {"max_labels": MAX, "width": WIDTH, "space": SPACE, "feature_width": DEPTH, "features": FEATURES},
+        "open": {
+            "max_labels": MAX,
+            "width": WIDTH,
+            "space": SPACE,
+            "feature_width": DEPTH,
+            "features": FEATURES,
+        },
     }
     helper.set_model_props(model, {"pvlr": json.dumps({**description, **(spec or {})})})
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,16 +136,22 @@ def build_plan(folder: Path) -> Path:
     return network.with_name("engine.plan")
 
 
-def make_bank(count: int = len(NAMES), seed: int = 0, width: int = WIDTH, space: str | None = SPACE) -> LabelBank:
+def make_bank(
+    count: int = len(NAMES), seed: int = 0, width: int = WIDTH, space: str | None = SPACE
+) -> LabelBank:
     random = np.random.default_rng(seed)
     names = [*NAMES, *(f"label {seed} {index}" for index in range(1000))][:count]
     embeddings = random.normal(0, 0.7, (count, width)).astype(np.float16)
     thresholds = random.uniform(0.2, 0.8, count).astype(np.float32)
     biases = random.normal(0, 0.3, count).astype(np.float32)
-    return LabelBank(names, embeddings, thresholds, {"space": space} if space else {}, biases=biases)
+    return LabelBank(
+        names, embeddings, thresholds, {"space": space} if space else {}, biases=biases
+    )
 
 
-def random_bank(count, seed, *, width=WIDTH, depth=DEPTH, space=SPACE, features=FEATURES, without=0):
+def random_bank(
+    count, seed, *, width=WIDTH, depth=DEPTH, space=SPACE, features=FEATURES, without=0
+):
     """A bank of taught labels, ``without`` words in the first of them."""
     random = np.random.default_rng(seed)
     embeddings = random.normal(0, 0.7, (count, width)).astype(np.float16)
@@ -143,17 +161,23 @@ def random_bank(count, seed, *, width=WIDTH, depth=DEPTH, space=SPACE, features=
     biases, gains = random.normal(0, 0.3, (2, count)).astype(np.float32)
     weights = random.normal(0, 1, (count, depth)).astype(np.float16)
     names = [f"label {index}" for index in range(count)]
-    return LabelBank(names, embeddings, low, text, high, biases=biases, gains=1 + gains, weights=weights)
+    return LabelBank(
+        names, embeddings, low, text, high, biases=biases, gains=1 + gains, weights=weights
+    )
 
 
 def check(result, frame: np.ndarray, bank: LabelBank) -> None:
     """A result is that of the definition with this bank."""
-    image = np.ascontiguousarray((frame[:, :, ::-1].astype(np.float32) - 127) / 128).transpose(2, 0, 1)
+    image = np.ascontiguousarray((frame[:, :, ::-1].astype(np.float32) - 127) / 128).transpose(
+        2, 0, 1
+    )
     logits, similarity = forward(image, bank)
     np.testing.assert_allclose(result.logits, logits, atol=1e-5)
     for column, name in enumerate(bank.names):
         weights = np.exp(ALPHA * similarity[:, column])
-        np.testing.assert_allclose(result.attention(name, "grid").ravel(), weights / weights.sum(), atol=1e-6)
+        np.testing.assert_allclose(
+            result.attention(name, "grid").ravel(), weights / weights.sum(), atol=1e-6
+        )
     assert list(result.scores_by_label) == bank.names
     np.testing.assert_array_equal(result.thresholds, bank.thresholds)
     assert result.bank == bank.sha256

@@ -53,9 +53,19 @@ def bodies() -> dict[str, bytes]:
 @pytest.fixture
 def small(cache: Path, bodies: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Model:
     """A catalogue with one small model, ``cats``."""
-    files = {end: FileSpec(bytes=len(data), sha256=hashlib.sha256(data).hexdigest()) for end, data in bodies.items()}
+    files = {
+        end: FileSpec(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for end, data in bodies.items()
+    }
     model = Model(
-        name="cats", labels=1, label_set="own", input=(8, 8), accuracy=(), trained_on="cats", licence="MIT", files=files
+        name="cats",
+        labels=1,
+        label_set="own",
+        input=(8, 8),
+        accuracy=(),
+        trained_on="cats",
+        licence="MIT",
+        files=files,
     )
     monkeypatch.setattr(module, "catalogue", lambda: Catalogue(url=None, models=(model,)))
     return model

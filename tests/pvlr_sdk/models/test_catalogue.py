@@ -28,7 +28,9 @@ def test_catalogue_and_cards_are_what_the_bundles_and_results_give(update: Modul
 
 def test_catalogue_has_every_bundle() -> None:
     folders = [*ROOT.glob("models/*/engine.plan"), *ROOT.glob("pvlr_sdk/models/*/engine.plan")]
-    assert sorted(model.name for model in catalogue().models) == sorted(path.parent.name for path in folders)
+    assert sorted(model.name for model in catalogue().models) == sorted(
+        path.parent.name for path in folders
+    )
     for model in catalogue().models:
         bundle = load_bundle(model.name)
         assert bundle.manifest.name == model.name
@@ -38,13 +40,17 @@ def test_catalogue_has_every_bundle() -> None:
         assert model.files[".labels.safetensors"] == bundle.manifest.files["labels"]
 
 
-def test_assets_are_what_is_downloaded(update: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_assets_are_what_is_downloaded(
+    update: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["update.py", "--assets", str(tmp_path)])
     monkeypatch.setattr(update, "outputs", lambda url: {})
     update.main()
     for model in catalogue().models:
         for end, file in model.files.items():
-            assert FileSpec(**update.described((tmp_path / f"{model.name}{end}").read_bytes())) == file
+            assert (
+                FileSpec(**update.described((tmp_path / f"{model.name}{end}").read_bytes())) == file
+            )
 
 
 # -- how a plan is found ----------------------------------------------------------------------------------------------
@@ -70,7 +76,9 @@ def test_a_path_takes_precedence_over_a_name(own_plan: Path, small: Model) -> No
     assert find_plan("file") == Path("file")
 
 
-def test_places_are_searched_in_order(small: Model, bodies: dict[str, bytes], cache: Path, tmp_path: Path) -> None:
+def test_places_are_searched_in_order(
+    small: Model, bodies: dict[str, bytes], cache: Path, tmp_path: Path
+) -> None:
     def put(folder: Path, plan: bytes = bodies[".plan"]) -> Path:
         (folder / "cats").mkdir(parents=True)
         for end, data in {**bodies, ".plan": plan}.items():
@@ -86,7 +94,10 @@ def test_places_are_searched_in_order(small: Model, bodies: dict[str, bytes], ca
     assert locate(small) == ("checkout", here)
     (tmp_path / "lib" / "pyproject.toml").touch()
     assert locate(small) == ("checkout", tmp_path / "lib/models/cats/engine.plan")
-    assert locate(small) != ("bundled", bundled := put(tmp_path / "lib/pvlr_sdk/models", b"thresholds may differ"))
+    assert locate(small) != (
+        "bundled",
+        bundled := put(tmp_path / "lib/pvlr_sdk/models", b"thresholds may differ"),
+    )
     assert locate(small) == ("bundled", bundled)
 
 
@@ -114,7 +125,12 @@ def test_other_files_in_the_cache_or_working_directory_are_not_the_model(
 def test_an_unknown_name_is_answered_with_similar_ones() -> None:
     with pytest.raises(errors.PlanNotFoundError) as caught:
         Tagger("pvlr-lite0-coco8")
-    for part in ("pvlr-lite0-coco8: ", "Did you mean pvlr-lite0-coco80", "pvlr models", "pvlr build"):
+    for part in (
+        "pvlr-lite0-coco8: ",
+        "Did you mean pvlr-lite0-coco80",
+        "pvlr models",
+        "pvlr build",
+    ):
         assert part in str(caught.value)
     for nothing_similar in ("nope.plan", "x" * 5000, ""):
         with pytest.raises(errors.PlanNotFoundError) as caught:
@@ -122,16 +138,21 @@ def test_an_unknown_name_is_answered_with_similar_ones() -> None:
         assert "Did you mean" not in str(caught.value)
 
 
-def test_the_knowledge_of_a_model_lies_beside_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_knowledge_of_a_model_lies_beside_its_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = find_knowledge("pvlr-lite2-open")
     assert found.is_file()
     assert found.parent == find_plan("pvlr-lite2-open").parent
     assert find_knowledge(None) == find_knowledge(found) == find_knowledge(found.parent) == found
     with pytest.raises(
-        errors.PlanNotFoundError, match="absent: expected a plan file, its folder or the name of a model"
+        errors.PlanNotFoundError,
+        match="absent: expected a plan file, its folder or the name of a model",
     ):
         find_knowledge(tmp_path / "absent")
-    with pytest.raises(errors.OptionError, match="expected an open plan with a knowledge file beside it") as caught:
+    with pytest.raises(
+        errors.OptionError, match="expected an open plan with a knowledge file beside it"
+    ) as caught:
         find_knowledge("pvlr-lite0-coco80")
     assert caught.value.hint == "Use one of pvlr-lite2-open, pvlr-lite0-open, pvlr-lite2-open-448."
     with pytest.raises(errors.PlanNotFoundError, match=r"Did you mean pvlr-lite2-open"):
@@ -149,7 +170,9 @@ def test_a_known_name_that_is_absent_names_the_command(small: Model) -> None:
 
 def test_a_site_takes_a_name(tmp_path: Path) -> None:
     def plan(given: str) -> Path | None:
-        return SiteConfig.parse({"plan": given, "cameras": {"a": "0"}}, source="site", folder=tmp_path).plan
+        return SiteConfig.parse(
+            {"plan": given, "cameras": {"a": "0"}}, source="site", folder=tmp_path
+        ).plan
 
     assert plan("pvlr-lite0-coco80") == Path("pvlr-lite0-coco80")
     assert plan("own.plan") == tmp_path / "own.plan"

@@ -118,10 +118,14 @@ def test_a_download_is_installed_once(
     }
     assert find_plan("cats") == plan
     assert sorted(server.seen) == sorted(f"/models/cats{end}" for end in server.bodies)
-    assert cache.stat().st_mode & 0o077 == 0, "compiled networks are not cached in a folder that others can write to"
+    assert cache.stat().st_mode & 0o077 == 0, (
+        "compiled networks are not cached in a folder that others can write to"
+    )
 
 
-def test_a_damaged_copy_in_the_cache_is_replaced(small: Model, cache: Path, server: type[_Server]) -> None:
+def test_a_damaged_copy_in_the_cache_is_replaced(
+    small: Model, cache: Path, server: type[_Server]
+) -> None:
     plan = fetch("cats")
     plan.write_bytes(b"damaged")
     assert fetch("cats") == plan
@@ -164,7 +168,9 @@ def test_a_wrong_answer_installs_nothing(
     assert not cache.exists()
 
 
-def test_no_server_no_address_no_cache(small: Model, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_server_no_address_no_cache(
+    small: Model, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(errors.OptionError, match=r"PVLR_MODELS_URL: .*https://"):
         fetch("cats")
     for url in ("file:///etc", "ftp://host/models", "models"):
@@ -202,7 +208,10 @@ def test_a_released_model_is_downloaded_and_tags(
     monkeypatch.setattr("sys.argv", ["update.py", "--assets", str(tmp_path / "www")])
     monkeypatch.setattr(update, "outputs", lambda url: {})
     update.main()
-    handler = partial(type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}), directory=tmp_path)
+    handler = partial(
+        type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}),
+        directory=tmp_path,
+    )
     for url in _serving(handler):
         monkeypatch.setenv("PVLR_MODELS_URL", f"{url}/www")
         with pytest.raises(errors.PlanNotFoundError, match="pvlr models fetch pvlr-lite0-coco80"):
@@ -211,7 +220,10 @@ def test_a_released_model_is_downloaded_and_tags(
     with Tagger("pvlr-lite0-coco80") as tagger:
         assert tagger.info["plan"] == str(cache / "models/pvlr-lite0-coco80/engine.plan")
         assert [tag.label for tag in tagger.predict(ROOT / "docs/images/coffee.jpg")] == ["cup"]
-    assert json.loads((cache / "models/pvlr-lite0-coco80/engine.json").read_text())["name"] == "pvlr-lite0-coco80"
+    assert (
+        json.loads((cache / "models/pvlr-lite0-coco80/engine.json").read_text())["name"]
+        == "pvlr-lite0-coco80"
+    )
 
 
 @pytest.mark.parametrize("by", ["me", "mallory", None])
@@ -237,7 +249,10 @@ def test_with_trusted_keys_a_download_must_be_signed(
         signature = Envelope(payload, key.sign(signed_bytes(payload)), key.fingerprint).to_bytes()
         more = {".sig": signature, ".knowledge.safetensors": knowledge}
         server.bodies.update(more)
-        specs = {end: FileSpec(bytes=len(of), sha256=hashlib.sha256(of).hexdigest()) for end, of in more.items()}
+        specs = {
+            end: FileSpec(bytes=len(of), sha256=hashlib.sha256(of).hexdigest())
+            for end, of in more.items()
+        }
         model = small.model_copy(update={"files": {**small.files, **specs}})
         monkeypatch.setattr(module, "catalogue", lambda: Catalogue(url=None, models=(model,)))
     monkeypatch.setenv("PVLR_TRUST", str(keys.trusted))

@@ -30,7 +30,9 @@ def test_the_frame_is_brightest_where_the_weights_are_greatest() -> None:
     assert y > 300
     assert x > 500
     assert light[300:, :300].max() < 130  # weight 0: half of white
-    assert drawn[-1, -1].tolist() == pytest.approx([210, 255, 254], abs=3)  # half of white, half of inferno's last
+    assert drawn[-1, -1].tolist() == pytest.approx(
+        [210, 255, 254], abs=3
+    )  # half of white, half of inferno's last
     assert (WHITE == 255).all()
 
 
@@ -71,11 +73,15 @@ def test_the_label_comes_first_with_an_orange_bar(tagger: Tagger, photo: np.ndar
     assert _panel(result)[1] == ["green"] * len(names)
 
 
-def test_a_label_that_is_no_tag_is_listed_with_its_threshold(tagger: Tagger, photo: np.ndarray) -> None:
+def test_a_label_that_is_no_tag_is_listed_with_its_threshold(
+    tagger: Tagger, photo: np.ndarray
+) -> None:
     result = tagger.predict(photo, threshold=1.0)
     assert not result.tags
     score = round(100 * result[tagger.labels[1]].score)
-    assert _panel(result, heatmap=tagger.labels[1])[0] == [f"{tagger.labels[1]} {score}%, threshold 100%"]
+    assert _panel(result, heatmap=tagger.labels[1])[0] == [
+        f"{tagger.labels[1]} {score}%, threshold 100%"
+    ]
     assert _panel(result, heatmap=True)[0] == ["no tags"]
     assert (result.draw(photo, heatmap=True)[400:] == photo[400:]).all()
 
@@ -106,7 +112,11 @@ def test_the_frame_is_found_again(tagger: Tagger, photo: np.ndarray, tmp_path: P
     path = tmp_path / "photo.png"
     cv2.imwrite(str(path), photo)
     copy = photo.copy()
-    results = tagger.predict(path), tagger.predict(copy), tagger.predict(photo[..., ::-1], color="rgb")
+    results = (
+        tagger.predict(path),
+        tagger.predict(copy),
+        tagger.predict(photo[..., ::-1], color="rgb"),
+    )
     expected = results[0].draw(photo, heatmap=True)
     assert (results[0].draw(heatmap=True) == expected).all()
     assert (results[1].draw(heatmap=True) == expected).all()

@@ -39,7 +39,16 @@ def result(
     if similarity is None:
         similarity = np.random.default_rng(0).normal(size=(ROWS * COLUMNS, 3)).astype(np.float32)
     limits = np.array(thresholds or [0.5] * 3, np.float32)
-    return TagResult(space, np.array(logits, np.float32), similarity, limits, top_k, frame_size, region, reference)
+    return TagResult(
+        space,
+        np.array(logits, np.float32),
+        similarity,
+        limits,
+        top_k,
+        frame_size,
+        region,
+        reference,
+    )
 
 
 class TestTags:
@@ -74,7 +83,9 @@ class TestTags:
         assert one["cup"].score == pytest.approx(1 / (1 + np.e))
         assert one["cup"].margin == pytest.approx(one["cup"].score - 0.5)
         assert one[:1] == one.tags[:1]
-        assert one.scores_by_label == pytest.approx({"person": 0.7310586, "cat": 0.9525741, "cup": 0.2689414})
+        assert one.scores_by_label == pytest.approx(
+            {"person": 0.7310586, "cat": 0.9525741, "cup": 0.2689414}
+        )
         assert json.loads(json.dumps(one.to_dict(all_scores=True)))["scores"] == one.scores_by_label
         assert "scores" not in one.to_dict()
         with pytest.raises(errors.UnknownLabelError, match="cat"):
@@ -85,7 +96,9 @@ class TestTags:
         one = result(logits, thresholds=[0.3, 0.5, 0.7], top_k=top_k)
         scores = one.scores.tolist()
         limits = np.array([0.3, 0.5, 0.7], np.float32).tolist()
-        order = sorted((i for i in range(3) if scores[i] >= limits[i]), key=lambda i: (-scores[i], i))
+        order = sorted(
+            (i for i in range(3) if scores[i] >= limits[i]), key=lambda i: (-scores[i], i)
+        )
         assert [tag.label for tag in one] == [NAMES[i] for i in order[:top_k]]
 
     def test_sigmoid_is_float32_and_never_overflows(self) -> None:
@@ -118,20 +131,26 @@ class TestAttention:
         np.testing.assert_allclose(grid.ravel(), weights / weights.sum(), rtol=1e-5)
 
     @pytest.mark.parametrize("resolution", ["frame", (9, 31)])
-    def test_resolution_is_torchs_bilinear_interpolation(self, resolution: Literal["frame"] | tuple[int, int]) -> None:
+    def test_resolution_is_torchs_bilinear_interpolation(
+        self, resolution: Literal["frame"] | tuple[int, int]
+    ) -> None:
         torch = pytest.importorskip("torch")
         one = result([0, 0, 0], frame_size=(45, 77))
         grid = torch.from_numpy(one.attention("cup", "grid"))[None, None]
         size = one.frame_size if resolution == "frame" else resolution
         expected = torch.nn.functional.interpolate(grid, size, mode="bilinear", align_corners=False)
-        np.testing.assert_allclose(one.attention("cup", resolution), expected[0, 0].numpy(), atol=1e-6)
+        np.testing.assert_allclose(
+            one.attention("cup", resolution), expected[0, 0].numpy(), atol=1e-6
+        )
 
     def test_letterbox_is_undone(self) -> None:
         """A wide frame in the middle of the input: the bars' tokens must not show, the frame's must lie in place."""
         similarity = np.full((ROWS * COLUMNS, 3), -9, np.float32)
         similarity.reshape(ROWS, COLUMNS, 3)[1, 0] = 9  # the frame's upper left quarter of a row
         similarity.reshape(ROWS, COLUMNS, 3)[0, 5] = 8  # in the bar above
-        one = result([0, 0, 0], similarity=similarity, frame_size=(100, 300), region=(0, 16, 96, 32))
+        one = result(
+            [0, 0, 0], similarity=similarity, frame_size=(100, 300), region=(0, 16, 96, 32)
+        )
         heat = one.attention("cat")
         assert heat.shape == (100, 300)
         y, x = np.unravel_index(heat.argmax(), heat.shape)
@@ -151,7 +170,9 @@ class TestAttention:
 
 
 class TestDraw:
-    @pytest.mark.parametrize(("height", "width"), [(300, 400), (1080, 1920), (240, 2000), (2000, 300)])
+    @pytest.mark.parametrize(
+        ("height", "width"), [(300, 400), (1080, 1920), (240, 2000), (2000, 300)]
+    )
     def test_copy_of_the_same_size(self, height: int, width: int) -> None:
         frame = np.full((height, width, 3), 128, np.uint8)
         drawn = result([1.0, 3.0, -1.0]).draw(frame)
@@ -174,7 +195,11 @@ class TestDraw:
         from pvlr_sdk.result.drawing import draw_tags
 
         scores = (1.0, 0.5, 0.25)
-        drawn = draw_tags(np.zeros((400, 400, 3), np.uint8), "bgr", [Tag("label", score, 0.1, 0) for score in scores])
+        drawn = draw_tags(
+            np.zeros((400, 400, 3), np.uint8),
+            "bgr",
+            [Tag("label", score, 0.1, 0) for score in scores],
+        )
         green = ((drawn[:, :, 1] > 150) & (drawn[:, :, 0] < 120)).sum(axis=1)
         lengths = [int(length) for length in sorted(set(green.tolist()), reverse=True)][:3]
         assert lengths[1] / lengths[0] == pytest.approx(0.5, abs=0.02)
@@ -224,7 +249,11 @@ class TestHtml:
         assert still_open == []
 
     def test_labels_are_escaped(self) -> None:
-        space = LabelSpace(("<script>alert(1)</script>", 'a"&b'), AttentionSpec(rows=1, columns=1, alpha=1.0), (8, 8))
+        space = LabelSpace(
+            ("<script>alert(1)</script>", 'a"&b'),
+            AttentionSpec(rows=1, columns=1, alpha=1.0),
+            (8, 8),
+        )
         ones, none = np.ones(2, np.float32), np.zeros(2, np.float32)
         html = TagResult(space, ones, none[None], none, None, (8, 8), (0, 0, 8, 8))._repr_html_()
         assert "<script>" not in html
@@ -232,16 +261,21 @@ class TestHtml:
 
     def test_no_tags_and_too_many(self) -> None:
         assert "no tags" in result([-9.0, -9.0, -9.0])._repr_html_()
-        space = LabelSpace(tuple(f"n{i}" for i in range(50)), AttentionSpec(rows=1, columns=1, alpha=1.0), (8, 8))
+        space = LabelSpace(
+            tuple(f"n{i}" for i in range(50)), AttentionSpec(rows=1, columns=1, alpha=1.0), (8, 8)
+        )
         ones, none = np.ones(50, np.float32), np.zeros(50, np.float32)
         html = TagResult(space, ones, none[None], none, None, (8, 8), (0, 0, 8, 8))._repr_html_()
         assert html.count("title=") == 20
         assert "... and 30 more" in html
 
     @pytest.mark.parametrize(
-        ("height", "width", "shown"), [(900, 1600, (180, 320)), (40, 30, (40, 30)), (1, 5000, (1, 320))]
+        ("height", "width", "shown"),
+        [(900, 1600, (180, 320)), (40, 30, (40, 30)), (1, 5000, (1, 320))],
     )
-    def test_an_array_at_320_pixels_at_most(self, height: int, width: int, shown: tuple[int, int]) -> None:
+    def test_an_array_at_320_pixels_at_most(
+        self, height: int, width: int, shown: tuple[int, int]
+    ) -> None:
         frame = np.full((height, width, 3), (200, 100, 50), np.uint8)
         picture = self.picture(self.of(frame))
         assert picture.shape == (*shown, 3)
@@ -283,5 +317,9 @@ class TestHtml:
         from pvlr_sdk import Tagger
 
         with Tagger(plan) as tagger:
-            results = [tagger.predict(photo), *tagger.predict_batch([photo, photo]), *tagger.predict_stream([photo])]
+            results = [
+                tagger.predict(photo),
+                *tagger.predict_batch([photo, photo]),
+                *tagger.predict_stream([photo]),
+            ]
             assert all("<img" in one._repr_html_() for one in results)

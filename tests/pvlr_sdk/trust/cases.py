@@ -64,17 +64,25 @@ class Case:
         assert old in self.text
         self.path.write_bytes(self.text.replace(old, new, 1))
 
-    def write(self, payload: bytes, change: Callable[[bytes], bytes] = lambda signature: signature) -> None:
+    def write(
+        self, payload: bytes, change: Callable[[bytes], bytes] = lambda signature: signature
+    ) -> None:
         """Sign any bytes; ``change`` makes another signature of the one with the lower s."""
         key = serialization.load_pem_private_key((self.keys.folder / "me.pem").read_bytes(), None)
         data = f"DSSEv1 28 application/vnd.in-toto+json {len(payload)} ".encode() + payload
         r, s = utils.decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
         signature = change(utils.encode_dss_signature(r, min(s, ORDER - s)))
         public = hashlib.sha256((self.keys.trusted / "me.pem").read_bytes()).hexdigest()
-        parts = {"KEY": public, "PAYLOAD": base64.b64encode(payload), "SIGNATURE": base64.b64encode(signature)}
+        parts = {
+            "KEY": public,
+            "PAYLOAD": base64.b64encode(payload),
+            "SIGNATURE": base64.b64encode(signature),
+        }
         text = FORM
         for name, part in parts.items():
-            text = text.replace(f'"{name}"', f'"{part if isinstance(part, str) else part.decode()}"')
+            text = text.replace(
+                f'"{name}"', f'"{part if isinstance(part, str) else part.decode()}"'
+            )
         self.path.write_bytes(text.encode())
 
     def change(self, *path: str | int, to: Any) -> None:
@@ -94,7 +102,12 @@ class Case:
         file = self.plan.parent / name
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(data)
-        entry = {"name": name, "algorithm": "sha256", "digest": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        entry = {
+            "name": name,
+            "algorithm": "sha256",
+            "digest": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+        }
         self.change("predicate", "resources", to=[*self.resources, entry])
         return file
 

@@ -29,7 +29,14 @@ class Keys:
         self.trusted = folder / "trusted"
         self.trusted.mkdir(parents=True)
 
-    def make(self, name: str, kind: str = "p256", *, trusted: bool = True, passphrase: bytes | None = None) -> Path:
+    def make(
+        self,
+        name: str,
+        kind: str = "p256",
+        *,
+        trusted: bool = True,
+        passphrase: bytes | None = None,
+    ) -> Path:
         """Write a key; returns the path of the private one."""
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -42,11 +49,17 @@ class Keys:
         }
         key = makers[kind]()
         pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        locked = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+        locked = (
+            serialization.BestAvailableEncryption(passphrase)
+            if passphrase
+            else serialization.NoEncryption()
+        )
         path = self.folder / f"{name}.pem"
         path.write_bytes(key.private_bytes(pem, pkcs8, locked))
         if trusted:
-            public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+            public = key.public_key().public_bytes(
+                pem, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
             (self.trusted / path.name).write_bytes(public)
         return path
 
@@ -67,7 +80,9 @@ def sign() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def signed(own_plan: Path, keys: Keys, sign: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def signed(
+    own_plan: Path, keys: Keys, sign: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The tiny plan, signed in version 2 by the key ``me``, the only one that is trusted; the state is its own."""
     monkeypatch.setenv("PVLR_STATE", str(keys.folder / "versions.json"))
     monkeypatch.delenv("PVLR_TRUST", raising=False)

@@ -20,7 +20,9 @@ with atheris.instrument_imports(include=["pvlr_sdk.trust.signature"]):
     from pvlr_sdk.trust import signature
     from pvlr_sdk.trust.signature import Envelope, SignedFile, Statement
 
-_STATEMENT = Statement("m", {"engine.plan": SignedFile("0" * 64, 1), "engine.json": SignedFile("f" * 64)}, 3).to_json()
+_STATEMENT = Statement(
+    "m", {"engine.plan": SignedFile("0" * 64, 1), "engine.json": SignedFile("f" * 64)}, 3
+).to_json()
 _SIGNATURE = Envelope(_STATEMENT, b"\x30" * 70, "a" * 64).to_bytes()
 
 

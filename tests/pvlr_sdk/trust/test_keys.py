@@ -32,7 +32,9 @@ def test_a_foreign_key(signed: Path, keys: Any, sign: Any) -> None:
     assert "(me)" in refused(signed, keys, errors.UntrustedKeyError)
 
 
-def test_a_foreign_signature_under_the_name_of_a_trusted_key(signed: Path, keys: Any, sign: Any) -> None:
+def test_a_foreign_signature_under_the_name_of_a_trusted_key(
+    signed: Path, keys: Any, sign: Any
+) -> None:
     path = signature_path(signed)
     name = Envelope.from_bytes(path.read_bytes(), "").key
     sign(signed, keys.make("mallory", trusted=False))
@@ -46,7 +48,10 @@ def test_rotation(signed: Path, keys: Any, sign: Any, tmp_path: Path) -> None:
     old = tmp_path / "old" / signed.name
     shutil.copytree(signed.parent, old.parent)
     sign(signed, keys.make("new", "ed25519"), version=3)
-    assert [load_bundle(plan, trust=keys.trusted).signature.key for plan in (old, signed)] == ["me", "new"]
+    assert [load_bundle(plan, trust=keys.trusted).signature.key for plan in (old, signed)] == [
+        "me",
+        "new",
+    ]
     (keys.trusted / "me.pem").unlink()
     refused(old, keys, errors.UntrustedKeyError)
     assert load_bundle(signed, trust=keys.trusted).signature.key == "new"
@@ -96,7 +101,9 @@ def test_a_signature_with_a_last_day(signed: Path, keys: Any, sign: Any, today: 
         ({"a.pem": b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}, r"a\.pem"),
     ],
 )
-def test_unusable_keys(signed: Path, tmp_path: Path, contents: dict[str, bytes] | None, message: str) -> None:
+def test_unusable_keys(
+    signed: Path, tmp_path: Path, contents: dict[str, bytes] | None, message: str
+) -> None:
     folder = tmp_path / "unusable"
     if contents is not None:
         folder.mkdir()
@@ -122,7 +129,9 @@ def test_a_private_key_among_the_trusted(signed: Path, keys: Any) -> None:
 
 
 def test_a_public_key_to_sign_with(signed: Path, keys: Any, sign: Any) -> None:
-    with pytest.raises(errors.OptionError, match=r"me\.pem, got a public key\. Name the private key"):
+    with pytest.raises(
+        errors.OptionError, match=r"me\.pem, got a public key\. Name the private key"
+    ):
         sign(signed, keys.trusted / "me.pem")
 
 

@@ -26,13 +26,24 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def model_signing(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+def model_signing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command of that name."""
     folder = tmp_path_factory.mktemp("model_signing")
     venv.create(folder, symlinks=True)
     # Version 1.1.1 imports pyOpenSSL without requiring it.
     packages = ["model-signing==1.1.1", "pyopenssl"]
-    install = [sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "-q", *packages]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        folder / "bin/python",
+        "install",
+        "-q",
+        *packages,
+    ]
     if subprocess.run(install, capture_output=True, check=False).returncode:
         pytest.skip("model-signing cannot be installed: no connection to PyPI")
 
@@ -59,13 +70,25 @@ def test_we_verify_its(model_signing: Any, signed: Path, keys: Any) -> None:
     (signed.parent / "README.md").write_text("signed")
     path = signature_path(signed)
     for _ in range(20):
-        done = model_signing("sign", "key", signed.parent, "--private_key", keys.folder / "me.pem", "--signature", path)
+        done = model_signing(
+            "sign",
+            "key",
+            signed.parent,
+            "--private_key",
+            keys.folder / "me.pem",
+            "--signature",
+            path,
+        )
         assert done.returncode == 0, done.stderr
         with contextlib.suppress(errors.SignatureInvalidError):
             bundle = load_bundle(signed, trust=keys.trusted)
             break
     assert bundle.signature is not None
-    assert (bundle.signature.key, bundle.signature.name, bundle.signature.version) == ("me", signed.parent.name, 0)
+    assert (bundle.signature.key, bundle.signature.name, bundle.signature.version) == (
+        "me",
+        signed.parent.name,
+        0,
+    )
     (signed.parent / "README.md").write_text("changed")
     with pytest.raises(errors.SignedFileChangedError, match=r"README\.md"):
         load_bundle(signed, trust=keys.trusted)
@@ -74,7 +97,9 @@ def test_we_verify_its(model_signing: Any, signed: Path, keys: Any) -> None:
 def test_it_verifies_the_bundled_model(model_signing: Any) -> None:
     folder = default_plan().parent
     key = folder.parent / "keys" / "dev.pem"
-    done = model_signing("verify", "key", folder, "--signature", folder / "engine.sig", "--public_key", key)
+    done = model_signing(
+        "verify", "key", folder, "--signature", folder / "engine.sig", "--public_key", key
+    )
     assert (done.returncode, done.stdout) == (0, "Verification succeeded\n"), done.stderr
     assert json.loads((folder / "engine.sig").read_text())["mediaType"].endswith("bundle.v0.3+json")
     assert load_bundle(default_plan(), trust=Trust(key, state="")).trusted

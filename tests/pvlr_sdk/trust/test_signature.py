@@ -34,7 +34,9 @@ def unparsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def spy(owner: Any, name: str) -> None:
         parse = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *given, **more: (called.append(name), parse(*given, **more))[1])
+        monkeypatch.setattr(
+            owner, name, lambda *given, **more: (called.append(name), parse(*given, **more))[1]
+        )
 
     spy(module, "parse_manifest")
     spy(module.LabelBank, "from_bytes")
@@ -59,7 +61,11 @@ class TestAccepted:
         bundle = load_bundle(own_plan, trust=Trust(keys.trusted, state=""))
         assert bundle.trusted
         assert bundle.signature is not None
-        assert bundle.signature.to_dict() == {"key": "me", "version": 7, "expires": today.isoformat()}
+        assert bundle.signature.to_dict() == {
+            "key": "me",
+            "version": 7,
+            "expires": today.isoformat(),
+        }
         assert (bundle.payload, bundle.signature.name) == (own_plan.read_bytes(), "tiny")
         assert unparsed == ["parse_manifest", "from_bytes"] * 2  # for the signer, and here
 
@@ -85,14 +91,21 @@ class TestAccepted:
 
         monkeypatch.setattr(verify, "__defaults__", (swap,))
         bundle = load_bundle(signed, trust=keys.trusted)
-        assert sorted(read) == ["engine.json", "engine.labels.safetensors", "engine.plan", "engine.sig"]
+        assert sorted(read) == [
+            "engine.json",
+            "engine.labels.safetensors",
+            "engine.plan",
+            "engine.sig",
+        ]
         assert bundle.trusted
         assert bundle.labels.names == [label.name for label in bundle.manifest.labels]
 
     def test_one_key_file_instead_of_a_folder(self, signed: Path, keys: Any) -> None:
         assert load_bundle(signed, trust=keys.trusted / "me.pem").trusted
 
-    def test_the_variable_holds_everywhere(self, signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_variable_holds_everywhere(
+        self, signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PVLR_TRUST", str(keys.trusted))
         assert load_bundle(signed).trusted
         assert read_manifest(signed).name == "tiny"
@@ -104,7 +117,9 @@ class TestAccepted:
                 use(signed)
         assert not load_bundle(signed, trust=False).trusted
 
-    def test_a_pickled_tagger_keeps_its_trust(self, signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_pickled_tagger_keeps_its_trust(
+        self, signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         import pickle
 
         monkeypatch.chdir(keys.folder)
@@ -123,9 +138,13 @@ class TestAccepted:
             "print({'torch', 'sigstore', 'model_signing', 'requests', 'google.protobuf'} & set(sys.modules))"
         )
         command = [sys.executable, "-c", code, str(signed), str(keys.trusted)]
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
+        assert (
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
+        )
 
-    def test_without_the_extra(self, signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_the_extra(
+        self, signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
         with pytest.raises(errors.MissingPartError, match=r"\[sign\]"):
             load_bundle(signed, trust=keys.trusted)
@@ -167,7 +186,9 @@ class TestFiles:
                 verify_contents({**contents, path: bytes(changed)}, trust)
 
     @pytest.mark.slow
-    def test_bytes_of_a_large_bundle(self, keys: Any, sign: Any, tmp_path: Path, unparsed: list[str]) -> None:
+    def test_bytes_of_a_large_bundle(
+        self, keys: Any, sign: Any, tmp_path: Path, unparsed: list[str]
+    ) -> None:
         """1,000 random bytes (``PVLR_FLIPS``) of the bundled model on disk, 12 MB."""
         shutil.copytree(default_plan().parent, tmp_path / "model")
         plan = tmp_path / "model" / "engine.plan"
@@ -176,7 +197,9 @@ class TestFiles:
         trust, paths = Trust(keys.trusted, state=""), [file(plan) for file in FILES]
         ends = np.cumsum([path.stat().st_size for path in paths])
         random = np.random.default_rng(0)
-        for position in random.choice(int(ends[-1]), int(os.environ.get("PVLR_FLIPS", "1000")), replace=False):
+        for position in random.choice(
+            int(ends[-1]), int(os.environ.get("PVLR_FLIPS", "1000")), replace=False
+        ):
             path = paths[which := int(np.searchsorted(ends, position, side="right"))]
             offset = int(position - (ends[which - 1] if which else 0))
             with path.open("r+b") as file:
@@ -217,7 +240,12 @@ class TestFiles:
     @pytest.mark.parametrize("file", [Path, manifest_path, labels_path])
     @pytest.mark.parametrize("data", [b"", b"{", b"\x80\x04.", None])
     def test_each_file_replaced(
-        self, signed: Path, keys: Any, unparsed: list[str], file: Callable[[Path], Path], data: bytes | None
+        self,
+        signed: Path,
+        keys: Any,
+        unparsed: list[str],
+        file: Callable[[Path], Path],
+        data: bytes | None,
     ) -> None:
         """None: by the same with a byte more. A manifest of ``{`` would raise ManifestError if it were parsed."""
         unparsed.clear()
@@ -244,9 +272,13 @@ class TestFiles:
     def test_a_huge_file_is_not_read(self, signed: Path, keys: Any) -> None:
         with signed.open("r+b") as file:
             file.truncate(50 << 30)
-        assert "Larger than the limit" in str(refused(signed, keys.trusted, errors.SignedFileChangedError))
+        assert "Larger than the limit" in str(
+            refused(signed, keys.trusted, errors.SignedFileChangedError)
+        )
 
-    def test_files_of_another_signed_bundle(self, signed: Path, keys: Any, sign: Any, tmp_path: Path) -> None:
+    def test_files_of_another_signed_bundle(
+        self, signed: Path, keys: Any, sign: Any, tmp_path: Path
+    ) -> None:
         """All parts are signed by the trusted key, but not together."""
         other = tmp_path / "other" / signed.name
         shutil.copytree(signed.parent, other.parent)

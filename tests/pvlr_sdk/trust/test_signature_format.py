@@ -19,7 +19,9 @@ from .cases import CASES, Case, python_code
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_accepted_and_refused(name: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_accepted_and_refused(
+    name: str, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As by libpvlr, whose tests have the same cases: what is not understood, or could be written differently."""
     change, expected = CASES[name]
     change(case)
@@ -30,7 +32,10 @@ def test_what_is_accepted_and_refused(name: str, case: Case, monkeypatch: pytest
 @pytest.mark.parametrize("kind", ["p256", "ed25519"])
 def test_a_signature_has_one_value(own_plan: Path, keys: Any, sign: Any, kind: str) -> None:
     """(r, n - s) signs the same data as (r, s), and DER has longer forms of both; s + order for Ed25519."""
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+    from cryptography.hazmat.primitives.asymmetric.utils import (
+        decode_dss_signature,
+        encode_dss_signature,
+    )
 
     private, path = keys.make("me", kind), signature_path(own_plan)
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -48,7 +53,10 @@ def test_a_signature_has_one_value(own_plan: Path, keys: Any, sign: Any, kind: s
         else:
             order_25519 = 2**252 + 27742317777372353535851937790883648493
             s = int.from_bytes(envelope.signature[32:], "little") + order_25519
-            others = [envelope.signature[:32] + s.to_bytes(32, "little"), envelope.signature + b"\0"]
+            others = [
+                envelope.signature[:32] + s.to_bytes(32, "little"),
+                envelope.signature + b"\0",
+            ]
         for other in others:
             path.write_bytes(Envelope(envelope.payload, other, envelope.key).to_bytes())
             with pytest.raises(errors.SignatureInvalidError):

@@ -28,7 +28,12 @@ CHANGED = (errors.SignedFileChangedError, errors.SignatureInvalidError, errors.U
 
 def small_knowledge() -> Knowledge:
     one = np.ones((2, tiny_open.DEPTH), np.float16)
-    text = {"space": tiny_open.SPACE, "features": tiny_open.FEATURES, "width": tiny_open.WIDTH, "sharpness": 5}
+    text = {
+        "space": tiny_open.SPACE,
+        "features": tiny_open.FEATURES,
+        "width": tiny_open.WIDTH,
+        "sharpness": 5,
+    }
     return Knowledge(["a", "b"], one, one, one, Calibration(), text)
 
 
@@ -55,13 +60,19 @@ def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_open.build_plan(tmp_path_factory.mktemp("open"))
 
 
-def test_a_knowledge_file_is_part_of_its_bundle(knowledge: Path, signed: Path, keys: Any, sign: Any) -> None:
+def test_a_knowledge_file_is_part_of_its_bundle(
+    knowledge: Path, signed: Path, keys: Any, sign: Any
+) -> None:
     assert load_bundle(signed).trusted
     assert Knowledge.load(knowledge).names == ["a", "b"]
     data = knowledge.read_bytes()
     knowledge.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     of_plan = {"max_labels": 1, "plan": str(signed)}
-    for load in (lambda: load_bundle(signed), lambda: Knowledge.load(knowledge), lambda: Knowledge.of_plan(of_plan)):
+    for load in (
+        lambda: load_bundle(signed),
+        lambda: Knowledge.load(knowledge),
+        lambda: Knowledge.of_plan(of_plan),
+    ):
         with pytest.raises(errors.SignedFileChangedError):
             load()
     assert Knowledge.load(knowledge, trust=False).names == ["a", "b"]
@@ -98,7 +109,9 @@ def test_a_bundle_is_copied_with_it(knowledge: Path, signed: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["bank", "knowledge"])
-def test_every_byte(bank: Path, knowledge: Path, keys: Any, sign: Any, kind: str, step: int) -> None:
+def test_every_byte(
+    bank: Path, knowledge: Path, keys: Any, sign: Any, kind: str, step: int
+) -> None:
     path = {"bank": bank, "knowledge": knowledge}[kind]
     sign(path, keys.folder / "me.pem")
     load = {"bank": LabelBank, "knowledge": Knowledge}[kind].load
@@ -118,7 +131,11 @@ def test_every_byte(bank: Path, knowledge: Path, keys: Any, sign: Any, kind: str
 def test_the_signature_of_a_bank_belongs_to_its_name(bank: Path) -> None:
     loaded = LabelBank.load(bank)
     assert loaded.signature is not None
-    assert (loaded.signature.key, loaded.signature.name, loaded.signature.version) == ("me", bank.name, 1)
+    assert (loaded.signature.key, loaded.signature.name, loaded.signature.version) == (
+        "me",
+        bank.name,
+        1,
+    )
     other = bank.with_name("other.safetensors")
     bank.rename(other)
     with pytest.raises(errors.NotSignedError):
@@ -150,14 +167,19 @@ def test_a_bank_that_is_not_signed(tmp_path: Path, trusted: Path) -> None:
 def test_a_version_counts_once_the_labels_are_in_use(
     bank: Path, open_plan: Path, trusted: Path, keys: Any, sign: Any, tmp_path: Path
 ) -> None:
-    old = shutil.copytree(bank.parent, tmp_path / "old", ignore=lambda *_: ["own", "keys", "old"]) / bank.name
+    old = (
+        shutil.copytree(bank.parent, tmp_path / "old", ignore=lambda *_: ["own", "keys", "old"])
+        / bank.name
+    )
     sign(bank, keys.folder / "me.pem", version=2)
     sign(open_plan, keys.folder / "me.pem")
     loaded = LabelBank.load(bank)
     LabelBank.load(old)
     with Tagger(open_plan) as tagger:
         tagger.set_labels(loaded)
-    with pytest.raises(errors.RollbackError, match=r"verify-signature .*/bank\.safetensors --allow-rollback"):
+    with pytest.raises(
+        errors.RollbackError, match=r"verify-signature .*/bank\.safetensors --allow-rollback"
+    ):
         LabelBank.load(old)
     assert LabelBank.load(old, trust=Trust(trusted, allow_rollback=True)).signature
 
@@ -167,7 +189,9 @@ def test_a_site_keeps_taught_labels_where_the_next_start_accepts_them(
 ) -> None:
     sign(open_plan, keys.folder / "me.pem")
     for path, kept in ((bank, False), (state / "bank.safetensors", True)):
-        (tmp_path / "site.yaml").write_text(f"plan: {open_plan}\nbank: {path}\ncameras: {{a: 'test://'}}\n")
+        (tmp_path / "site.yaml").write_text(
+            f"plan: {open_plan}\nbank: {path}\ncameras: {{a: 'test://'}}\n"
+        )
         config = load_config(tmp_path / "site.yaml")
         with make_tagger(config) as tagger:
             site = Site(config, tagger=tagger)
@@ -184,16 +208,22 @@ def test_a_site_keeps_taught_labels_where_the_next_start_accepts_them(
             assert tagger.labels == (["cat"] if kept else tiny_open.NAMES)
 
 
-def test_the_keys_of_the_site_file_count(signed: Path, keys: Any, sign: Any, open_plan: Path, tmp_path: Path) -> None:
+def test_the_keys_of_the_site_file_count(
+    signed: Path, keys: Any, sign: Any, open_plan: Path, tmp_path: Path
+) -> None:
     sign(open_plan, keys.folder / "me.pem")
     tiny_open.make_bank().save(tmp_path / "bank.safetensors")
     site = tmp_path / "site.yaml"
-    site.write_text(f"plan: {open_plan}\nbank: bank.safetensors\ntrust: {keys.trusted}\ncameras: {{a: 'test://'}}\n")
+    site.write_text(
+        f"plan: {open_plan}\nbank: bank.safetensors\ntrust: {keys.trusted}\ncameras: {{a: 'test://'}}\n"
+    )
     with pytest.raises(errors.NotSignedError):
         make_tagger(load_config(site))
 
 
-@pytest.mark.parametrize("end", [".plan", ".json", ".labels.safetensors", ".knowledge.safetensors", ".sig"])
+@pytest.mark.parametrize(
+    "end", [".plan", ".json", ".labels.safetensors", ".knowledge.safetensors", ".sig"]
+)
 def test_links_in_a_bundle(knowledge: Path, signed: Path, tmp_path: Path, end: str) -> None:
     path = signed.with_suffix(end)
     path.rename(tmp_path / "elsewhere")
@@ -212,7 +242,9 @@ def test_links_in_place_of_a_bank(bank: Path, tmp_path: Path, end: str) -> None:
         LabelBank.load(bank)
 
 
-def test_a_link_to_the_folder_is_the_owner_s_choice(signed: Path, trusted: Path, tmp_path: Path) -> None:
+def test_a_link_to_the_folder_is_the_owner_s_choice(
+    signed: Path, trusted: Path, tmp_path: Path
+) -> None:
     (tmp_path / "current").symlink_to(signed.parent)
     assert load_bundle(tmp_path / "current").trusted
 
@@ -226,7 +258,10 @@ def test_links_to_a_folder_inside(signed: Path, keys: Any, tmp_path: Path) -> No
     (tmp_path / "m/sub").mkdir(parents=True)
     (tmp_path / "m/sub/x").write_bytes(b"x")
     digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-    payload, key = Statement("m", {"sub/x": SignedFile(digest)}).to_json(), PrivateKey(keys.folder / "me.pem", str)
+    payload, key = (
+        Statement("m", {"sub/x": SignedFile(digest)}).to_json(),
+        PrivateKey(keys.folder / "me.pem", str),
+    )
     envelope = Envelope(payload, key.sign(signed_bytes(payload)), key.fingerprint)
     (tmp_path / "m/m.sig").write_bytes(envelope.to_bytes())
     trust = Trust(keys.trusted, state="")

@@ -52,5 +52,7 @@ def test_a_link_that_is_replaced_after_it_was_checked(
     link, other = tmp_path / "bank.safetensors", tmp_path / "other.safetensors"
     link.symlink_to(state / "bank.safetensors")
     tiny_open.make_bank().select(["cat"]).save(other)
-    monkeypatch.setattr(verify, "own_file", lambda path: [own_file(path), os.replace(other, link)][0])
+    monkeypatch.setattr(
+        verify, "own_file", lambda path: [own_file(path), os.replace(other, link)][0]
+    )
     assert LabelBank.load(link).names == tiny_open.make_bank().names

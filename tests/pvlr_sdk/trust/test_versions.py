@@ -46,7 +46,9 @@ def test_an_older_version_is_refused_before_it_is_parsed(
     assert state() == {"tiny": 2}
     monkeypatch.setattr("pvlr_sdk.bundle.bundle.parse_manifest", lambda *_: pytest.fail("parsed"))
     for use in (load_bundle, Tagger):
-        with pytest.raises(errors.RollbackError, match=r"version 2 of tiny or a newer one, got version 1"):
+        with pytest.raises(
+            errors.RollbackError, match=r"version 2 of tiny or a newer one, got version 1"
+        ):
             use(older, trust=keys.trusted)
 
 
@@ -73,7 +75,10 @@ def test_back_on_purpose(signed: Path, older: Path, keys: Any) -> None:
 
 def test_back_on_purpose_once(signed: Path, older: Path, keys: Any) -> None:
     """The permission is for one plan, not for those that its tagger loads in turn."""
-    with Tagger(signed, trust=keys.trusted) as tagger, tagger.load(older, allow_rollback=True) as back:
+    with (
+        Tagger(signed, trust=keys.trusted) as tagger,
+        tagger.load(older, allow_rollback=True) as back,
+    ):
         assert state() == {"tiny": 1}
         back.load(signed).close()
         assert state() == {"tiny": 2}
@@ -90,7 +95,9 @@ def test_a_signature_without_a_version_is_the_oldest(signed: Path, keys: Any, si
     statement = Statement.from_json(Envelope.from_bytes(path.read_bytes(), "").payload, "")
     for name in ("tiny", "folder"):
         payload = Statement(name, statement.files).to_json()
-        path.write_bytes(Envelope(payload, private.sign(signed_bytes(payload)), private.fingerprint).to_bytes())
+        path.write_bytes(
+            Envelope(payload, private.sign(signed_bytes(payload)), private.fingerprint).to_bytes()
+        )
         with pytest.raises(errors.RollbackError, match="a signature without a version"):
             load_bundle(signed, trust=keys.trusted)
     assert load_bundle(signed, trust=Trust(keys.trusted, state="")).trusted
@@ -115,7 +122,9 @@ def test_processes_that_record_at_once(tmp_path: Path) -> None:
         "for i in range(1, 21): versions.accept('all', i); versions.accept(sys.argv[2], i)"
     )
     path = tmp_path / "versions.json"
-    running = [subprocess.Popen([sys.executable, "-c", code, str(path), f"own{i}"]) for i in range(3)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), f"own{i}"]) for i in range(3)
+    ]
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert json.loads(path.read_text()) == {"all": 20, "own0": 20, "own1": 20, "own2": 20}
 
@@ -134,14 +143,18 @@ def test_what_a_killed_process_left_is_removed_also_where_nothing_is_recorded(
     assert not left.exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'{"tiny": "2"}', b'{"tiny": true}', b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[1]", b'{"tiny": "2"}', b'{"tiny": true}', b"[" * 100_000, b"\xff"]
+)
 def test_a_damaged_state_is_not_an_empty_one(signed: Path, keys: Any, data: bytes) -> None:
     Path(os.environ["PVLR_STATE"]).write_bytes(data)
     with pytest.raises(errors.OptionError, match=r"PVLR_STATE.*Restore the file"):
         load_bundle(signed, trust=keys.trusted)
 
 
-def test_a_state_that_cannot_be_written(signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_that_cannot_be_written(
+    signed: Path, keys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PVLR_STATE", str(keys.folder / "me.pem" / "versions.json"))
     with pytest.raises((errors.OutputError, errors.OptionError), match="PVLR_STATE"):
         Tagger(signed, trust=keys.trusted)

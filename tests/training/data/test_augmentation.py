@@ -25,12 +25,16 @@ def picture() -> np.ndarray:
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("magnitude", [0, 3, 9, 30])
 @pytest.mark.parametrize("index", range(len(OPERATIONS)), ids=NAMES)
-def test_each_operation_is_torchvisions(picture: np.ndarray, index: int, magnitude: int, sign: int) -> None:
+def test_each_operation_is_torchvisions(
+    picture: np.ndarray, index: int, magnitude: int, sign: int
+) -> None:
     image = torch.from_numpy(picture).permute(2, 0, 1)
     strengths, signed = autoaugment.RandAugment()._augmentation_space(31, (37, 53))[NAMES[index]]
     strength = float(strengths[magnitude]) if strengths.ndim else 0.0
     strength *= sign if signed else 1
-    expected = autoaugment._apply_op(image, NAMES[index], strength, InterpolationMode.NEAREST, list(FILL))
+    expected = autoaugment._apply_op(
+        image, NAMES[index], strength, InterpolationMode.NEAREST, list(FILL)
+    )
     mine = OPERATIONS[index](image, sign * magnitude / 30, list(FILL))
     # torchvision's strengths are float32: truncation and pixels on edges may differ.
     differs = ((mine.int() - expected.int()).abs() > 1).any(0).double().mean().item()
@@ -55,7 +59,9 @@ def test_all_operations_are_drawn_and_nothing_else_decides(picture: np.ndarray) 
     with ThreadPoolExecutor(2) as pool:
         again = list(pool.map(augment, range(60)))
     assert all(np.array_equal(*pair) for pair in zip(results, again, strict=True))
-    assert torch.equal(torch.get_rng_state(), state), "it drew from the generator that dropout draws from"
+    assert torch.equal(torch.get_rng_state(), state), (
+        "it drew from the generator that dropout draws from"
+    )
 
 
 def test_the_picture_itself_is_left_alone(picture: np.ndarray) -> None:

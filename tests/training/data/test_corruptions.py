@@ -7,7 +7,13 @@ import pytest
 
 from pvlr_training.data.corruptions import CORRUPTIONS, corrupted, infrared
 
-PHOTO = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).repeat(6, 0).repeat(6, 1).astype(np.uint8)
+PHOTO = (
+    np.random.default_rng(0)
+    .integers(0, 256, (12, 16, 3))
+    .repeat(6, 0)
+    .repeat(6, 1)
+    .astype(np.uint8)
+)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -25,7 +31,9 @@ def test_a_greater_strength_changes_more(name: str) -> None:
     changes = [
         np.mean(
             [
-                np.abs(CORRUPTIONS[name](PHOTO, strength, np.random.default_rng(s)).astype(int) - PHOTO).mean()
+                np.abs(
+                    CORRUPTIONS[name](PHOTO, strength, np.random.default_rng(s)).astype(int) - PHOTO
+                ).mean()
                 for s in range(8)
             ]
         )
@@ -36,7 +44,9 @@ def test_a_greater_strength_changes_more(name: str) -> None:
 
 
 def test_a_share_of_the_images_is_corrupted_and_a_seed_repeats_it() -> None:
-    changed = [(corrupted(PHOTO, 0.3, np.random.default_rng(seed)) != PHOTO).any() for seed in range(300)]
+    changed = [
+        (corrupted(PHOTO, 0.3, np.random.default_rng(seed)) != PHOTO).any() for seed in range(300)
+    ]
     assert 0.2 < np.mean(changed) < 0.4
     one, two = (corrupted(PHOTO, 1.0, np.random.default_rng(5)) for _ in range(2))
     assert (one == two).all()

@@ -23,9 +23,13 @@ def config(write_config: Any) -> Config:
     return load_config(write_config())
 
 
-def test_photo_that_does_not_decode_is_left_out_and_named(config: Config, photos: Path, tmp_path: Path) -> None:
+def test_photo_that_does_not_decode_is_left_out_and_named(
+    config: Config, photos: Path, tmp_path: Path
+) -> None:
     labels = tmp_path / "labels.csv"
-    labels.write_text("file,split,red,green,blue\n0.png,train,1,-1,\nbroken.jpg,train,1,1,1\n1.png,train,-1,0,1\n")
+    labels.write_text(
+        "file,split,red,green,blue\n0.png,train,1,-1,\nbroken.jpg,train,1,1,1\n1.png,train,-1,0,1\n"
+    )
     for name in ("0.png", "1.png"):
         (tmp_path / name).write_bytes((photos / name).read_bytes())
     (tmp_path / "broken.jpg").write_text("no picture")
@@ -36,14 +40,24 @@ def test_photo_that_does_not_decode_is_left_out_and_named(config: Config, photos
     assert loaded.targets.tolist() == [[1, -1, 0], [-1, 0, 1]]
 
 
-def test_photos_are_kept_as_small_as_the_smallest_crop_allows(config: Config, tmp_path: Path) -> None:
+def test_photos_are_kept_as_small_as_the_smallest_crop_allows(
+    config: Config, tmp_path: Path
+) -> None:
     """A crop of ``min_crop`` of the area with an aspect ratio 4/3 off still has the input's resolution."""
-    pictures = {f"{number}.png": size for number, size in enumerate([(900, 300), (500, 1100), (70, 640), (64, 64)])}
+    pictures = {
+        f"{number}.png": size
+        for number, size in enumerate([(900, 300), (500, 1100), (70, 640), (64, 64)])
+    }
     for name, (height, width) in pictures.items():
-        cv2.imwrite(str(tmp_path / name), np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+        cv2.imwrite(
+            str(tmp_path / name),
+            np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8),
+        )
     rows = [f"{name},train,1,-1,-1" for name in pictures]
     (tmp_path / "labels.csv").write_text("\n".join(["file,split,red,green,blue", *rows]) + "\n")
-    source = config.data.sources[0].model_copy(update={"images": tmp_path, "labels": tmp_path / "labels.csv"})
+    source = config.data.sources[0].model_copy(
+        update={"images": tmp_path, "labels": tmp_path / "labels.csv"}
+    )
     changes = {"sources": (source,), "min_crop": 0.5, "holdout": 0.2}
     photos = load_dataset(config.data.model_copy(update=changes))
     held = set(split_holdout(photos)[1].names)
@@ -65,20 +79,31 @@ def test_photos_that_do_not_fit_into_memory_are_decoded_when_needed(
 ) -> None:
     kept = load_dataset(config.data)
     lazy = load_dataset(config.data.model_copy(update={"cache": "none"}))
-    monkeypatch.setattr(data, "available_memory", lambda: 2 * 40 * 80 * 80 * 3)  # half of it holds about forty images
+    monkeypatch.setattr(
+        data, "available_memory", lambda: 2 * 40 * 80 * 80 * 3
+    )  # half of it holds about forty images
     some = load_dataset(config.data)
-    counts = [sum(isinstance(image, np.ndarray) for image in photos.images) for photos in (kept, some, lazy)]
+    counts = [
+        sum(isinstance(image, np.ndarray) for image in photos.images)
+        for photos in (kept, some, lazy)
+    ]
     assert counts == [96, 64, 0]  # memory is checked every 64 images
     for index in range(96):
         np.testing.assert_array_equal(lazy.image(index), kept.image(index))
         np.testing.assert_array_equal(some.image(index), kept.image(index))
 
 
-def test_a_photo_that_decodes_no_more_has_no_part(config: Config, photos: Path, tmp_path: Path) -> None:
+def test_a_photo_that_decodes_no_more_has_no_part(
+    config: Config, photos: Path, tmp_path: Path
+) -> None:
     for name in ("0.png", "1.png"):
         (tmp_path / name).write_bytes((photos / name).read_bytes())
-    (tmp_path / "labels.csv").write_text("file,split,red,green,blue\n0.png,train,1,-1,1\n1.png,train,-1,1,1\n")
-    source = config.data.sources[0].model_copy(update={"images": tmp_path, "labels": tmp_path / "labels.csv"})
+    (tmp_path / "labels.csv").write_text(
+        "file,split,red,green,blue\n0.png,train,1,-1,1\n1.png,train,-1,1,1\n"
+    )
+    source = config.data.sources[0].model_copy(
+        update={"images": tmp_path, "labels": tmp_path / "labels.csv"}
+    )
     lazy = load_dataset(config.data.model_copy(update={"sources": (source,), "cache": "none"}))
     (tmp_path / "1.png").write_bytes(b"")
     views = Views(config.data, 0)
@@ -90,7 +115,9 @@ def test_a_photo_that_decodes_no_more_has_no_part(config: Config, photos: Path, 
     assert lazy.subset([0]).failed is lazy.failed
 
 
-def test_photos_without_one_label_are_an_error(config: Config, photos: Path, tmp_path: Path) -> None:
+def test_photos_without_one_label_are_an_error(
+    config: Config, photos: Path, tmp_path: Path
+) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("file,split,red,green,blue\n0.png,train,-1,-1,-1\n")
     source = config.data.sources[0].model_copy(update={"labels": labels})
@@ -139,7 +166,9 @@ def test_augmented_views_follow_from_seed_epoch_and_index(config: Config) -> Non
 def test_plain_view_is_the_pixel_contract(config: Config) -> None:
     image = load_dataset(config.data).images[0]
     rgb = torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1)[None].double()
-    resized = torch.nn.functional.interpolate(rgb, (64, 64), mode="bilinear", antialias=True, align_corners=False)
+    resized = torch.nn.functional.interpolate(
+        rgb, (64, 64), mode="bilinear", antialias=True, align_corners=False
+    )
     expected = ((resized[0] - 127) / 64).numpy()
     np.testing.assert_allclose(Views(config.data, 0).plain(image), expected, atol=1e-4)
 
@@ -157,11 +186,17 @@ def test_batches_keep_order_and_targets(config: Config) -> None:
 
 
 @pytest.mark.slow
-def test_a_photo_of_100_megapixels_is_reduced_or_decoded_when_needed(config: Config, tmp_path: Path) -> None:
+def test_a_photo_of_100_megapixels_is_reduced_or_decoded_when_needed(
+    config: Config, tmp_path: Path
+) -> None:
     cv2.imwrite(str(tmp_path / "0.jpg"), np.full((10_000, 10_000), 99, np.uint8))
     (tmp_path / "1.jpg").symlink_to(tmp_path / "0.jpg")
-    (tmp_path / "labels.csv").write_text("file,split,red,green,blue\n0.jpg,train,1,-1,-1\n1.jpg,val,1,-1,-1\n")
-    source = config.data.sources[0].model_copy(update={"images": tmp_path, "labels": tmp_path / "labels.csv"})
+    (tmp_path / "labels.csv").write_text(
+        "file,split,red,green,blue\n0.jpg,train,1,-1,-1\n1.jpg,val,1,-1,-1\n"
+    )
+    source = config.data.sources[0].model_copy(
+        update={"images": tmp_path, "labels": tmp_path / "labels.csv"}
+    )
     loaded = load_dataset(config.data.model_copy(update={"sources": (source,), "holdout": "val"}))
     assert loaded.held == [False, True]
     assert loaded.images[0].nbytes < 100_000
@@ -200,17 +235,27 @@ def test_a_share_of_the_views_is_infrared_and_the_others_stay_as_they_were(confi
     data = config.data.model_copy(update={"jitter": 0.0})
     plain = [Views(data, 0).augmented(photo, 0, index) for index in range(100)]
     for share, low, high in ((0.0, 0, 0), (0.3, 15, 45), (1.0, 100, 100)):
-        views = [Views(data.model_copy(update={"infrared": share}), 0).augmented(photo, 0, i) for i in range(100)]
+        views = [
+            Views(data.model_copy(update={"infrared": share}), 0).augmented(photo, 0, i)
+            for i in range(100)
+        ]
         grey = [bool(np.ptp(view, axis=0).max() < 1e-6) for view in views]
         assert low <= sum(grey) <= high
-        assert all(np.array_equal(a, b) for a, b, is_grey in zip(views, plain, grey, strict=True) if not is_grey)
+        assert all(
+            np.array_equal(a, b)
+            for a, b, is_grey in zip(views, plain, grey, strict=True)
+            if not is_grey
+        )
 
 
-def test_without_infrared_no_number_is_drawn_for_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_infrared_no_number_is_drawn_for_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that runs of earlier versions keep their views: with a draw, the brightness that is drawn next is another."""
     monkeypatch.setattr(augmentation, "infrared", lambda view, rng: view)
     photo = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
     plain, drawn = (
-        Views(config.data.model_copy(update={"infrared": share}), 0).augmented(photo, 0, 0) for share in (0.0, 1.0)
+        Views(config.data.model_copy(update={"infrared": share}), 0).augmented(photo, 0, 0)
+        for share in (0.0, 1.0)
     )
     assert not np.array_equal(plain, drawn)

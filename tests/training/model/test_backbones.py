@@ -28,11 +28,17 @@ CONFIGS = Path(__file__).parents[3] / "training" / "configs"
     [
         ("resnet101.a1h_in1k", 64, (2, 2)),
         ("resnet101_clip_gap.openai", 64, (2, 2)),
-        ("vit_base_patch16_224.augreg2_in21k_ft_in1k", 224, (14, 14)),  # a ViT has a fixed input size
+        (
+            "vit_base_patch16_224.augreg2_in21k_ft_in1k",
+            224,
+            (14, 14),
+        ),  # a ViT has a fixed input size
         ("vit_base_patch16_clip_224.openai", 224, (14, 14)),
     ],
 )
-def test_one_step(backbone: str, side: int, tokens: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_step(
+    backbone: str, side: int, tokens: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PVLR_DATA", "/data")
     small = [f"data.input.width={side}", f"data.input.height={side}", "train.unfreeze_from=3"]
     offline = [f"model.backbone={backbone}", "model.pretrained=false", "model.text.encoder=random"]
@@ -42,7 +48,10 @@ def test_one_step(backbone: str, side: int, tokens: tuple[int, int], monkeypatch
     assert model.grid == tokens
     optimizer = open_optimizer("finetune", model, config)
     loss = StageLoss("finetune", model, config, Machine("fp32"))
-    images, targets = torch.randn(1, 3, side, side), torch.ones(1, len(config.data.labels), dtype=torch.int8)
+    images, targets = (
+        torch.randn(1, 3, side, side),
+        torch.ones(1, len(config.data.labels), dtype=torch.int8),
+    )
     first = next(p for p in model.backbone.parameters() if p.requires_grad)
     before = first.detach().clone()
     value = loss(images, targets)
@@ -53,7 +62,9 @@ def test_one_step(backbone: str, side: int, tokens: tuple[int, int], monkeypatch
     assert model.eval()(images).logits.shape == (1, 20)
 
 
-def test_weights_that_are_not_here_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_weights_that_are_not_here_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     constants = pytest.importorskip("huggingface_hub").constants
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -81,7 +92,9 @@ def test_the_stages_one_after_the_other_are_the_network(name: str, stages: int) 
         before = backbone.stages_before(2)
         assert (before is None) == (stages == 1)
         assert backbone.stages_before(0) is None
-        assert torch.equal(backbone.forward_from(before(images) if before else images, 2), backbone(images))
+        assert torch.equal(
+            backbone.forward_from(before(images) if before else images, 2), backbone(images)
+        )
     parameters = backbone.unfreeze(1, depthwise=True)
     before = backbone.stages_before(1)
     backbone.forward_from(before(images) if before else images, 1).square().mean().backward()
@@ -111,5 +124,7 @@ def test_a_vision_transformer_takes_any_multiple_of_its_patch() -> None:
     ],
 )
 def test_a_network_without_a_grid_of_tokens_is_named(name: str, size: int) -> None:
-    with pytest.raises(ConfigError, match=rf"model\.backbone: .* {size} x {size} pixels, got {name} \("):
+    with pytest.raises(
+        ConfigError, match=rf"model\.backbone: .* {size} x {size} pixels, got {name} \("
+    ):
         Backbone(name, pretrained=False).resize(size, size)

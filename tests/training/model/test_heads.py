@@ -27,11 +27,15 @@ def array(x: torch.Tensor) -> Array:
 def make(head: str, **changes: object) -> tuple[nn.Module, torch.Tensor]:
     """A head with random norms and biases, and tokens for it."""
     torch.manual_seed(0)
-    config = ModelConfig.model_validate({"head": head, "width": 24, "heads": 3, "ffn": 40, **changes})
+    config = ModelConfig.model_validate(
+        {"head": head, "width": 24, "heads": 3, "ffn": 40, **changes}
+    )
     module = open_head(D, (ROWS, COLUMNS), C, config).eval()
     for name, parameter in module.named_parameters():
         if parameter.ndim == 1:
-            nn.init.uniform_(parameter, 0.5, 1.5) if "norm.weight" in name else nn.init.normal_(parameter)
+            nn.init.uniform_(parameter, 0.5, 1.5) if "norm.weight" in name else nn.init.normal_(
+                parameter
+            )
     return module, torch.randn(B, ROWS * COLUMNS, D)
 
 

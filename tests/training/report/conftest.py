@@ -28,7 +28,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["file,split,red,green,blue"]
     for number in range(80):
         picture = rng.integers(0, 255, (*rng.integers(30, 90, 2), 3)).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(picture, (500, 300)) if number < 5 else picture)
+        cv2.imwrite(
+            str(folder / f"{number}.png"),
+            cv2.resize(picture, (500, 300)) if number < 5 else picture,
+        )
         cells = rng.choice(["1", "-1", ""], 3, p=[0.4, 0.5, 0.1])
         lines.append(f"{number}.png,{'train' if number < 60 else 'val'}," + ",".join(cells))
     (folder / "no_decode.png").write_bytes(b"no picture")
@@ -40,13 +43,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_run(folder: Path, write_config: Any, tmp_path: Path) -> Callable[..., Path]:
     """Make a run with random weights; other ``labels`` than those of labels.csv get a CSV of their own."""
 
-    def make(name: str = "run", labels: tuple[str, ...] = ("red", "green", "blue"), epochs: int = 0) -> Path:
+    def make(
+        name: str = "run", labels: tuple[str, ...] = ("red", "green", "blue"), epochs: int = 0
+    ) -> Path:
         csv = folder / "labels.csv"
         if labels[0] != "red":
             csv = tmp_path / f"{name}.csv"
             rng = np.random.default_rng(2)
             quoted = ",".join('"' + label.replace('"', '""') + '"' for label in labels)
-            rows = [f"{i}.png,train," + ",".join(rng.choice(["1", "-1"], len(labels))) for i in range(60)]
+            rows = [
+                f"{i}.png,train," + ",".join(rng.choice(["1", "-1"], len(labels)))
+                for i in range(60)
+            ]
             csv.write_text("\n".join([f"file,split,{quoted}", *rows]) + "\n", encoding="utf-8")
         stage = {"epochs": epochs, "batch": 16, "lr": 1e-3}
         source = {"images": str(folder), "labels": str(csv), "splits": ["train"]}

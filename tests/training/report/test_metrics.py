@@ -12,7 +12,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, precision_recall_fscore_support
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    precision_recall_fscore_support,
+)
 
 from pvlr_training.checkpoint import load_model
 from pvlr_training.data.augmentation import Views
@@ -25,7 +29,9 @@ Run = Callable[..., Path]
 Page = Callable[..., dict[str, Any]]
 
 
-def scored(run: Path) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64], list[str]]:
+def scored(
+    run: Path,
+) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64], list[str]]:
     """Logits, targets, thresholds and names of a run's held-out images, from the training code."""
     model, config, extra = load_model(run)
     _, holdout = split_holdout(load_dataset(config.data))
@@ -42,27 +48,41 @@ def test_the_numbers_are_those_of_scikit_learn(make_run: Run, write_page: Page) 
     assert (targets == 0).any()
 
     expected = []
-    for one, score, target, threshold in zip(data["classes"], logits.T, targets.T, thresholds, strict=True):
+    for one, score, target, threshold in zip(
+        data["classes"], logits.T, targets.T, thresholds, strict=True
+    ):
         known = target != 0
         truth, score = target[known] > 0, score[known]
         expected.append(average_precision_score(truth, score))
         assert one["ap"] == pytest.approx(expected[-1], abs=1e-5)
         precision, recall, _ = precision_recall_curve(truth, score)
-        precision, recall = precision[:-1], recall[:-1]  # the last point has no threshold: recall 0, precision 1
+        precision, recall = (
+            precision[:-1],
+            recall[:-1],
+        )  # the last point has no threshold: recall 0, precision 1
         points = {(round(r, 5), round(p, 5)) for p, r in zip(precision, recall, strict=True)}
         assert {tuple(point) for point in one["curve"]} <= points
         assert {r for r, _ in one["curve"]} == {round(r, 5) for r in recall if r > 0}
-        lowest = {round(r, 5): round(p, 5) for p, r in sorted(zip(precision, recall, strict=True), reverse=True)}
-        assert dict(one["curve"]).items() <= lowest.items()  # the last point of each recall is the lowest
+        lowest = {
+            round(r, 5): round(p, 5)
+            for p, r in sorted(zip(precision, recall, strict=True), reverse=True)
+        }
+        assert (
+            dict(one["curve"]).items() <= lowest.items()
+        )  # the last point of each recall is the lowest
         tagged = score >= np.log(threshold / (1 - threshold))
-        p, r, _, _ = precision_recall_fscore_support(truth, tagged, average="binary", zero_division=0)
+        p, r, _, _ = precision_recall_fscore_support(
+            truth, tagged, average="binary", zero_division=0
+        )
         assert (one["precision"] or 0, one["recall"]) == pytest.approx((p, r), abs=1e-5)
         assert (one["positives"], one["images"]) == (truth.sum(), known.sum())
     assert data["mAP"] == pytest.approx(np.mean(expected), abs=1e-5)
 
     known = targets != 0
     tagged = logits >= np.log(thresholds / (1 - thresholds))
-    _, _, overall, _ = precision_recall_fscore_support(targets[known] > 0, tagged[known], average="binary")
+    _, _, overall, _ = precision_recall_fscore_support(
+        targets[known] > 0, tagged[known], average="binary"
+    )
     assert data["OF1"] == pytest.approx(overall, abs=1e-5)
     # The metrics that training wrote for the same images.
     written = json.loads((run / "model.json").read_text())["holdout"]
@@ -89,13 +109,18 @@ def test_confusions_count_photos(make_run: Run, write_page: Page) -> None:
     assert counts
 
 
-def test_mistakes_are_the_widest_misses_with_their_pictures(make_run: Run, write_page: Page) -> None:
+def test_mistakes_are_the_widest_misses_with_their_pictures(
+    make_run: Run, write_page: Page
+) -> None:
     run = make_run()
     data = write_page(run, mistakes=4)
     logits, targets, thresholds, names = scored(run)
     over = logits - np.log(thresholds / (1 - thresholds))
     labels = ["red", "green", "blue"]
-    for kind, wrong in (("missed", (over < 0) & (targets == 1)), ("added", (over >= 0) & (targets == -1))):
+    for kind, wrong in (
+        ("missed", (over < 0) & (targets == 1)),
+        ("added", (over >= 0) & (targets == -1)),
+    ):
         distance = np.where(wrong, np.abs(over), -1)
         order = [i for i in np.argsort(-distance.max(1), kind="stable") if wrong[i].any()][:4]
         shown = [one for one in data["runs"][0]["mistakes"] if one["kind"] == kind]
@@ -107,7 +132,9 @@ def test_mistakes_are_the_widest_misses_with_their_pictures(make_run: Run, write
             states = {tag["label"]: tag["state"] for tag in one["tags"]}
             for c, label in enumerate(labels):
                 found = {1: "right", -1: "added", 0: "unknown"}[int(targets[i, c])]
-                assert states.get(label) == (found if over[i, c] >= 0 else "missed" if targets[i, c] == 1 else None)
+                assert states.get(label) == (
+                    found if over[i, c] >= 0 else "missed" if targets[i, c] == 1 else None
+                )
     for source in data["pictures"]:
         kind, payload = source.split(",")
         picture = cv2.imdecode(np.frombuffer(base64.b64decode(payload), np.uint8), cv2.IMREAD_COLOR)
@@ -126,13 +153,17 @@ def test_curves_keep_their_ends_when_they_are_thinned() -> None:
 
 
 @pytest.mark.slow
-def test_other_weights_and_other_photos_are_predicted_anew(make_run: Run, write_page: Page, folder: Path) -> None:
+def test_other_weights_and_other_photos_are_predicted_anew(
+    make_run: Run, write_page: Page, folder: Path
+) -> None:
     run, other = make_run(), make_run("other", epochs=1)
     first = write_page(run)
     (run / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
     assert write_page(run)["runs"][0]["mAP"] != first["runs"][0]["mAP"]
     for split, count in (("val", 20), (None, 80)):
-        (of_run,) = write_page(run, images=folder, labels=folder / "labels.csv", split=split)["runs"]
+        (of_run,) = write_page(run, images=folder, labels=folder / "labels.csv", split=split)[
+            "runs"
+        ]
         assert of_run["images"] == count
     assert of_run["failed"] == ["no_decode.png"]
     assert write_page(run, split="val")["runs"][0]["images"] == 20

@@ -15,14 +15,26 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pvlr_sdk.cli import app
-from pvlr_sdk.errors import CheckpointError, FrameError, ImageNotFoundError, LabelsFileError, OptionError, PvlrError
+from pvlr_sdk.errors import (
+    CheckpointError,
+    FrameError,
+    ImageNotFoundError,
+    LabelsFileError,
+    OptionError,
+    PvlrError,
+)
 from pvlr_training.report import report
 from pvlr_training.report.charts import learning_curves
 
 Run = Callable[..., Path]
 Page = Callable[..., dict[str, Any]]
 
-HOSTILE = ("</script><script>alert(1)</script>", "Größe \"x\" & 'y' <b>", "__proto__", "猫 \u2028 {{ 7 * 7 }}")
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "Größe \"x\" & 'y' <b>",
+    "__proto__",
+    "猫 \u2028 {{ 7 * 7 }}",
+)
 VOID = {"meta", "link", "img", "br", "input"}
 
 
@@ -58,7 +70,9 @@ def check(page: Path) -> None:
     parser.close()
     assert parser.open == []
     assert len(set(parser.ids)) == len(parser.ids)
-    assert all(one.startswith("data:") or one.removeprefix("#") in parser.ids for one in parser.references)
+    assert all(
+        one.startswith("data:") or one.removeprefix("#") in parser.ids for one in parser.references
+    )
     for word in ("http:", "https:", "@import", "url("):
         assert word not in text
 
@@ -100,17 +114,28 @@ def test_labels_that_no_photo_shows_are_not_measured(
     labels.write_text("file,red,green\n1.png,1,0\n2.png,0,0\n")
     (run,) = write_page(make_run(), images=folder, labels=labels)["runs"]
     red, green, blue = run["classes"]
-    assert (red["positives"], green["ap"], green["curve"], blue["images"], blue["recall"]) == (1, None, [], 0, None)
+    assert (red["positives"], green["ap"], green["curve"], blue["images"], blue["recall"]) == (
+        1,
+        None,
+        [],
+        0,
+        None,
+    )
     assert run["mAP"] == red["ap"]
 
 
 def test_a_half_written_log_and_a_repeated_epoch(make_run: Run, write_page: Page) -> None:
     run = make_run()
     rows = [("head", 1, 3.0), ("head", 1, 2.0), ("finetune", 1, float("nan"))]
-    lines = [json.dumps({"stage": stage, "epoch": epoch, "loss": loss}) for stage, epoch, loss in rows]
+    lines = [
+        json.dumps({"stage": stage, "epoch": epoch, "loss": loss}) for stage, epoch, loss in rows
+    ]
     (run / "log.jsonl").write_text("\n".join([*lines, '{"stage": "fine']))
     (data,) = write_page(run)["runs"]
-    assert data["log"] == [{"stage": "head", "epoch": 1, "loss": 2.0}, {"stage": "finetune", "epoch": 1}]
+    assert data["log"] == [
+        {"stage": "head", "epoch": 1, "loss": 2.0},
+        {"stage": "finetune", "epoch": 1},
+    ]
 
 
 def test_without_photos(make_run: Run, write_page: Page) -> None:
@@ -129,7 +154,11 @@ def test_a_run_that_was_renamed(make_run: Run, write_page: Page, tmp_path: Path)
 
 def test_progress_and_what_the_command_prints(make_run: Run, tmp_path: Path) -> None:
     run, terminal = make_run(), io.StringIO()
-    page = report([run / "model.safetensors"], tmp_path / "p.html", console=Console(file=terminal, force_terminal=True))
+    page = report(
+        [run / "model.safetensors"],
+        tmp_path / "p.html",
+        console=Console(file=terminal, force_terminal=True),
+    )
     count = page["runs"][0]["images"]
     looked_at = count + len(page["runs"][0]["failed"])
     assert f"{looked_at}/{looked_at}" in terminal.getvalue()
@@ -141,7 +170,9 @@ def test_progress_and_what_the_command_prints(make_run: Run, tmp_path: Path) -> 
     assert json.loads(figures.stdout)["runs"][0]["images"] == count
 
 
-def test_each_wrong_argument_has_its_error(make_run: Run, write_page: Page, folder: Path, tmp_path: Path) -> None:
+def test_each_wrong_argument_has_its_error(
+    make_run: Run, write_page: Page, folder: Path, tmp_path: Path
+) -> None:
     run, empty = make_run(), tmp_path / "empty"
     empty.mkdir()
     (empty / "state.safetensors").write_text("{}")
@@ -151,7 +182,12 @@ def test_each_wrong_argument_has_its_error(make_run: Run, write_page: Page, fold
         (OptionError, "the same folder twice", (run, run), {}),
         (OptionError, "--mistakes", (run,), {"mistakes": -1}),
         (OptionError, "both --images and --labels", (run,), {"images": folder}),
-        (ImageNotFoundError, "no such folder", (run,), {"images": tmp_path / "none", "labels": labels}),
+        (
+            ImageNotFoundError,
+            "no such folder",
+            (run,),
+            {"images": tmp_path / "none", "labels": labels},
+        ),
         (LabelsFileError, "'tset'", (run,), {"split": "tset"}),
         (CheckpointError, "an unfinished run", (empty,), {}),
         (CheckpointError, "nowhere", (tmp_path / "nowhere",), {}),
@@ -180,13 +216,18 @@ def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) 
         page.on("console", lambda message: problems.append(message.text))
         page.on("dialog", lambda dialog: problems.append(dialog.message))
         page.on(
-            "request", lambda request: problems.extend([request.url] * (not request.url.startswith(("file:", "data:"))))
+            "request",
+            lambda request: problems.extend(
+                [request.url] * (not request.url.startswith(("file:", "data:")))
+            ),
         )
         page.goto((tmp_path / "page.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") == 360
         names = {name.strip() for name in page.locator(".labels tbody th").all_text_contents()}
         assert len(names) == len(HOSTILE) + 3
-        assert all(any(name.startswith(label) for name in names) for label in (*HOSTILE[:3], HOSTILE[3][0]))
+        assert all(
+            any(name.startswith(label) for name in names) for label in (*HOSTILE[:3], HOSTILE[3][0])
+        )
         # A curve for each label with an image, of the run that has it; the other run has other labels.
         measured = [one for run in data["runs"] for one in run["classes"] if one["curve"]]
         assert page.locator(".labels polyline").count() == len(measured) == len(names)
@@ -204,7 +245,14 @@ def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) 
 
 def _chromium() -> dict[str, Any]:
     """The system's Chromium if there is one, else Playwright's."""
-    system = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
+    system = next(
+        (
+            path
+            for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser")
+            if Path(path).exists()
+        ),
+        None,
+    )
     return {"executable_path": system, "args": ["--no-sandbox"]} if system else {}
 
 
@@ -214,13 +262,19 @@ def test_learning_curves_are_in_the_units_of_their_chart() -> None:
     drawn = learning_curves([[head, head, finetune], [finetune]], "loss")
     assert drawn is not None
     lines = {(run, is_head): points for run, is_head, points in drawn["lines"]}
-    assert lines == {(0, True): [(0, 9.5), (210, 9.5)], (0, False): [(420, 200.5)], (1, False): [(0, 200.5)]}
+    assert lines == {
+        (0, True): [(0, 9.5), (210, 9.5)],
+        (0, False): [(420, 200.5)],
+        (1, False): [(0, 200.5)],
+    }
     assert drawn["epochs"] == [(0, "1"), (210, "2"), (420, "3")]
     assert drawn["levels"] == [(200.5, "1"), (152.7, "1.5"), (105, "2"), (57.3, "2.5"), (9.5, "3")]
     assert learning_curves([[head]], "holdout_mAP") is None
 
 
-def test_the_lowest_average_precision_comes_first(make_run: Run, write_page: Page, tmp_path: Path) -> None:
+def test_the_lowest_average_precision_comes_first(
+    make_run: Run, write_page: Page, tmp_path: Path
+) -> None:
     classes = {one["label"]: one["ap"] for one in write_page(make_run())["runs"][0]["classes"]}
     rows = re.findall(r'<th scope="row">(\w+) <small>', (tmp_path / "page.html").read_text())
     assert rows == sorted(classes, key=classes.__getitem__)

@@ -37,7 +37,11 @@ def read_all(data: DataConfig) -> list[tuple[Path, NDArray[np.int8], bool]]:
     for source, part in parts:
         share = data.holdout if source.holdout is None else source.holdout
         marked += [(path, target, is_held_out(path.name, share)) for path, target in part]
-    return [(path, target, held) for path, target, held in marked if held or is_used(path.name, data.share)]
+    return [
+        (path, target, held)
+        for path, target, held in marked
+        if held or is_used(path.name, data.share)
+    ]
 
 
 def read_split(data: DataConfig, split: str) -> Rows:
@@ -57,14 +61,19 @@ def read_source(source: SourceConfig, labels: tuple[str, ...]) -> Rows:
         LabelsFileError: a file of the source is missing or invalid, or the source has none of the labels.
         UnknownLabelError: the rename map names a label that does not exist.
     """
-    return _READERS[source.kind](source, labels, read_rename(source.rename) if source.rename else {})
+    return _READERS[source.kind](
+        source, labels, read_rename(source.rename) if source.rename else {}
+    )
 
 
 def _read_csv(source: CsvSource, labels: tuple[str, ...], rename: dict[str, str]) -> Rows:
     rows: Rows = []
     for split in source.splits or (None,):
         table = read_labels(source.labels, split, labels, rename)
-        rows += [(source.images / name, target) for name, target in zip(table.files, table.targets, strict=True)]
+        rows += [
+            (source.images / name, target)
+            for name, target in zip(table.files, table.targets, strict=True)
+        ]
     if not source.only and not source.without:
         return rows
     chosen = {source.images / name for name in _chosen(source)}
@@ -79,7 +88,12 @@ def _chosen(source: CsvSource) -> list[str]:
     header, *lines = csv.reader(read_text(source.labels).splitlines())
     for column in (*source.only, *source.without):
         if column not in header:
-            raise wrong(source.labels, f"a column {column!r}", f"the columns {few(header)}", "Correct its name.")
+            raise wrong(
+                source.labels,
+                f"a column {column!r}",
+                f"the columns {few(header)}",
+                "Correct its name.",
+            )
     rows = [dict(zip(header, line, strict=False)) for line in lines]
     return [
         row[header[0]]

@@ -33,7 +33,10 @@ def read_nuswide(source: NusWideSource, labels: Sequence[str], rename: Mapping[s
         image_list = source.root / "ImageList" / f"{part}Imagelist.txt"
         files = [line.replace("\\", "/") for line in read_lines(image_list)]
         truth = source.root / "Groundtruth" / "TrainTestLabels"
-        lists = {path.name[len("Labels_") : -len(f"_{part}.txt")]: path for path in truth.glob(f"Labels_*_{part}.txt")}
+        lists = {
+            path.name[len("Labels_") : -len(f"_{part}.txt")]: path
+            for path in truth.glob(f"Labels_*_{part}.txt")
+        }
         if not lists:
             raise wrong(truth, f"the files Labels_*_{part}.txt", "none", _HINT)
         column = match_columns(truth, sorted(lists), labels, rename)

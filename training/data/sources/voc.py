@@ -15,7 +15,20 @@ from ..config import VocSource
 from .files import Rows, read_lines
 
 VOC_CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *(
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+    ),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 
@@ -49,9 +62,14 @@ def _objects(path: Path) -> list[tuple[str, bool]]:
     try:
         root = ElementTree.fromstring(read_text(path))
     except ElementTree.ParseError as error:
-        raise wrong(path, "an annotation in XML", str(error), "Unpack the official archive again.") from None
+        raise wrong(
+            path, "an annotation in XML", str(error), "Unpack the official archive again."
+        ) from None
     objects = [
-        ((thing.findtext("name") or "").strip(), (thing.findtext("difficult") or "0").strip() != "0")
+        (
+            (thing.findtext("name") or "").strip(),
+            (thing.findtext("difficult") or "0").strip() != "0",
+        )
         for thing in root.findall("object")
     ]
     for label, _ in objects:

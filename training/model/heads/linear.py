@@ -20,7 +20,9 @@ class LinearHead(nn.Module):
 
     alpha = 1.0
 
-    def __init__(self, channels: int, grid: tuple[int, int], labels: int, config: ModelConfig) -> None:
+    def __init__(
+        self, channels: int, grid: tuple[int, int], labels: int, config: ModelConfig
+    ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(channels, labels)

@@ -18,16 +18,23 @@ if TYPE_CHECKING:
 class VisualHead(nn.Module):
     """Dual-modal attention between tokens and label bank, then the similarity between the two."""
 
-    def __init__(self, channels: int, grid: tuple[int, int], labels: int, config: ModelConfig) -> None:
+    def __init__(
+        self, channels: int, grid: tuple[int, int], labels: int, config: ModelConfig
+    ) -> None:
         super().__init__()
         width = config.width
         self.project = nn.Linear(channels, width)
         self.norm = nn.LayerNorm(width)
-        self.position = nn.Parameter(torch.zeros(grid[0] * grid[1], width)) if config.position == "learned" else None
+        self.position = (
+            nn.Parameter(torch.zeros(grid[0] * grid[1], width))
+            if config.position == "learned"
+            else None
+        )
         self.dropout = nn.Dropout(config.dropout)
         layers = config.layers if config.dma != "none" else 0
         self.dma = nn.ModuleList(
-            DualModalAttention(width, config.heads, config.ffn, config.dropout, config.dma) for _ in range(layers)
+            DualModalAttention(width, config.heads, config.ffn, config.dropout, config.dma)
+            for _ in range(layers)
         )
         self.predict = SimilarityHead(labels)
 
@@ -56,7 +63,9 @@ class VisualHead(nn.Module):
 
 def resized_positions(position: Tensor, before: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     """Learned positions (N, d) of the grid ``before`` (rows, columns), interpolated for another one."""
-    new = functional.interpolate(position.T.unflatten(1, before).unsqueeze(0), grid, mode="bicubic", antialias=True)
+    new = functional.interpolate(
+        position.T.unflatten(1, before).unsqueeze(0), grid, mode="bicubic", antialias=True
+    )
     return new[0].flatten(1).T.contiguous()
 
 
@@ -71,7 +80,9 @@ class SimilarityHead(nn.Module):
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(12.0).log())
         self.log_alpha = nn.Parameter(torch.tensor(0.5).log())
-        self.bias = nn.Parameter(torch.full((labels,), -3.0))  # most labels are absent from most images
+        self.bias = nn.Parameter(
+            torch.full((labels,), -3.0)
+        )  # most labels are absent from most images
 
     @property
     def alpha(self) -> float:

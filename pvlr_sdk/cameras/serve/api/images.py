@@ -27,7 +27,9 @@ def encode(frame: CapturedFrame) -> bytes:
     height, width = pixels.shape[:2]
     if width > _MAX_WIDTH:
         size = _MAX_WIDTH, max(1, round(height * _MAX_WIDTH / width))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(pixels.dtype, copy=False)
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(
+            pixels.dtype, copy=False
+        )
     return encode_jpeg(pixels, _QUALITY)
 
 
@@ -35,7 +37,10 @@ def attention_map(result: TagResult, label: str) -> AttentionMap:
     """The attention map of a label over the tagged part of the frame; its longer side has 32 cells."""
     height, width = result.frame_size
     longer = max(height, width)
-    size = max(1, round(_LONGER_SIDE * height / longer)), max(1, round(_LONGER_SIDE * width / longer))
+    size = (
+        max(1, round(_LONGER_SIDE * height / longer)),
+        max(1, round(_LONGER_SIDE * width / longer)),
+    )
     heat = result.attention(label, size)
     heat = heat / max(heat.max(), np.finfo(np.float32).tiny)
     rounded = np.round(heat.ravel().astype(np.float64), 3).tolist()

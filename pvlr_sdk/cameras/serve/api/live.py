@@ -55,7 +55,9 @@ class Viewer:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
-            if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, RuntimeError)):
+            if isinstance(result, Exception) and not isinstance(
+                result, (WebSocketDisconnect, RuntimeError)
+            ):
                 raise result
 
     async def _send(self) -> None:
@@ -82,17 +84,23 @@ class Viewer:
                 if seen is not None and view.wants(seen, self._paused):
                     view.sent(seen)
                     feed.sent(self, seen)
-                    await self._socket.send_bytes(await feed.frame_message(seen, view.label, view.pinned))
+                    await self._socket.send_bytes(
+                        await feed.frame_message(seen, view.label, view.pinned)
+                    )
             await asyncio.sleep(INTERVAL)
         await self._socket.close(_GOING_AWAY)
 
     async def _send_json(self, message: dict[str, Any]) -> None:
-        await self._socket.send_text(json.dumps(message))  # ASCII: lone surrogates in names have no UTF-8
+        await self._socket.send_text(
+            json.dumps(message)
+        )  # ASCII: lone surrogates in names have no UTF-8
 
     async def _receive(self) -> None:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             try:
-                request = ViewerRequest.model_validate(read_json(message.get("text") or "", printable=False))
+                request = ViewerRequest.model_validate(
+                    read_json(message.get("text") or "", printable=False)
+                )
             except ValueError:  # pydantic's is one too
                 await self._socket.close(_POLICY_VIOLATION, "invalid message")
                 return
@@ -100,7 +108,10 @@ class Viewer:
                 self._paused = request.on
             elif request.kind == "pin" and request.camera in self._views:
                 self._views[request.camera].pinned = request.label  # which may be yet to come
-            elif request.camera not in self._views or request.label not in (None, *self._feed.labels_message["labels"]):
+            elif request.camera not in self._views or request.label not in (
+                None,
+                *self._feed.labels_message["labels"],
+            ):
                 await self._socket.close(_POLICY_VIOLATION, "unknown camera or label")
                 return
             elif request.kind == "map":
@@ -123,7 +134,9 @@ class _CameraView:
     def wants(self, seen: Observation, paused: bool) -> bool:
         if self.waiting:
             return False
-        return self._again or (not paused and seen is not self._last and time.monotonic() >= self._not_before)
+        return self._again or (
+            not paused and seen is not self._last and time.monotonic() >= self._not_before
+        )
 
     def sent(self, seen: Observation) -> None:
         self.waiting, self._again, self._last = True, False, seen

@@ -109,10 +109,14 @@ class LiveFeed:
     def shown(self, camera: str, wall: float) -> Observation | None:
         """The frame of this time that a browser shows, however long it has been paused, or has just shown; without
         pixels. Safe in any thread."""
-        frames = (seen for (_, name), kept in list(self._sent.items()) if name == camera for seen in kept)
+        frames = (
+            seen for (_, name), kept in list(self._sent.items()) if name == camera for seen in kept
+        )
         return next((seen for seen in frames if seen.frame.wall == wall), None)
 
-    async def frame_message(self, seen: Observation, label: str | None, pinned: str | None) -> bytes:
+    async def frame_message(
+        self, seen: Observation, label: str | None, pinned: str | None
+    ) -> bytes:
         """A message with a frame: the length of its JSON header in 4 bytes (big-endian), the header, the JPEG.
 
         It includes the attention map and the score of ``label``, and the score of ``pinned``. A frame is encoded once
@@ -132,7 +136,9 @@ class LiveFeed:
         assert self._site is not None
         levels = self._site.levels(seen.camera)
         shown = sorted(levels, key=lambda name: levels[name][1] - levels[name][0])[:_SHOWN]
-        shown += [name for name in dict.fromkeys((label, pinned)) if name in levels and name not in shown]
+        shown += [
+            name for name in dict.fromkeys((label, pinned)) if name in levels and name not in shown
+        ]
         header = {
             "camera": seen.camera,
             "time": seen.frame.wall,
@@ -148,13 +154,19 @@ class LiveFeed:
         """The shapes of all cameras, which any browser may change: another one must not undo that with its own."""
         if self._site and self._shapes[0] is not self._site.config:
             cameras = self._site.config.cameras.items()
-            shapes = {name: camera.model_dump(include=_SHAPES)["regions"] for name, camera in cameras}
+            shapes = {
+                name: camera.model_dump(include=_SHAPES)["regions"] for name, camera in cameras
+            }
             self._shapes = self._site.config, shapes
         return self._shapes[1]
 
     def _poll(self) -> None:
         self._alive = time.monotonic()
-        message = {"kind": "labels", "labels": self._tagger.labels, "open": bool(self._tagger.info.get("max_labels"))}
+        message = {
+            "kind": "labels",
+            "labels": self._tagger.labels,
+            "open": bool(self._tagger.info.get("max_labels")),
+        }
         message |= {"taught": list(self._tagger.label_bank.taught), "regions": self._regions()}
         if message != self.labels_message:
             self.labels_message = message
@@ -181,7 +193,9 @@ class History:
         self._seconds: deque[tuple[float, dict[str, list[float | None]]]] = deque(maxlen=_HISTORY)
         self._ages: dict[str, list[float]] = {name: [] for name in cameras}
         self._last: dict[str, Observation] = {}
-        self._before: Mapping[str, Mapping[str, Any]] = {name: dict.fromkeys(_HISTORY_COUNTS, 0) for name in cameras}
+        self._before: Mapping[str, Mapping[str, Any]] = {
+            name: dict.fromkeys(_HISTORY_COUNTS, 0) for name in cameras
+        }
         self._next = time.monotonic() + 1
 
     def add(self, seen: Observation) -> None:
@@ -201,7 +215,9 @@ class History:
         rows: dict[str, list[float | None]] = {}
         for name, ages in self._ages.items():
             new = [stats[name][count] - self._before[name][count] for count in _HISTORY_COUNTS]
-            middle = [round(statistics.median(ages), 4), round(max(ages), 4)] if ages else [None, None]
+            middle = (
+                [round(statistics.median(ages), 4), round(max(ages), 4)] if ages else [None, None]
+            )
             rows[name] = [*middle, *new]
             ages.clear()
         self._before = stats

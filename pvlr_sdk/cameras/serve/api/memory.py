@@ -38,7 +38,9 @@ _HOUR = 3600.0
 _TARGET = 0.9
 _WAITING = 20
 """Requests that wait for their turn: each has one of the 40 threads that all routes share."""
-EventId = Annotated[str, Path(description="The id of a remembered event.", min_length=8, max_length=64)]
+EventId = Annotated[
+    str, Path(description="The id of a remembered event.", min_length=8, max_length=64)
+]
 
 
 class MomentModel(BaseModel):
@@ -57,9 +59,13 @@ class MomentModel(BaseModel):
 class MomentsModel(BaseModel):
     """What a search has found, the best first, or events to answer."""
 
-    grade: str | None = Field(description="how far to trust a word, see `pvlr words`; null: a recorded or taught label")
+    grade: str | None = Field(
+        description="how far to trust a word, see `pvlr words`; null: a recorded or taught label"
+    )
     moments: list[MomentModel]
-    notes: list[Text] = Field(default=[], description="why a proven precision may not hold any more, by label")
+    notes: list[Text] = Field(
+        default=[], description="why a proven precision may not hold any more, by label"
+    )
 
 
 class ReplayModel(BaseModel):
@@ -113,14 +119,19 @@ class ExplanationModel(BaseModel):
 
 def make_router(control: Control, audit: Audit) -> APIRouter:
     """The routes below ``/v1/memory``. One search, replay or statement is computed at a time."""
-    router, lock = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute), threading.Lock()
+    router, lock = (
+        APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute),
+        threading.Lock(),
+    )
     waiting = threading.Semaphore(_WAITING)
 
     @contextmanager
     def opened() -> Iterator[Store]:
         memory = control.site.config.memory if control.site else None
         if memory is None:
-            raise ProblemError(404, "There is no memory. Start with --memory DIR, or set memory: in the site file.")
+            raise ProblemError(
+                404, "There is no memory. Start with --memory DIR, or set memory: in the site file."
+            )
         if not waiting.acquire(blocking=False):
             raise ProblemError(503, "Too many requests for the memory wait.", Retry_After="10")
         try:
@@ -132,7 +143,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     @router.get("/search", responses=responses(404, 422, 503))
     def search(
         words: Annotated[
-            str, Query(description="A word, a phrase or a label; empty: the newest.", max_length=200)
+            str,
+            Query(description="A word, a phrase or a label; empty: the newest.", max_length=200),
         ] = "",
         camera: OnlyCamera = None,
         label: OnlyLabel = None,
@@ -151,16 +163,21 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
                 bank = control.label_bank()
                 function = taught_function(bank, words)
                 if function is None:
-                    bank = Knowledge.of_plan(control.tagger.info, trust=control.tagger.trust or False).bank(
-                        [words], force=True
+                    bank = Knowledge.of_plan(
+                        control.tagger.info, trust=control.tagger.trust or False
+                    ).bank([words], force=True)
+                    function, grade = (
+                        taught_function(bank, bank.names[0]),
+                        bank.taught[bank.names[0]]["grade"],
                     )
-                    function, grade = taught_function(bank, bank.names[0]), bank.taught[bank.names[0]]["grade"]
                 assert function is not None, "a word has one"
                 ranked = find.by_features(store, bank.text["features"], function, only, limit)
             moments = [_moment(row, float(sigmoid(np.array(score)))) for row, score in ranked]
             return MomentsModel(grade=grade, moments=moments)
 
-    @router.get("/pictures/{id}", responses=JPEG | responses(404, 422, 503), response_class=Response)
+    @router.get(
+        "/pictures/{id}", responses=JPEG | responses(404, 422, 503), response_class=Response
+    )
     def picture(
         id: Annotated[int, Path(ge=1, le=2**62)],
         attention: Annotated[
@@ -174,7 +191,9 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
             raise ProblemError(404, "There is no such picture any more.")
         return Response(jpeg, media_type="image/jpeg")
 
-    @router.get("/events/{id}", responses=responses(404, 422, 503), response_model_exclude_none=True)
+    @router.get(
+        "/events/{id}", responses=responses(404, 422, 503), response_model_exclude_none=True
+    )
     def why(id: EventId) -> ExplanationModel:
         """Why an event was reported, and what came close in the hour before."""
         with opened() as store:
@@ -230,25 +249,38 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
             labels = store.query("SELECT DISTINCT label FROM answers WHERE event IS NOT NULL")
             proven = [statement(store, name, _TARGET) for (name,) in labels]
             notes = [f"{proof.label}: {proof.drift}." for proof in proven if proof.drift]
-            return MomentsModel(grade=None, moments=[_moment(row) for row in to_review(store, label)], notes=notes)
+            return MomentsModel(
+                grade=None, moments=[_moment(row) for row in to_review(store, label)], notes=notes
+            )
 
     @router.get("/frames", responses=responses(404, 422, 503))
     def frames() -> MomentsModel:
         """The sampled frames that teach most, each with the label to ask for."""
         with opened() as store:
-            moments = [_moment(row).model_copy(update={"label": label}) for row, label in to_label(store)]
+            moments = [
+                _moment(row).model_copy(update={"label": label}) for row, label in to_label(store)
+            ]
             return MomentsModel(grade=None, moments=moments)
 
     @router.put("/frames/{id}/answer", responses=responses(404, 408, 413, 422, 503))
     def answer_frame(
-        request: Request, id: Annotated[int, Path(ge=1, le=2**62)], change: Annotated[FrameAnswer, json_of(FrameAnswer)]
+        request: Request,
+        id: Annotated[int, Path(ge=1, le=2**62)],
+        change: Annotated[FrameAnswer, json_of(FrameAnswer)],
     ) -> StatementModel:
         """Answer whether a sampled frame shows a label, as an example to teach and train with."""
-        with opened() as store, audit.recorded("answer", request.scope, frame=id, **change.model_dump()):
+        with (
+            opened() as store,
+            audit.recorded("answer", request.scope, frame=id, **change.model_dump()),
+        ):
             store.answer(id, change.answer, change.label)
-            query = "SELECT answer, count(*) FROM answers WHERE event IS NULL AND label = ? GROUP BY 1"
+            query = (
+                "SELECT answer, count(*) FROM answers WHERE event IS NULL AND label = ? GROUP BY 1"
+            )
             counts = dict(store.query(query, change.label))
-            return StatementModel(statement=f"{change.label}: {counts.get('yes', 0)} yes, {counts.get('no', 0)} no")
+            return StatementModel(
+                statement=f"{change.label}: {counts.get('yes', 0)} yes, {counts.get('no', 0)} no"
+            )
 
     @router.get("/events/{id}/alike", responses=responses(404, 422, 503))
     def alike(id: EventId) -> MomentsModel:
@@ -258,12 +290,16 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
             return MomentsModel(grade=None, moments=[_moment(row) for row in rows])
 
     @router.put("/events/{id}/answer", responses=responses(404, 408, 413, 422, 503))
-    def answer(request: Request, id: EventId, change: Annotated[AnswerChange, json_of(AnswerChange)]) -> StatementModel:
+    def answer(
+        request: Request, id: EventId, change: Annotated[AnswerChange, json_of(AnswerChange)]
+    ) -> StatementModel:
         """Answer whether an event is right, and others that look alike."""
         about = {"event": id, "answer": change.answer, "alike": len(change.alike)}
         with opened() as store, audit.recorded("answer", request.scope, **about):
             row = find_event(store, id)
-            others = store.rows(f"event IN ({', '.join('?' * len(change.alike))})", tuple(change.alike))
+            others = store.rows(
+                f"event IN ({', '.join('?' * len(change.alike))})", tuple(change.alike)
+            )
             store.answer(row.id, change.answer, alike=[other.id for other in others])
             if control.site and control.site.memory:
                 control.site.memory.answered()

@@ -18,7 +18,9 @@ from .schemas import HealthModel
 
 _OPEN: dict[str, Any] = {"security": []}
 _FAILING = {"description": "The check fails.", "model": HealthModel}
-_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 
 
 def make_probes(site: Site | None, feed: LiveFeed) -> APIRouter:
@@ -36,13 +38,19 @@ def make_probes(site: Site | None, feed: LiveFeed) -> APIRouter:
         """Whether the server is ready: the plan is loaded, and each camera was tried at least once."""
         if feed.stopping:
             return _health(response, "the server is stopping", {})
-        starting = {name: state for name, state in (site.cameras if site else {}).items() if state == "starting"}
+        starting = {
+            name: state
+            for name, state in (site.cameras if site else {}).items()
+            if state == "starting"
+        }
         return _health(response, "not all cameras were tried yet" if starting else "", starting)
 
     return router
 
 
-def make_router(tagger: Tagger, site: Site | None, feed: LiveFeed, uploads: Mapping[str, int]) -> APIRouter:
+def make_router(
+    tagger: Tagger, site: Site | None, feed: LiveFeed, uploads: Mapping[str, int]
+) -> APIRouter:
     """``/metrics``, with the number of ``uploads`` by result."""
     router = APIRouter(tags=["operation"])
     registry = make_registry(tagger, site)
@@ -64,4 +72,6 @@ def _health(response: Response, reason: str, cameras: dict[str, str]) -> HealthM
 def _server_metrics(feed: LiveFeed, uploads: Mapping[str, int]) -> Iterator[Metric]:
     yield make_family(GaugeMetricFamily, "viewers", "Connected browsers.", [], [([], feed.viewers)])
     samples = [([result], count) for result, count in uploads.items()]
-    yield make_family(CounterMetricFamily, "uploads", "Images sent to /v1/tag.", ["result"], samples)
+    yield make_family(
+        CounterMetricFamily, "uploads", "Images sent to /v1/tag.", ["result"], samples
+    )

@@ -32,7 +32,9 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
     def describe() -> PlanModel:
         return PlanModel.model_validate(deployment.status, from_attributes=True)
 
-    async def change(request: Request, response: Response, action: str, call: Callable[[], Any], **details: Any) -> Any:
+    async def change(
+        request: Request, response: Response, action: str, call: Callable[[], Any], **details: Any
+    ) -> Any:
         def recorded() -> None:
             with audit.recorded(action, request.scope, **details):
                 call()
@@ -49,7 +51,9 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
 
     @router.post("/reload", responses={**_LATER, **responses(408, 409, 413, 422, 503)})
     async def reload(
-        request: Request, response: Response, wanted: Annotated[PlanChange, json_of(PlanChange, empty=True)]
+        request: Request,
+        response: Response,
+        wanted: Annotated[PlanChange, json_of(PlanChange, empty=True)],
     ) -> PlanModel:
         """Put another plan in use, without a pause: the new plan is loaded and tested, and the previous one returns
         if it fails."""
@@ -58,7 +62,12 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
             return await change(request, response, "reload", deployment.reload)
         if not (os.path.isabs(source) or is_model(source)) or "\0" in source:
             hint = "See pvlr models."
-            raise OptionError("plan", expected="an absolute path, or the name of a model", got=ascii(source), hint=hint)
+            raise OptionError(
+                "plan",
+                expected="an absolute path, or the name of a model",
+                got=ascii(source),
+                hint=hint,
+            )
         call = partial(deployment.deploy, source)
         return await change(request, response, "reload", call, plan=source)
 

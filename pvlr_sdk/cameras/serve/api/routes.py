@@ -58,7 +58,13 @@ _UPLOAD: dict[str, Any] = {
         "description": "The image: `curl --data-binary @photo.jpg`, or a form: `curl -F file=@photo.jpg`.",
         "content": {
             **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY),
-            FORM: {"schema": {"type": "object", "properties": {"file": BINARY["schema"]}, "required": ["file"]}},
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": BINARY["schema"]},
+                    "required": ["file"],
+                }
+            },
         },
     }
 }
@@ -69,14 +75,23 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
     site = control.site
     router = APIRouter(prefix="/v1", route_class=BodyRoute)
 
-    @router.post("/tag", tags=["images"], responses=responses(408, 413, 415, 422, 503), openapi_extra=_UPLOAD)
+    @router.post(
+        "/tag", tags=["images"], responses=responses(408, 413, 415, 422, 503), openapi_extra=_UPLOAD
+    )
     async def tag(
         request: Request,
         threshold: Annotated[
-            float | None, Query(ge=0, le=1, description="One threshold for all labels; by default each has its own.")
+            float | None,
+            Query(
+                ge=0, le=1, description="One threshold for all labels; by default each has its own."
+            ),
         ] = None,
-        top_k: Annotated[int | None, Query(ge=1, le=10_000, description="Maximum number of tags.")] = None,
-        attention: Annotated[bool, Query(description="Include an attention map for each tag.")] = False,
+        top_k: Annotated[
+            int | None, Query(ge=1, le=10_000, description="Maximum number of tags.")
+        ] = None,
+        attention: Annotated[
+            bool, Query(description="Include an attention map for each tag.")
+        ] = False,
     ) -> TagsModel:
         """Tag an image: a JPEG, PNG or WebP file as the body or in a form."""
         return await uploads.tag(request, threshold, top_k, attention)
@@ -89,7 +104,8 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         return LabelsModel(
             model=str(control.tagger.info["name"]),
             labels=[
-                LabelModel(label=label, threshold=threshold.value, source=threshold.origin) for label, threshold in rows
+                LabelModel(label=label, threshold=threshold.value, source=threshold.origin)
+                for label, threshold in rows
             ],
         )
 
@@ -107,12 +123,17 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
             control.configure(change.thresholds, change.labels)
         return settings_of(control)
 
-    @router.get("/events", tags=["cameras"], responses=responses(404, 422), response_model_exclude_none=True)
+    @router.get(
+        "/events", tags=["cameras"], responses=responses(404, 422), response_model_exclude_none=True
+    )
     async def events(
         since: Annotated[
-            Moment | None, Query(description="Only later events; RFC 3339, such as 2026-01-31T12:00:00Z.")
+            Moment | None,
+            Query(description="Only later events; RFC 3339, such as 2026-01-31T12:00:00Z."),
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of events; the newest are kept.")] = 100,
+        limit: Annotated[
+            int, Query(ge=1, le=1000, description="Maximum number of events; the newest are kept.")
+        ] = 100,
         camera: OnlyCamera = None,
         label: OnlyLabel = None,
     ) -> EventsModel:
@@ -120,22 +141,42 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         if camera is not None:
             camera_of(site, camera)
         latest = site.events(since.timestamp() if since else None, 1000) if site else []
-        chosen = [event for event in latest if camera in (None, event.camera) and label in (None, event.label)]
-        return EventsModel(events=[EventModel.model_validate(event.to_dict()) for event in chosen[-limit:]])
+        chosen = [
+            event
+            for event in latest
+            if camera in (None, event.camera) and label in (None, event.label)
+        ]
+        return EventsModel(
+            events=[EventModel.model_validate(event.to_dict()) for event in chosen[-limit:]]
+        )
 
-    @router.get("/events/{id}/snapshot", tags=["cameras"], responses=JPEG | responses(404), response_class=Response)
-    def snapshot(id: Annotated[str, Path(description="The id of one of the latest events.")]) -> Response:
+    @router.get(
+        "/events/{id}/snapshot",
+        tags=["cameras"],
+        responses=JPEG | responses(404),
+        response_class=Response,
+    )
+    def snapshot(
+        id: Annotated[str, Path(description="The id of one of the latest events.")],
+    ) -> Response:
         """The frame that started an event, as a JPEG, if snapshots are enabled."""
-        paths = [event.snapshot for event in (site.events(limit=1000) if site else []) if event.id == id]
+        paths = [
+            event.snapshot for event in (site.events(limit=1000) if site else []) if event.id == id
+        ]
         try:
             return Response(Files(paths[0] or "").read_bytes(), media_type="image/jpeg")
-        except (IndexError, OSError):  # written in the background, and deleted above the limit of the folder
+        except (
+            IndexError,
+            OSError,
+        ):  # written in the background, and deleted above the limit of the folder
             raise ProblemError(404, "There is no snapshot of this event.") from None
 
     @router.get("/cameras", tags=["cameras"], responses=responses())
     async def cameras() -> CamerasModel:
         """All cameras, with their states and statistics."""
-        return CamerasModel(cameras=[_camera(site, name) for name in site.config.cameras] if site else [])
+        return CamerasModel(
+            cameras=[_camera(site, name) for name in site.config.cameras] if site else []
+        )
 
     @router.get("/cameras/{name}", tags=["cameras"], responses=responses(404))
     async def camera(name: CameraName) -> CameraModel:
@@ -143,20 +184,31 @@ def make_router(control: Control, uploads: UploadTagger, audit: Audit) -> APIRou
         return _camera(camera_of(site, name), name)
 
     @router.get(
-        "/cameras/{name}/picture", tags=["cameras"], responses=JPEG | responses(404, 503), response_class=Response
+        "/cameras/{name}/picture",
+        tags=["cameras"],
+        responses=JPEG | responses(404, 503),
+        response_class=Response,
     )
     def picture(name: CameraName) -> Response:
         """The newest frame as a JPEG of at most 960 pixels in width."""
         return Response(encode(newest(site, name).frame), media_type="image/jpeg")
 
-    @router.put("/cameras/{name}/regions", tags=["settings"], responses=responses(404, 408, 409, 413, 422, 503))
+    @router.put(
+        "/cameras/{name}/regions",
+        tags=["settings"],
+        responses=responses(404, 408, 409, 413, 422, 503),
+    )
     def change_regions(
-        request: Request, name: CameraName, change: Annotated[RegionsChange, json_of(RegionsChange, _MAX_SETTINGS)]
+        request: Request,
+        name: CameraName,
+        change: Annotated[RegionsChange, json_of(RegionsChange, _MAX_SETTINGS)],
     ) -> SettingsModel:
         """Change the regions of a camera, from its next frame on; kept in the state folder, if there is one."""
         camera_of(site, name)
         with audit.recorded("regions", request.scope, camera=name, regions=list(change.regions)):
-            control.set_regions(name, {key: region.model_dump() for key, region in change.regions.items()})
+            control.set_regions(
+                name, {key: region.model_dump() for key, region in change.regions.items()}
+            )
         return settings_of(control)
 
     @router.get("/cameras/{name}/attention", tags=["cameras"], responses=responses(404, 422, 503))
@@ -200,7 +252,9 @@ def settings_of(control: Control) -> SettingsModel:
             for label, plan, threshold in rows
         ],
         state_file=str(control.state.path) if control.state else None,
-        own_labels=[name for name, camera in cameras.items() if (camera.labels, camera.deny) != (None, None)],
+        own_labels=[
+            name for name, camera in cameras.items() if (camera.labels, camera.deny) != (None, None)
+        ],
     )
 
 

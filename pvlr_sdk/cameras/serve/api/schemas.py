@@ -18,7 +18,8 @@ Text = Annotated[str, BeforeValidator(readable)]
 """A text from outside, such as a label of a model or the name of a file."""
 Score = float
 BankFile = Annotated[
-    Text | None, Field(description="name of the file that keeps taught labels; null: they hold until the end")
+    Text | None,
+    Field(description="name of the file that keeps taught labels; null: they hold until the end"),
 ]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -67,7 +68,9 @@ class PlanModel(BaseModel):
     state: Literal["in use", "loading", "probation"] = Field(
         description="loading: another plan is loaded and tested; probation: it returns to the previous plan if it fails"
     )
-    reason: Text = Field(description="why the last change was refused or undone; empty if it was not")
+    reason: Text = Field(
+        description="why the last change was refused or undone; empty if it was not"
+    )
 
 
 class PlanChange(RequestModel):
@@ -86,7 +89,9 @@ class LabelModel(BaseModel):
 
     label: Text
     threshold: Score
-    source: Text = Field(description="such as `of the plan`, `set for the site`, `proven by 72 answers`")
+    source: Text = Field(
+        description="such as `of the plan`, `set for the site`, `proven by 72 answers`"
+    )
 
 
 class LabelsModel(BaseModel):
@@ -107,18 +112,26 @@ class SettingsModel(BaseModel):
     """The thresholds and the labels of events."""
 
     labels: list[SettingModel]
-    state_file: Text | None = Field(description="path of the file that keeps changes; null: they hold until the end")
-    own_labels: list[str] = Field(description="cameras whose own `labels` or `deny` in the site file take precedence")
+    state_file: Text | None = Field(
+        description="path of the file that keeps changes; null: they hold until the end"
+    )
+    own_labels: list[str] = Field(
+        description="cameras whose own `labels` or `deny` in the site file take precedence"
+    )
 
 
 class SettingsChange(RequestModel):
     """A change of some settings; all other settings stay."""
 
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1, strict=True)]] = Field(
-        default_factory=dict, description="new thresholds of some labels", examples=[{"person": 0.7}]
+        default_factory=dict,
+        description="new thresholds of some labels",
+        examples=[{"person": 0.7}],
     )
     labels: list[str] | None = Field(
-        default=None, description="report the events of these labels only; null: no change", examples=[None]
+        default=None,
+        description="report the events of these labels only; null: no change",
+        examples=[None],
     )
 
 
@@ -127,9 +140,15 @@ class ExampleChoice(RequestModel):
 
     camera: str = Field(max_length=64, examples=["door"])
     label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
-    shows: bool = Field(alias="is", description="whether the frame shows the label", examples=[True])
-    time: float | None = Field(default=None, description="of a frame that a browser shows; null: the newest frame")
-    event: str | None = Field(default=None, max_length=64, description="id of an event: the frame of its highest score")
+    shows: bool = Field(
+        alias="is", description="whether the frame shows the label", examples=[True]
+    )
+    time: float | None = Field(
+        default=None, description="of a frame that a browser shows; null: the newest frame"
+    )
+    event: str | None = Field(
+        default=None, max_length=64, description="id of an event: the frame of its highest score"
+    )
 
 
 class ExampleModel(BaseModel):
@@ -147,7 +166,9 @@ class ExamplesModel(BaseModel):
     label: Text
     positives: int = Field(description="frames that show it")
     negatives: int = Field(description="frames that do not")
-    taught: bool = Field(description="whether the label bank has it from teaching, so that it can be forgotten")
+    taught: bool = Field(
+        description="whether the label bank has it from teaching, so that it can be forgotten"
+    )
     teachable: bool = Field(description="whether POST /v1/teach can learn it now")
     bank_file: BankFile
     examples: list[ExampleModel]
@@ -157,7 +178,9 @@ class TeachRequest(RequestModel):
     """Which label to learn from its examples."""
 
     label: str = Field(min_length=1, max_length=1000, examples=["my mug"])
-    replace: bool = Field(default=False, description="also if the label bank has it, other than from this server")
+    replace: bool = Field(
+        default=False, description="also if the label bank has it, other than from this server"
+    )
 
 
 class WordRequest(RequestModel):
@@ -171,7 +194,9 @@ class WordModel(BaseModel):
 
     label: Text
     grade: Literal["exact", "doubtful", "unknown"]
-    concepts: dict[Text, Score] = Field(description="ImageNet's classes that it is most similar to, and their shares")
+    concepts: dict[Text, Score] = Field(
+        description="ImageNet's classes that it is most similar to, and their shares"
+    )
     labels: list[Text] = Field(description="all labels in use")
     bank_file: BankFile
 
@@ -194,9 +219,13 @@ class TaughtModel(BaseModel):
     precise_threshold: Score = Field(description="of the operating point precise")
     precision: float | None
     recall: float | None
-    precision_interval: tuple[float, float] | None = Field(description="of 1,000 other photos, in 95 of 100 cases")
+    precision_interval: tuple[float, float] | None = Field(
+        description="of 1,000 other photos, in 95 of 100 cases"
+    )
     recall_interval: tuple[float, float] | None
-    prevalence: float = Field(description="share of frames with the label for which precision and thresholds hold")
+    prevalence: float = Field(
+        description="share of frames with the label for which precision and thresholds hold"
+    )
     advice: Text = Field(description="what would improve the label most")
     average_precision: float | None
     mistakes: list[MistakeModel] = Field(description="the worst first")
@@ -264,7 +293,9 @@ class CamerasModel(BaseModel):
 class RegionModel(RequestModel):
     """A polygon of a camera's frame that is tagged by itself, or excluded."""
 
-    polygon: list[list[float]] = Field(description="corners (x, y) as fractions of width and height")
+    polygon: list[list[float]] = Field(
+        description="corners (x, y) as fractions of width and height"
+    )
     exclude: bool = Field(default=False, description="mask it in all that is tagged")
 
 
@@ -272,7 +303,8 @@ class RegionsChange(RequestModel):
     """All regions of a camera, by name; a region that stays keeps its labels, thresholds and hours."""
 
     regions: dict[Name, RegionModel] = Field(
-        max_length=100, examples=[{"gate": {"polygon": [[0, 0.5], [1, 0.5], [1, 1]], "exclude": False}}]
+        max_length=100,
+        examples=[{"gate": {"polygon": [[0, 0.5], [1, 0.5], [1, 1]], "exclude": False}}],
     )
 
 

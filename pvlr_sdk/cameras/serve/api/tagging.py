@@ -59,7 +59,9 @@ class UploadTagger:
         self._between_frames = control.site.between_frames if control.site else nullcontext
         self._count = 1 if control.site else _WORKERS
         self._workers = asyncio.Semaphore(self._count)
-        self._decoders = Decoders(self._count) if available() else None  # they start with the first images
+        self._decoders = (
+            Decoders(self._count) if available() else None
+        )  # they start with the first images
         self._turns: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
         self._uploads: list[Upload] = []
         self._seconds = 0.2  # the first ones are slow, and a queue that is too long at first takes seconds to end
@@ -101,7 +103,9 @@ class UploadTagger:
         if self._decoders:
             self._decoders.close()
 
-    async def _tag(self, request: Request, find: Callable[[bytes], bytes] | None, *how: Any) -> TagsModel:
+    async def _tag(
+        self, request: Request, find: Callable[[bytes], bytes] | None, *how: Any
+    ) -> TagsModel:
         address = network_of(address_of(request.scope) or "")
         upload = Upload((who(request.scope), address), anyio.CancelScope())
         with upload.scope:
@@ -111,21 +115,29 @@ class UploadTagger:
             try:
                 most = self._settings.max_bytes
                 read, most = (read_body, most * 4 // 3 + _AROUND) if find else (read_upload, most)
-                data = await read(request, most, self._settings.timeout, lambda n: self._arrived(upload, n))
+                data = await read(
+                    request, most, self._settings.timeout, lambda n: self._arrived(upload, n)
+                )
                 upload.waiting = True
                 fewest, largest = _WAITING
                 fitting = int(self._settings.timeout / 3 * self._count / self._seconds)
                 self._limit(lambda other: other.waiting, min(max(fewest, fitting), largest))
                 with anyio.fail_after(self._settings.timeout):
-                    return await self._in_turn(upload, lambda: self._work(find(data) if find else data, *how))
+                    return await self._in_turn(
+                        upload, lambda: self._work(find(data) if find else data, *how)
+                    )
             except TimeoutError:
-                raise ProblemError(503, "Tagging the image took too long.", Retry_After="10") from None
+                raise ProblemError(
+                    503, "Tagging the image took too long.", Retry_After="10"
+                ) from None
             finally:
                 self._uploads.remove(upload)
         if self._stopping:
             raise ProblemError(503, "The server is stopping.", Retry_After="5", Connection="close")
         await anyio.sleep(_PENALTY)
-        seconds = 1 + int(sum(other.waiting for other in self._uploads) * self._seconds / self._count)
+        seconds = 1 + int(
+            sum(other.waiting for other in self._uploads) * self._seconds / self._count
+        )
         raise ProblemError(503, "More images arrive than can be tagged.", Retry_After=str(seconds))
 
     def _arrived(self, upload: Upload, count: int) -> None:
@@ -141,7 +153,9 @@ class UploadTagger:
             for upload in going:
                 totals[upload.client] += size(upload)
             client = max(totals, key=totals.__getitem__)
-            victim = max((upload for upload in reversed(going) if upload.client == client), key=size)
+            victim = max(
+                (upload for upload in reversed(going) if upload.client == client), key=size
+            )
             victim.scope.cancel()
             going.remove(victim)
 
@@ -155,28 +169,38 @@ class UploadTagger:
             upload.held, upload.waiting = 0, False  # nothing is gained by ending it from now on
             # A thread that takes too long cannot be stopped, and keeps its worker until it ends.
             running = asyncio.create_task(self._run(work, held.pop_all()))
-        running.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to await it
+        running.add_done_callback(
+            lambda task: task.cancelled() or task.exception()
+        )  # nobody may be left to await it
         return await asyncio.shield(running)
 
     async def _run(self, work: Callable[[], TagsModel], held: AsyncExitStack) -> TagsModel:
         began = perf_counter()
         async with held:
             try:
-                return await run_sync(work, abandon_on_cancel=True)  # cancelled only when the server ends
+                return await run_sync(
+                    work, abandon_on_cancel=True
+                )  # cancelled only when the server ends
             finally:
                 self._seconds += 0.2 * (perf_counter() - began - self._seconds)
 
-    def _work(self, data: bytes, threshold: float | None, top_k: int | None, attention: bool) -> TagsModel:
+    def _work(
+        self, data: bytes, threshold: float | None, top_k: int | None, attention: bool
+    ) -> TagsModel:
         control = self._control
         with self._between_frames():
             began = perf_counter()
             frame = decode_upload(data, self._settings.max_pixels, self._decoders)
             decoded = 1e3 * (perf_counter() - began)
             color = color_of(frame.order)
-            in_use = {label: decided.value for label, decided in control.thresholds.in_use().items()}
+            in_use = {
+                label: decided.value for label, decided in control.thresholds.in_use().items()
+            }
             limits = in_use if threshold is None else threshold
             try:
-                result = control.tagger.predict(frame.pixels, color=color, threshold=limits, top_k=top_k)
+                result = control.tagger.predict(
+                    frame.pixels, color=color, threshold=limits, top_k=top_k
+                )
             except BundleError as error:
                 control.deployment.failed(error)
                 raise

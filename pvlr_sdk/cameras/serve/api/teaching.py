@@ -16,11 +16,22 @@ from ..server.problems import ProblemError, responses
 from .images import BINARY
 from .live_feed import LiveFeed
 from .routes import newest
-from .schemas import ExampleChoice, ExampleModel, ExamplesModel, TaughtModel, TeachRequest, WordModel, WordRequest
+from .schemas import (
+    ExampleChoice,
+    ExampleModel,
+    ExamplesModel,
+    TaughtModel,
+    TeachRequest,
+    WordModel,
+    WordRequest,
+)
 
 _BANK: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": BINARY}}}
 Last = Annotated[bool, Query(description="The example that was picked last, alone.")]
-Label = Annotated[str, Query(description="A label, new or not.", examples=["my mug"], min_length=1, max_length=1000)]
+Label = Annotated[
+    str,
+    Query(description="A label, new or not.", examples=["my mug"], min_length=1, max_length=1000),
+]
 
 
 def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
@@ -33,10 +44,14 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
         return _examples(control, label)
 
     @router.post("/teach/examples", responses=responses(404, 408, 413, 422, 503))
-    def add(request: Request, choice: Annotated[ExampleChoice, json_of(ExampleChoice)]) -> ExamplesModel:
+    def add(
+        request: Request, choice: Annotated[ExampleChoice, json_of(ExampleChoice)]
+    ) -> ExamplesModel:
         """Pick a frame of a camera as one that shows a label, or does not: the newest, one that a browser shows, or the
         one with the highest score of an event."""
-        with audit.recorded("example", request.scope, **choice.model_dump(by_alias=True, exclude_none=True)):
+        with audit.recorded(
+            "example", request.scope, **choice.model_dump(by_alias=True, exclude_none=True)
+        ):
             seen: Observation | str | None = choice.event or newest(control.site, choice.camera)
             if choice.event is None and choice.time is not None:
                 seen = feed.shown(choice.camera, choice.time)
@@ -44,7 +59,9 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
                 raise ProblemError(503, "No browser shows this frame any more.", Retry_After="1")
             if not control.add_example(seen, choice.label, choice.shows):
                 what = "event" if choice.event else "camera"
-                raise ProblemError(503, f"The {what} has no frame of the plan in use.", Retry_After="1")
+                raise ProblemError(
+                    503, f"The {what} has no frame of the plan in use.", Retry_After="1"
+                )
         return _examples(control, choice.label)
 
     @router.delete("/teach/examples", responses=responses(422))
@@ -55,11 +72,15 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
         return _examples(control, label)
 
     @router.post("/teach", responses=responses(408, 409, 413, 422, 503))
-    def teach(request: Request, wanted: Annotated[TeachRequest, json_of(TeachRequest)]) -> TaughtModel:
+    def teach(
+        request: Request, wanted: Annotated[TeachRequest, json_of(TeachRequest)]
+    ) -> TaughtModel:
         """Learn a label from its examples, and use it from the next frame on."""
         with audit.recorded("teach", request.scope, **wanted.model_dump(exclude_defaults=True)):
             report = asdict(control.teach(wanted.label, replace=wanted.replace))
-        return TaughtModel(**report, labels=control.label_bank().names, bank_file=_bank_file(control))
+        return TaughtModel(
+            **report, labels=control.label_bank().names, bank_file=_bank_file(control)
+        )
 
     @router.delete("/teach", responses=responses(409, 422, 503))
     def forget(request: Request, label: Label) -> ExamplesModel:
@@ -80,7 +101,9 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
     def bank() -> Response:
         """The label bank in use, for `pvlr teach --bank`, `pvlr serve --bank` and `Tagger.set_labels`."""
         name = {"Content-Disposition": 'attachment; filename="bank.safetensors"'}
-        return Response(control.label_bank().to_bytes(), media_type="application/octet-stream", headers=name)
+        return Response(
+            control.label_bank().to_bytes(), media_type="application/octet-stream", headers=name
+        )
 
     return router
 
@@ -96,7 +119,12 @@ def _examples(control: Control, label: str) -> ExamplesModel:
         teachable=0 < positives < len(examples) and control.can_teach(label),
         bank_file=_bank_file(control),
         examples=[
-            ExampleModel(camera=example.camera, time=rfc3339(example.time), shows=example.shows, score=example.score)
+            ExampleModel(
+                camera=example.camera,
+                time=rfc3339(example.time),
+                shows=example.shows,
+                score=example.score,
+            )
             for example in examples
         ],
     )

@@ -16,7 +16,12 @@ from ..server.listener import network_of
 from ..server.problems import ProblemError
 
 _FOLDER = Path(__file__).parent / "static"
-_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 _LONGEST_FORM, _FORM_SECONDS = 4096, 5
 _MONTH = 30 * 24 * 3600
 
@@ -48,10 +53,14 @@ def make_router(access: AccessControl) -> APIRouter:
     @router.post(SIGN_IN)
     async def sign_in(request: Request) -> Response:
         address = network_of(address_of(request.scope) or "")
-        seconds = attempts.add(address, object())  # before the token is known: many at once count, too
+        seconds = attempts.add(
+            address, object()
+        )  # before the token is known: many at once count, too
         if seconds:
             access.audit.refused(request.scope, "sign-in", "too many attempts")
-            return _form(f"Too many attempts. Try again in {seconds} s.", 429, {"Retry-After": str(seconds)})
+            return _form(
+                f"Too many attempts. Try again in {seconds} s.", 429, {"Retry-After": str(seconds)}
+            )
         body = await read_body(request, _LONGEST_FORM, _FORM_SECONDS)
         token = parse_qs(body.decode("latin-1")).get("token", [""])[0]
         session = access.sign_in(request.scope, token.strip())
@@ -61,10 +70,14 @@ def make_router(access: AccessControl) -> APIRouter:
         attempts.forget(address)
         answer = RedirectResponse("/", 303)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, session, max_age=_MONTH, httponly=True, samesite="strict", secure=secure)
+        answer.set_cookie(
+            COOKIE, session, max_age=_MONTH, httponly=True, samesite="strict", secure=secure
+        )
         return answer
 
-    def _form(message: str, status: int = 200, headers: dict[str, str] | None = None) -> HTMLResponse:
+    def _form(
+        message: str, status: int = 200, headers: dict[str, str] | None = None
+    ) -> HTMLResponse:
         text = files["signin.html"].decode().replace("{message}", escape.html(message))
         return HTMLResponse(text, status, headers)
 

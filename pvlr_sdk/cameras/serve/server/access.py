@@ -54,7 +54,12 @@ class AccessControl:
         self._attempts = Attempts()
         self._accepted: set[tuple[str, str]] = set()
         host_name = socket.gethostname().lower()
-        self._names = {"localhost", host_name, f"{host_name}.local", *(name.lower() for name in settings.names)}
+        self._names = {
+            "localhost",
+            host_name,
+            f"{host_name}.local",
+            *(name.lower() for name in settings.names),
+        }
         if parse_address(settings.host) is None:
             self._names.add(settings.host.lower())
 
@@ -72,7 +77,9 @@ class AccessControl:
         path, headers = scope["path"], Headers(scope=scope)
         if "content-length" in headers and "transfer-encoding" in headers:
             # Two lengths: a proxy may take the other one, and what follows for a request of its own.
-            return problem(400, "Send either Content-Length or Transfer-Encoding.", {"Connection": "close"})
+            return problem(
+                400, "Send either Content-Length or Transfer-Encoding.", {"Connection": "close"}
+            )
         if path in _PROBES:
             return None
         if not self._is_our_name(headers.getlist("host")):
@@ -85,7 +92,9 @@ class AccessControl:
         # Its images have none, but browsers say whose page it is; only its links may be followed.
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         foreign = foreign and headers.get("sec-fetch-mode") != "navigate"
-        if foreign or (origins and [_netloc(origin) for origin in origins] != [headers["host"].lower()]):
+        if foreign or (
+            origins and [_netloc(origin) for origin in origins] != [headers["host"].lower()]
+        ):
             return problem(403, "Pages of other sites may not use this server.")
         self._refresh()
         if not self.tokens.required or path in _BEFORE_SIGNING_IN:
@@ -104,8 +113,14 @@ class AccessControl:
         if scope["type"] == "http" and scope["method"] == "GET" and path in ("/", "/docs"):
             return RedirectResponse(SIGN_IN, 303)
         if seconds:
-            return problem(429, f"Too many wrong tokens. Try again in {seconds} s.", {"Retry-After": str(seconds)})
-        return problem(401, "Send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
+            return problem(
+                429,
+                f"Too many wrong tokens. Try again in {seconds} s.",
+                {"Retry-After": str(seconds)},
+            )
+        return problem(
+            401, "Send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"}
+        )
 
     def _is_our_name(self, hosts: list[str]) -> bool:
         """Protects against DNS rebinding, another site's name that resolves to this machine; addresses are safe."""
@@ -164,7 +179,9 @@ async def _refuse(refusal: Response, scope: Scope, receive: Receive, send: Send)
     refusal.headers["Connection"] = "close"
 
     async def unfinished(message: Message) -> None:
-        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+        await send(
+            {**message, "more_body": True} if message["type"] == "http.response.body" else message
+        )
 
     await refusal(scope, receive, unfinished)
     left = _DISCARDED
@@ -178,7 +195,9 @@ def _session_in(headers: Headers) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return session_of(token.strip())
-    if kind.lower() == "basic":  # for clients that have no other way, such as Label Studio: the token is the password
+    if (
+        kind.lower() == "basic"
+    ):  # for clients that have no other way, such as Label Studio: the token is the password
         with suppress(ValueError):
             return session_of(base64.b64decode(token, validate=True).decode().partition(":")[2])
     return cookie_parser("; ".join(headers.getlist("cookie"))).get(COOKIE)

@@ -53,14 +53,21 @@ class Audit:
     def record(self, action: str, result: str, scope: Scope | None = None, **details: Any) -> None:
         """Record an action; ``scope`` is the request's scope. A file that cannot be written is reported in the log."""
         entry = {
-            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": datetime.now(timezone.utc)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "who": who(scope) if scope else None,
             "address": address_of(scope) if scope else None,
             "action": action,
             "result": result,
             **details,
         }
-        _log.info("%s: %s%s", action, result, f" ({entry['who'] or 'no token'}, {entry['address']})" if scope else "")
+        _log.info(
+            "%s: %s%s",
+            action,
+            result,
+            f" ({entry['who'] or 'no token'}, {entry['address']})" if scope else "",
+        )
         try:
             self._append(json.dumps(entry).encode() + b"\n")
         except OSError as error:
@@ -109,8 +116,12 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.exc_info, tuple):
             # The server stops, or uvicorn has answered already: with a 400, since the body is not HTTP.
-            is_ordinary = isinstance(record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError))
-            return not is_ordinary and "Invalid UTF-8" not in str(record.msg)  # of a WebSocket, closed with 1007
+            is_ordinary = isinstance(
+                record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError)
+            )
+            return not is_ordinary and "Invalid UTF-8" not in str(
+                record.msg
+            )  # of a WebSocket, closed with 1007
         if record.levelno < logging.WARNING:
             return True
         count = self.count(str(record.msg))
@@ -131,7 +142,9 @@ class Attempts:
         The same ``guess`` again is not counted: a program with an old token is not guessing.
         """
         now = time.monotonic()
-        times = {key: at for key, at in self._times.pop(address, {}).items() if at + _INTERVAL > now}
+        times = {
+            key: at for key, at in self._times.pop(address, {}).items() if at + _INTERVAL > now
+        }
         self._times[address] = times
         while len(self._times) > _REMEMBERED:
             del self._times[next(iter(self._times))]

@@ -24,7 +24,10 @@ from .problems import ProblemError
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp")
 FORM = "multipart/form-data"
 _ANY = "application/octet-stream"
-_UNKNOWN = ("", "application/x-www-form-urlencoded")  # curl --data-binary sends the latter unless told otherwise
+_UNKNOWN = (
+    "",
+    "application/x-www-form-urlencoded",
+)  # curl --data-binary sends the latter unless told otherwise
 _FORMATS = ("jpeg", "png", "webp")
 _JSON_SECONDS = 5.0
 
@@ -64,7 +67,9 @@ async def _file_in(request: Request, body: bytes) -> bytes:
     for _, value in form.multi_items():
         if isinstance(value, UploadFile):
             return await value.read()
-    raise ProblemError(422, "The form has no complete file; use for example curl -F file=@photo.jpg.")
+    raise ProblemError(
+        422, "The form has no complete file; use for example curl -F file=@photo.jpg."
+    )
 
 
 async def read_body(
@@ -83,7 +88,9 @@ async def read_body(
             if arrived:
                 arrived(len(chunk))
     if limit.cancelled_caught:
-        raise ProblemError(408, f"The body did not arrive within {seconds:g} s.", Connection="close")
+        raise ProblemError(
+            408, f"The body did not arrive within {seconds:g} s.", Connection="close"
+        )
     return bytes(body)
 
 
@@ -101,11 +108,16 @@ def json_of(model: type[BaseModel], max_bytes: int = 10_000, *, empty: bool = Fa
             return model.model_validate(read_json(body, printable=False))
         except ValidationError as error:
             raise RequestValidationError(
-                [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors(include_url=False)]
+                [
+                    {**problem, "loc": ("body", *problem["loc"])}
+                    for problem in error.errors(include_url=False)
+                ]
             ) from None
         except ValueError as error:
             hint = "/docs describes all parameters."
-            raise errors.OptionError("request", expected="valid JSON", got=str(error), hint=hint) from None
+            raise errors.OptionError(
+                "request", expected="valid JSON", got=str(error), hint=hint
+            ) from None
 
     content = {"application/json": {"schema": model.model_json_schema()}}
     vars(read)["openapi"] = {"requestBody": {"required": not empty, "content": content}}
@@ -137,4 +149,6 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None
 
 
 def _too_long(most: int, got: str) -> errors.ImageSizeError:
-    return errors.ImageSizeError("body", expected=f"at most {most} bytes", got=got, hint="Send a smaller image.")
+    return errors.ImageSizeError(
+        "body", expected=f"at most {most} bytes", got=got, hint="Send a smaller image."
+    )

@@ -29,7 +29,12 @@ Stage: TypeAlias = Literal["head", "body", "response", "websocket"]
 
 HEAD_SECONDS = 10.0
 """Seconds for the TLS handshake and the head of a request to arrive."""
-_SECONDS: dict[Stage, float] = {"head": HEAD_SECONDS, "body": 60.0, "response": 60.0, "websocket": float("inf")}
+_SECONDS: dict[Stage, float] = {
+    "head": HEAD_SECONDS,
+    "body": 60.0,
+    "response": 60.0,
+    "websocket": float("inf"),
+}
 """The application's own limits are shorter; these end what it does not wait for, such as a client that never reads."""
 _POLL = 0.1
 """Seconds between two searches for connections that have waited for too long, and until a stop is noticed."""
@@ -73,7 +78,12 @@ class Listener:
     """
 
     def __init__(
-        self, app: ASGIApp, listening: socket.socket, most: int, most_per_address: int, **options: Any
+        self,
+        app: ASGIApp,
+        listening: socket.socket,
+        most: int,
+        most_per_address: int,
+        **options: Any,
     ) -> None:
         self._app, self._socket = app, listening
         self._most, self._most_per_address = most, most_per_address
@@ -95,7 +105,9 @@ class Listener:
         )
         self._config.load()
         self._server = uvicorn.Server(self._config)
-        logging.getLogger("uvicorn.error").addFilter(_REPEATS)  # one for all servers; adding it again changes nothing
+        logging.getLogger("uvicorn.error").addFilter(
+            _REPEATS
+        )  # one for all servers; adding it again changes nothing
         # For all connections of the process: asyncio has no option for it.
         selector_events._SelectorSocketTransport.max_size = _READ  # type: ignore[attr-defined]
         sslproto.SSLProtocol.max_size = _READ
@@ -159,19 +171,26 @@ class Listener:
         tls = self._config.ssl
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol, connection, ssl=tls, ssl_handshake_timeout=HEAD_SECONDS if tls else None
+                self._protocol,
+                connection,
+                ssl=tls,
+                ssl_handshake_timeout=HEAD_SECONDS if tls else None,
             )
         except OSError:  # TLS failed, or took too long
             connection.close()
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self._config.http_protocol_class  # as uvicorn.Server makes it
-        protocol: asyncio.Protocol = make(config=self._config, server_state=self._server.server_state, app_state={})
+        protocol: asyncio.Protocol = make(
+            config=self._config, server_state=self._server.server_state, app_state={}
+        )
         return protocol
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application for uvicorn, which also notes the stage of the connection."""
-        await asyncio.sleep(0)  # if the body that came with the head is not HTTP, the connection has ended by now
+        await asyncio.sleep(
+            0
+        )  # if the body that came with the head is not HTTP, the connection has ended by now
         opened = self._open.get(scope["client"])
         if opened is None:
             await self._app(scope, receive, send)
@@ -179,12 +198,20 @@ class Listener:
         fields = {name for name, value in scope["headers"] if value != b"0"}
         has_body = not fields.isdisjoint((b"content-length", b"transfer-encoding"))
         if scope["type"] == "websocket":
-            stages = [connection.stage for connection in self._current() if connection.network == opened.network]
-            if stages.count("websocket") >= self._most_per_address // 2:  # which are never closed to make room
+            stages = [
+                connection.stage
+                for connection in self._current()
+                if connection.network == opened.network
+            ]
+            if (
+                stages.count("websocket") >= self._most_per_address // 2
+            ):  # which are never closed to make room
                 await receive()
                 await problem(503, "Too many WebSockets from this address.")(scope, receive, send)
                 return
-        opened.enter("websocket" if scope["type"] == "websocket" else "body" if has_body else "response")
+        opened.enter(
+            "websocket" if scope["type"] == "websocket" else "body" if has_body else "response"
+        )
 
         async def noted() -> Message:
             message = await receive()
@@ -204,14 +231,20 @@ class Listener:
                 connection.end()
 
     def _current(self) -> list[_Open]:
-        self._open = {key: connection for key, connection in self._open.items() if connection.socket.fileno() >= 0}
+        self._open = {
+            key: connection
+            for key, connection in self._open.items()
+            if connection.socket.fileno() >= 0
+        }
         return list(self._open.values())
 
     def _make_room(self, network: str) -> bool:
         current = self._current()
         counts = Counter(connection.network for connection in current)
         if counts[network] >= self._most_per_address:
-            return self._evict([connection for connection in current if connection.network == network])
+            return self._evict(
+                [connection for connection in current if connection.network == network]
+            )
         if len(current) >= self._most:
             largest = max(counts.values())
             return self._evict(
@@ -224,7 +257,11 @@ class Listener:
             waiting = [connection for connection in among if connection.stage == stage]
             if waiting:
                 oldest = min(waiting, key=lambda connection: connection.since)
-                self._open = {key: connection for key, connection in self._open.items() if connection is not oldest}
+                self._open = {
+                    key: connection
+                    for key, connection in self._open.items()
+                    if connection is not oldest
+                }
                 oldest.end()
                 return True
         return False
@@ -244,6 +281,9 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     # Uvicorn answers what is not HTTP with a 400, also after the response to the request that it belongs to; it asserts
     # that a WebSocket has no frames before the response to its handshake.
     error = context.get("exception")
-    asserted = isinstance(error, AssertionError) and "uvicorn" in traceback.extract_tb(error.__traceback__)[-1].filename
+    asserted = (
+        isinstance(error, AssertionError)
+        and "uvicorn" in traceback.extract_tb(error.__traceback__)[-1].filename
+    )
     if not asserted and not isinstance(error, h11.LocalProtocolError):
         loop.default_exception_handler(context)

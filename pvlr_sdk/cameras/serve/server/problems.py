@@ -39,11 +39,15 @@ _EVERYWHERE = (400, 401, 403, 405, 421, 429)
 class Problem(BaseModel):
     """Why a request failed. ``error`` and the fields after it are present if it is an error of the SDK."""
 
-    type: str = Field(description="`about:blank`, or `urn:pvlr:` and the error's class", examples=["about:blank"])
+    type: str = Field(
+        description="`about:blank`, or `urn:pvlr:` and the error's class", examples=["about:blank"]
+    )
     title: str
     status: int
     detail: str
-    error: str | None = Field(default=None, description="A class of docs/errors.md.", examples=["ImageDecodeError"])
+    error: str | None = Field(
+        default=None, description="A class of docs/errors.md.", examples=["ImageDecodeError"]
+    )
     argument: str | None = None
     expected: str | None = None
     got: str | None = None
@@ -61,7 +65,9 @@ class ProblemError(Exception):
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
     """The response for a problem without an error of the SDK."""
-    body = Problem(type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail)
+    body = Problem(
+        type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail
+    )
     return _response(body, headers)
 
 
@@ -70,12 +76,21 @@ def describe(error: errors.PvlrError) -> Response:
     name = type(error).__name__
     too_large = isinstance(error, errors.ImageSizeError)
     conflict = isinstance(error, errors.DeployError)
-    unavailable = isinstance(error, (errors.BackendError, errors.IsolationError, errors.OutputError))
+    unavailable = isinstance(
+        error, (errors.BackendError, errors.IsolationError, errors.OutputError)
+    )
     status = 413 if too_large else 409 if conflict else 503 if unavailable else 422
     fields = {field: getattr(error, field) for field in ("argument", "expected", "got", "hint")}
     title = HTTPStatus(status).phrase
     return _response(
-        Problem(type=f"urn:pvlr:{name}", title=title, status=status, detail=str(error), error=name, **fields)
+        Problem(
+            type=f"urn:pvlr:{name}",
+            title=title,
+            status=status,
+            detail=str(error),
+            error=name,
+            **fields,
+        )
     )
 
 
@@ -89,7 +104,14 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Turn every exception into a problem."""
-    for kind in (errors.PvlrError, ProblemError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
+    for kind in (
+        errors.PvlrError,
+        ProblemError,
+        HTTPException,
+        RequestValidationError,
+        ClientDisconnect,
+        Exception,
+    ):
         app.add_exception_handler(kind, _answer)
 
 
@@ -99,12 +121,20 @@ async def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, ProblemError):
         return problem(error.status, error.detail, error.headers)
     if isinstance(error, HTTPException):
-        return problem(error.status_code, _WHEN.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+        return problem(
+            error.status_code,
+            _WHEN.get(error.status_code, str(error.detail)),
+            dict(error.headers or {}),
+        )
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         name = " ".join(str(key) for key in first["loc"][1:]) or "request"
         wanted, got = expected(first), ascii(first.get("input"))[:100]
-        return describe(errors.OptionError(name, expected=wanted, got=got, hint="/docs describes all parameters."))
+        return describe(
+            errors.OptionError(
+                name, expected=wanted, got=got, hint="/docs describes all parameters."
+            )
+        )
     if isinstance(error, ClientDisconnect):
         return problem(400, "The connection was closed.")  # never received
     return problem(500, "A bug in the server; see its log.")

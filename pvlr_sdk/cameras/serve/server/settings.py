@@ -56,10 +56,15 @@ class ServeSettings(ServeConfig):
             read_tokens(self.token_file)
         if invalid := [name for name in self.names if not _NAME.fullmatch(name)]:
             hint = "Omit the scheme, the port and the path."
-            raise errors.OptionError("names", expected="names such as cams.example", got=repr(invalid[0]), hint=hint)
+            raise errors.OptionError(
+                "names", expected="names such as cams.example", got=repr(invalid[0]), hint=hint
+            )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise errors.OptionError(
-                "tls_cert and tls_key", expected="both or neither", got="one of them", hint="Set both options."
+                "tls_cert and tls_key",
+                expected="both or neither",
+                got="one of them",
+                hint="Set both options.",
             )
         if self.tls_cert is not None and self.tls_key is not None:
             _check_tls(self.tls_cert, self.tls_key)
@@ -70,9 +75,13 @@ class ServeSettings(ServeConfig):
 
 
 def _check_tls(cert: Path, key: Path) -> None:
-    def passphrase() -> str:  # the server would ask for it in the terminal, which a service does not have
+    def passphrase() -> (
+        str
+    ):  # the server would ask for it in the terminal, which a service does not have
         hint = f"Write it without a passphrase, readable by the service alone: openssl pkey -in {key} -out server.key."
-        raise errors.OptionError("tls_key", expected="a key without a passphrase", got=f"{key}, encrypted", hint=hint)
+        raise errors.OptionError(
+            "tls_key", expected="a key without a passphrase", got=f"{key}, encrypted", hint=hint
+        )
 
     wanted, got = "a certificate and its key, as PEM files", ""
     try:
@@ -84,7 +93,9 @@ def _check_tls(cert: Path, key: Path) -> None:
     except OSError as error:
         got += error.strerror or type(error).__name__
         hint = "Check the paths, and whether the key belongs to the certificate."
-        raise errors.OptionError("tls_cert and tls_key", expected=wanted, got=got, hint=hint) from None
+        raise errors.OptionError(
+            "tls_cert and tls_key", expected=wanted, got=got, hint=hint
+        ) from None
 
 
 def is_loopback(host: str) -> bool:

@@ -97,7 +97,10 @@ def token_hash(token: str) -> str:
 def check_token(token: str, where: str = "token") -> None:
     """Raises OptionError if a token is too short or has other characters than visible ASCII."""
     if len(token) < SHORTEST or not all("!" <= char <= "~" for char in token):
-        expected, got = f"at least {SHORTEST} visible ASCII characters", f"{len(token)} characters"  # not the token
+        expected, got = (
+            f"at least {SHORTEST} visible ASCII characters",
+            f"{len(token)} characters",
+        )  # not the token
         hint = "Use for example the output of `openssl rand -hex 16`."
         raise errors.OptionError(where, expected=expected, got=got, hint=hint)
 
@@ -109,7 +112,9 @@ def read_tokens(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         got = f"{path}: {getattr(error, 'strerror', None) or 'other characters than ASCII'}"
         hint = "Check its path and permissions."
-        raise errors.OptionError("token_file", expected="a file with tokens", got=got, hint=hint) from None
+        raise errors.OptionError(
+            "token_file", expected="a file with tokens", got=got, hint=hint
+        ) from None
     tokens: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         words = [] if line.lstrip().startswith("#") else line.split()  # a token may contain a #
@@ -120,19 +125,27 @@ def read_tokens(path: Path) -> dict[str, str]:
         if len(words) > 2 or name in tokens or not _NAME.fullmatch(name):
             hint = "A name has letters, digits and _ . @ - only."
             got = f"{len(words)} words"  # never the token itself
-            raise errors.OptionError(where, expected="NAME TOKEN, with a new name", got=got, hint=hint)
+            raise errors.OptionError(
+                where, expected="NAME TOKEN, with a new name", got=got, hint=hint
+            )
         if token.startswith(_HASH):
             digits = token.removeprefix(_HASH)
-            if not _HEX.fullmatch(digits):  # taken for a token, it would be one that the file reveals
+            if not _HEX.fullmatch(
+                digits
+            ):  # taken for a token, it would be one that the file reveals
                 expected, got = f"64 hexadecimal digits after {_HASH}", f"{len(digits)} characters"
-                raise errors.OptionError(where, expected=expected, got=got, hint="Create the hash again.")
+                raise errors.OptionError(
+                    where, expected=expected, got=got, hint="Create the hash again."
+                )
             tokens[name] = digits.lower()
         else:
             check_token(token, where)
             tokens[name] = token_hash(token)
     if not tokens:
         hint = "Write for example the output of `openssl rand -hex 16` into it."
-        raise errors.OptionError("token_file", expected="at least one token", got=f"none in {path}", hint=hint)
+        raise errors.OptionError(
+            "token_file", expected="at least one token", got=f"none in {path}", hint=hint
+        )
     return tokens
 
 

@@ -18,7 +18,9 @@ from . import edit
 if TYPE_CHECKING:
     import onnx
 
-_NORMS = frozenset(["Softmax", "LogSoftmax", "LayerNormalization", "GroupNormalization", "InstanceNormalization"])
+_NORMS = frozenset(
+    ["Softmax", "LogSoftmax", "LayerNormalization", "GroupNormalization", "InstanceNormalization"]
+)
 _SUMS = frozenset(["ReduceSum", "ReduceMean", "ReduceL2", "ReduceSumSquare"])
 _POWERS = frozenset(["Pow", "Sqrt", "Exp", "Log", "Reciprocal"])
 _FP32_OPERATORS = _NORMS | _SUMS | _POWERS | {"Range", "ConstantOfShape"}
@@ -29,7 +31,9 @@ _LOW_INPUTS = {"TagHead": (0, 1)}
 """Low-type inputs of a node that computes in float32: tokens before their norms."""
 
 
-def cast(model: onnx.ModelProto, precision: str, source: str, *, fp16_until: str | None = None) -> None:
+def cast(
+    model: onnx.ModelProto, precision: str, source: str, *, fp16_until: str | None = None
+) -> None:
     """Rewrite a float32 network to compute in a lower precision, in place.
 
     Args:
@@ -50,7 +54,11 @@ def cast(model: onnx.ModelProto, precision: str, source: str, *, fp16_until: str
     weights = edit.initializers(graph)
     kept = _end(graph)
     early = edit.upstream(graph.node, fp16_until) if low == TensorProto.BFLOAT16 else set()
-    kinds = {tensor.name: TensorProto.FLOAT for tensor in (*graph.input, *graph.initializer) if tensor.name in floats}
+    kinds = {
+        tensor.name: TensorProto.FLOAT
+        for tensor in (*graph.input, *graph.initializer)
+        if tensor.name in floats
+    }
     copies: dict[tuple[str, int], str] = {}
     nodes = []
 
@@ -61,14 +69,24 @@ def cast(model: onnx.ModelProto, precision: str, source: str, *, fp16_until: str
         if (name, kind) not in copies:
             copies[name, kind] = f"{name}_{_name(kind)}"
             if name in weights:
-                graph.initializer.append(_converted(weights[name], kind, copies[name, kind], source))
+                graph.initializer.append(
+                    _converted(weights[name], kind, copies[name, kind], source)
+                )
             else:
-                nodes.append(helper.make_node("Cast", [name], [copies[name, kind]], copies[name, kind], to=kind))
+                nodes.append(
+                    helper.make_node(
+                        "Cast", [name], [copies[name, kind]], copies[name, kind], to=kind
+                    )
+                )
         return copies[name, kind]
 
     for node in graph.node:
         kind = TensorProto.FLOAT16 if node.output[0] in early else low
-        if node.output[0] in kept or node.op_type in _FP32_OPERATORS or _needs_fp32(node, weights, kind):
+        if (
+            node.output[0] in kept
+            or node.op_type in _FP32_OPERATORS
+            or _needs_fp32(node, weights, kind)
+        ):
             kind = TensorProto.FLOAT
         for position, name in enumerate(node.input):
             fixed = position in _FP32_INPUTS.get(node.op_type, ())
@@ -109,7 +127,9 @@ def _end(graph: onnx.GraphProto) -> set[str]:
 
 def _needs_fp32(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], kind: int) -> bool:
     """Whether a scalar that the node reads underflows or overflows in a type, such as an epsilon of 1e-12 in fp16."""
-    numbers = [weights[name] for name in node.input if name in weights and np.prod(weights[name].dims) == 1]
+    numbers = [
+        weights[name] for name in node.input if name in weights and np.prod(weights[name].dims) == 1
+    ]
     for number in numbers:
         if number.data_type == 1:
             value = edit.numpy(number)

@@ -18,7 +18,11 @@ _ZERO = "closed/zero"
 
 
 def close(
-    payload: bytes, constants: Mapping[str, NDArray[np.float32]], labels: int, spec: ModelSpec, source: str
+    payload: bytes,
+    constants: Mapping[str, NDArray[np.float32]],
+    labels: int,
+    spec: ModelSpec,
+    source: str,
 ) -> bytes:
     """Replace what an open network computes from its label bank by constants; returns the closed network.
 
@@ -44,8 +48,16 @@ def close(
         renamed = [f"closed/{name}" if name in constants else name for name in node.input]
         node.input[:] = [f"{name}/padded" if name in shown else name for name in renamed]
         node.output[:] = [f"{name}/padded" if name in shown else name for name in node.output]
-    values = {_ZERO: np.zeros(1), f"{_ZERO}/begin": np.zeros(4, int), f"{_ZERO}/end": np.ones(4, int)}
-    values |= {"closed/begin": np.zeros(1, int), "closed/end": np.full(1, labels), "closed/axis": np.full(1, -1)}
+    values = {
+        _ZERO: np.zeros(1),
+        f"{_ZERO}/begin": np.zeros(4, int),
+        f"{_ZERO}/end": np.ones(4, int),
+    }
+    values |= {
+        "closed/begin": np.zeros(1, int),
+        "closed/end": np.full(1, labels),
+        "closed/axis": np.full(1, -1),
+    }
     # A runtime folds constants into their neighbours, with another rounding than that of the open network. A sum with
     # zero times a pixel is not folded.
     pixel = [
@@ -53,7 +65,10 @@ def close(
         helper.make_node("Mul", [f"{_ZERO}/pixel", _ZERO], [f"{_ZERO}/product"]),
         helper.make_node("ReduceSum", [f"{_ZERO}/product"], [f"{_ZERO}/sum"], keepdims=0),
     ]
-    sums = [helper.make_node("Add", [f"{name}/constant", f"{_ZERO}/sum"], [f"closed/{name}"]) for name in constants]
+    sums = [
+        helper.make_node("Add", [f"{name}/constant", f"{_ZERO}/sum"], [f"closed/{name}"])
+        for name in constants
+    ]
     ends = ["closed/begin", "closed/end", "closed/axis"]
     cuts = [helper.make_node("Slice", [f"{name}/padded", *ends], [name]) for name in shown]
     values |= {f"{name}/constant": array for name, array in constants.items()}

@@ -58,7 +58,9 @@ def convert(
     spec = spec_of(model, source)
     if spec.precision != "fp32":
         hint = "Use the output of pvlr export."
-        raise errors.ModelError(source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint)
+        raise errors.ModelError(
+            source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint
+        )
     if precision == "int8":
         model = _quantized(model, spec, frames, source)
     if not maps:
@@ -79,10 +81,14 @@ def spec_of(model: onnx.ModelProto, source: str) -> ModelSpec:
     Raises:
         ModelError: it has no valid ``pvlr`` metadata.
     """
-    return parse_spec(next((entry.value for entry in model.metadata_props if entry.key == "pvlr"), None), source)
+    return parse_spec(
+        next((entry.value for entry in model.metadata_props if entry.key == "pvlr"), None), source
+    )
 
 
-def _quantized(model: onnx.ModelProto, spec: ModelSpec, frames: Sequence[FrameLike], source: str) -> onnx.ModelProto:
+def _quantized(
+    model: onnx.ModelProto, spec: ModelSpec, frames: Sequence[FrameLike], source: str
+) -> onnx.ModelProto:
     from onnx import version_converter
 
     from .quantize import quantize
@@ -90,7 +96,9 @@ def _quantized(model: onnx.ModelProto, spec: ModelSpec, frames: Sequence[FrameLi
     if not frames:
         raise missing_for_int8()
     prepare = Preprocessor(spec.input).load
-    payload = quantize(model.SerializeToString(), frames, prepare, spec.fp32_until, for_tensorrt=True)
+    payload = quantize(
+        model.SerializeToString(), frames, prepare, spec.fp32_until, for_tensorrt=True
+    )
     converted = version_converter.convert_version(edit.parse(payload, source), _INT8_OPSET)
     del converted.metadata_props[:]  # not all versions of onnx keep them
     converted.metadata_props.extend(model.metadata_props)

@@ -41,10 +41,14 @@ def parse(payload: bytes, source: str) -> onnx.ModelProto:
         model = onnx.load_from_string(payload)
     except Exception as error:  # protobuf's own classes differ between its versions
         hint = "Create one with pvlr export."
-        raise errors.ModelError(source, expected="an ONNX network", got=str(error).splitlines()[0], hint=hint) from None
+        raise errors.ModelError(
+            source, expected="an ONNX network", got=str(error).splitlines()[0], hint=hint
+        ) from None
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
         hint = "Create one with pvlr export."
-        raise errors.ModelError(source, expected="a network without control flow", got="If, Loop or Scan", hint=hint)
+        raise errors.ModelError(
+            source, expected="a network without control flow", got="If, Loop or Scan", hint=hint
+        )
     return model
 
 
@@ -68,12 +72,19 @@ def plain_weights(graph: onnx.GraphProto) -> None:
             if (pair := made.get(name)) is None or pair.op_type != "DequantizeLinear":
                 continue
             first = made.get(pair.input[0])
-            if first is not None and first.op_type == "QuantizeLinear" and weights[pair.input[1]].data_type == 1:
+            if (
+                first is not None
+                and first.op_type == "QuantizeLinear"
+                and weights[pair.input[1]].data_type == 1
+            ):
                 node.input[position] = first.input[0]
     for node in [node for node in graph.node if node.input and node.input[0] in weights]:
         tensor = weights[node.input[0]]
         values = numpy_helper.to_array(tensor).astype(np.float32)
-        if node.op_type == "DequantizeLinear" and weights[node.input[1]].data_type == TensorProto.FLOAT:
+        if (
+            node.op_type == "DequantizeLinear"
+            and weights[node.input[1]].data_type == TensorProto.FLOAT
+        ):
             sides = np.ones(values.ndim, int)
             if (scales := numpy(weights[node.input[1]])).ndim:
                 sides[attribute(node, "axis", 1)] = -1
@@ -99,7 +110,9 @@ def store_half(graph: onnx.GraphProto) -> None:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=TensorProto.FLOAT))
+        casts.append(
+            helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=TensorProto.FLOAT)
+        )
     for cast in reversed(casts):
         graph.node.insert(0, cast)
 
@@ -140,7 +153,9 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """The value of a node's attribute."""
     import onnx
 
-    return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+    return next(
+        (onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default
+    )
 
 
 def numpy(tensor: onnx.TensorProto) -> NDArray[Any]:
@@ -167,7 +182,9 @@ def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> No
     ordered = _sorted([node for node in nodes if node.output[0] in alive])
     del graph.node[:]
     graph.node.extend(ordered)
-    read = {name for node in ordered for name in node.input} | {output.name for output in graph.output}
+    read = {name for node in ordered for name in node.input} | {
+        output.name for output in graph.output
+    }
     kept = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.initializer[:]
     graph.initializer.extend(kept)

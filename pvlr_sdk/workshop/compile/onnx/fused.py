@@ -112,11 +112,17 @@ def fuse(model: onnx.ModelProto, source: str) -> None:
     except KeyError as error:
         expected = "dual-modal attention in both directions"
         hint = "Use --attention native. A network with more than 1024 labels from version 0.2: export it again."
-        raise errors.ModelError(source, expected=expected, got=f"a network without {error}", hint=hint) from None
+        raise errors.ModelError(
+            source, expected=expected, got=f"a network without {error}", hint=hint
+        ) from None
     outputs = {name for node in fused for name in node.output}
-    edit.replace_nodes(graph, [*(node for node in graph.node if not outputs & set(node.output)), *fused])
+    edit.replace_nodes(
+        graph, [*(node for node in graph.node if not outputs & set(node.output)), *fused]
+    )
     unknown = sorted(outputs - {LOGITS, SIMILARITY})  # ONNX cannot infer their type
-    graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in unknown)
+    graph.value_info.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in unknown
+    )
     model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
 
 
@@ -135,9 +141,13 @@ class _Named:
         """The nodes of domain ``pvlr`` that replace others."""
         if len(self._graph.input) > 1:
             raise KeyError("a label bank of its own")
-        if f"{self._head}/dma.0/Add" in self._nodes:  # of the mask: a closed label bank with its padding
+        if (
+            f"{self._head}/dma.0/Add" in self._nodes
+        ):  # of the mask: a closed label bank with its padding
             raise KeyError("attention to all labels")
-        if f"{self._head}/dma.0/label_output/output_1/MatMul" in self._nodes:  # version 0.2, more than 1024 labels
+        if (
+            f"{self._head}/dma.0/label_output/output_1/MatMul" in self._nodes
+        ):  # version 0.2, more than 1024 labels
             raise KeyError("attention to all labels at once")
         layers = 1
         while f"{self._head}/dma.{layers}/MatMul" in self._nodes:
@@ -146,8 +156,14 @@ class _Named:
         return [*attention, *self._tag_head(f"dma.{layers - 1}")]
 
     def _attention(self, layer: str) -> onnx.NodeProto:
-        outputs = [self._node(f"{layer}/{part}/output/MatMul").input[0] for part in ("visual_output", "label_output")]
-        q_x, v_x = (self._node(f"{layer}/{part}/MatMul").output[0] for part in ("visual_key", "visual_value"))
+        outputs = [
+            self._node(f"{layer}/{part}/output/MatMul").input[0]
+            for part in ("visual_output", "label_output")
+        ]
+        q_x, v_x = (
+            self._node(f"{layer}/{part}/MatMul").output[0]
+            for part in ("visual_key", "visual_value")
+        )
         k_t = self._labels(f"{layer}/label_key", f"{layer}/MatMul", [0, 3, 1, 2])
         v_t = self._labels(f"{layer}/label_value", f"{layer}/MatMul_1", [0, 2, 1, 3])
         # The first layer's keys are constants (1, heads, dim, labels).
@@ -160,16 +176,24 @@ class _Named:
 
         if f"{self._head}/{linear}/MatMul" in self._nodes:
             return self._node(f"{linear}/MatMul").output[0]
-        rows = edit.numpy(self._constants[self._node(product).input[1]]).transpose(perm)  # (1, labels, heads, dim)
+        rows = edit.numpy(self._constants[self._node(product).input[1]]).transpose(
+            perm
+        )  # (1, labels, heads, dim)
         bank = numpy_helper.from_array(rows.reshape(1, rows.shape[1], -1), linear)
         self._graph.initializer.append(bank)
         return bank.name
 
     def _tag_head(self, layer: str) -> list[onnx.NodeProto]:
         """The node for the end, from the layer's norms on; none if the plugin does not compute it."""
-        if f"{self._head}/predict/Softmax" not in self._nodes or self._node("predict/Add").output[0] != LOGITS:
+        if (
+            f"{self._head}/predict/Softmax" not in self._nodes
+            or self._node("predict/Add").output[0] != LOGITS
+        ):
             return []  # another pooling, or a part of another head
-        x, t = (self._node(f"{layer}/{part}/ffn_norm/LayerNormalization") for part in ("visual_output", "label_output"))
+        x, t = (
+            self._node(f"{layer}/{part}/ffn_norm/LayerNormalization")
+            for part in ("visual_output", "label_output")
+        )
         width = self._constants[x.input[1]].dims[0]
         if width % 8 or width > _WIDEST:
             return []
@@ -179,10 +203,13 @@ class _Named:
         )
         inputs = [x.input[0], t.input[0], bias, *x.input[1:], *t.input[1:]]
         numbers = {
-            name: float(edit.numpy(self._constants[tensor])) for name, tensor in (("scale", scale), ("alpha", alpha))
+            name: float(edit.numpy(self._constants[tensor]))
+            for name, tensor in (("scale", scale), ("alpha", alpha))
         }
         numbers["epsilon"] = edit.attribute(x, "epsilon")
-        outputs = [output.name for output in self._graph.output]  # the similarity is left out with the maps
+        outputs = [
+            output.name for output in self._graph.output
+        ]  # the similarity is left out with the maps
         if SIMILARITY not in outputs:
             numbers["maps"] = 0
         return [_plugin("TagHead", inputs, outputs, "tag_head", **numbers)]
@@ -191,7 +218,9 @@ class _Named:
         return self._nodes[f"{self._head}/{name}"]
 
 
-def _plugin(operator: str, inputs: list[str], outputs: list[str], name: str, **attributes: float) -> onnx.NodeProto:
+def _plugin(
+    operator: str, inputs: list[str], outputs: list[str], name: str, **attributes: float
+) -> onnx.NodeProto:
     """A node for which TensorRT's parser finds the plugin by version and namespace; it ignores the domain."""
     from onnx import helper
 
@@ -207,7 +236,9 @@ def with_definition(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(model)
     opset = next(entry.version for entry in copy.opset_import if not entry.domain)
     for operator in sorted({node.op_type for node in copy.graph.node if node.domain == DOMAIN}):
-        text = f'<domain: "{DOMAIN}", opset_import: ["": {opset}]> {operator} {_DEFINITIONS[operator]}'
+        text = (
+            f'<domain: "{DOMAIN}", opset_import: ["": {opset}]> {operator} {_DEFINITIONS[operator]}'
+        )
         copy.functions.append(onnx.parser.parse_function(text))
         copy.ir_version = max(copy.ir_version, 8)  # the first version with functions
     return copy

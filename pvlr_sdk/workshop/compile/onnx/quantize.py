@@ -96,13 +96,17 @@ def quantize(
                 # Symmetric weights and activations, as TensorRT requires; faster on CPUs than zero points.
                 preset=nncf.QuantizationPreset.PERFORMANCE,
                 ignored_scope=nncf.IgnoredScope(names=sorted(kept), validate=False),
-                advanced_parameters=_one_scale_per_tensor() if for_tensorrt else _without_bias_correction(),
+                advanced_parameters=_one_scale_per_tensor()
+                if for_tensorrt
+                else _without_bias_correction(),
             )
     except errors.FrameError:
         raise
     except Exception as error:  # NNCF raises various classes
         hint = "Build it with --precision auto."
-        raise errors.ModelError("network", expected="one that NNCF can quantise", got=str(error), hint=hint) from error
+        raise errors.ModelError(
+            "network", expected="one that NNCF can quantise", got=str(error), hint=hint
+        ) from error
     if for_tensorrt:
         _make_signed(result.graph)
         join_residuals(result.graph)
@@ -123,7 +127,9 @@ def _one_scale_per_tensor() -> Any:
 
 def _without_bias_correction() -> Any:
     """Settings for weights that are not NNCF's."""
-    return runtimes.nncf().quantization.advanced_parameters.AdvancedQuantizationParameters(disable_bias_correction=True)
+    return runtimes.nncf().quantization.advanced_parameters.AdvancedQuantizationParameters(
+        disable_bias_correction=True
+    )
 
 
 def _restore_weights(graph: onnx.GraphProto, original: onnx.GraphProto) -> None:
@@ -132,7 +138,11 @@ def _restore_weights(graph: onnx.GraphProto, original: onnx.GraphProto) -> None:
     weights, constants = initializers(original), initializers(graph)
     for node in graph.node:
         scaled = made.get(node.input[1]) if node.name in before and len(node.input) > 1 else None
-        if scaled is None or scaled.op_type != "DequantizeLinear" or scaled.input[0] not in constants:
+        if (
+            scaled is None
+            or scaled.op_type != "DequantizeLinear"
+            or scaled.input[0] not in constants
+        ):
             continue
         name = before[node.name].input[1]
         node.input[1] = name
@@ -186,7 +196,11 @@ def join_residuals(graph: onnx.GraphProto) -> None:
         summands = [made[name].op_type if name in made else "" for name in node.input]
         if node.op_type != "Add" or summands != ["DequantizeLinear"] * 2:
             continue
-        pairs = [(position[conv.output[0]], place) for place, name in enumerate(node.input) if (conv := behind(name))]
+        pairs = [
+            (position[conv.output[0]], place)
+            for place, name in enumerate(node.input)
+            if (conv := behind(name))
+        ]
         if pairs:
             latest, place = max(pairs)  # of two, the other one is computed first and waits
             node.input[place] = graph.node[latest].output[0]
@@ -200,14 +214,19 @@ def _no_gain_in_tensorrt(network: onnx.ModelProto, kept: set[str]) -> set[str]:
         return set()
     weights = set(initializers(network.graph))
     return {
-        node.name for node in others if node.op_type not in ("Conv", "MatMul", "Gemm") or not weights & set(node.input)
+        node.name
+        for node in others
+        if node.op_type not in ("Conv", "MatMul", "Gemm") or not weights & set(node.input)
     }
 
 
 def _kept(network: onnx.ModelProto, fp32_until: str | None) -> set[str]:
     """The names of the nodes that are not quantised: those up to ``fp32_until``, and the head with all that follows."""
     front = upstream(network.graph.node, fp32_until)
-    kept, head = set(), {entry.name for entry in network.graph.input[1:]}  # the labels of an open network
+    kept, head = (
+        set(),
+        {entry.name for entry in network.graph.input[1:]},
+    )  # the labels of an open network
     for node in network.graph.node:  # in topological order
         if node.name.startswith(_HEAD) or head & set(node.input):
             head.update(node.output)

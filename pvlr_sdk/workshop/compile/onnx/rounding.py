@@ -38,7 +38,9 @@ def emulated(typed: onnx.ModelProto) -> onnx.ModelProto:
     del graph.value_info[:]
     for tensor in graph.initializer:
         if tensor.data_type in low:
-            tensor.CopyFrom(numpy_helper.from_array(edit.numpy(tensor).astype(np.float32), tensor.name))
+            tensor.CopyFrom(
+                numpy_helper.from_array(edit.numpy(tensor).astype(np.float32), tensor.name)
+            )
     nodes = []
     for node in graph.node:
         nodes.append(node)
@@ -51,6 +53,8 @@ def emulated(typed: onnx.ModelProto) -> onnx.ModelProto:
             if node.op_type == "Cast":
                 next(a for a in node.attribute if a.name == "to").i = TensorProto.FLOAT
             nodes.append(helper.make_node("Cast", [raw], [rounded], rounded, to=kind))
-            nodes.append(helper.make_node("Cast", [rounded], [name], f"{name}_back", to=TensorProto.FLOAT))
+            nodes.append(
+                helper.make_node("Cast", [rounded], [name], f"{name}_back", to=TensorProto.FLOAT)
+            )
     edit.replace_nodes(graph, nodes)
     return model

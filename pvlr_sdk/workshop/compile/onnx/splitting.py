@@ -40,7 +40,9 @@ def split(payload: bytes, source: str) -> tuple[bytes, bytes]:
     types = {info.name: info.type for info in (*graph.input, *graph.value_info)}
     projections = [helper.make_value_info(new, types[old]) for old, new in names.items()]
     # A projection may be an input, which cannot have another name: a Cast to its own type copies it.
-    casts = [helper.make_node("Cast", [old], [new], to=TensorProto.FLOAT) for old, new in names.items()]
+    casts = [
+        helper.make_node("Cast", [old], [new], to=TensorProto.FLOAT) for old, new in names.items()
+    ]
     for port in list(labels.graph.input):
         (labels if port.name == IMAGE else frames).graph.input.remove(port)
     frames.graph.input.extend(projections)

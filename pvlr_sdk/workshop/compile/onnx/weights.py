@@ -71,7 +71,9 @@ class _Layer:
             flat = inputs.reshape(-1, inputs.shape[-1])
             return flat[_evenly(len(flat))].T[None]
         top, left, bottom, right = edit.attribute(self.node, "pads", [0] * 4)
-        (down, across), (y, x) = (edit.attribute(self.node, name, [1, 1]) for name in ("dilations", "strides"))
+        (down, across), (y, x) = (
+            edit.attribute(self.node, name, [1, 1]) for name in ("dilations", "strides")
+        )
         height, width = self.weights.shape[2:]
         window = (height - 1) * down + 1, (width - 1) * across + 1
         padded = np.pad(inputs[0], ((0, 0), (top, bottom), (left, right)))
@@ -82,7 +84,9 @@ class _Layer:
         return sampled.transpose(0, 3, 1, 2).reshape(groups, -1, len(chosen[0]))
 
 
-def store_in_8_bits(network: Network, images: Sequence[NDArray[np.float32]], with_ranges: bytes | None = None) -> bytes:
+def store_in_8_bits(
+    network: Network, images: Sequence[NDArray[np.float32]], with_ranges: bytes | None = None
+) -> bytes:
     """Store the weights of layers that depend on the image as int8 with a DequantizeLinear.
 
     Weights that only labels are multiplied with stay as they are: an open network meets labels that no image shows.
@@ -109,9 +113,13 @@ def store_in_8_bits(network: Network, images: Sequence[NDArray[np.float32]], wit
     for layer in {layer.name: layer for layer in layers}.values():
         rows, scales = fit(layer.rows(), moments[layer.name])
         stored, scale = f"{layer.name}_int8", f"{layer.name}_scale"
-        graph.initializer.append(numpy_helper.from_array(scales.reshape(-1).astype(np.float32), scale))
+        graph.initializer.append(
+            numpy_helper.from_array(scales.reshape(-1).astype(np.float32), scale)
+        )
         constants[layer.name].CopyFrom(numpy_helper.from_array(layer.integers(rows), stored))
-        nodes.append(helper.make_node("DequantizeLinear", [stored, scale], [layer.name], axis=layer.axis))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [stored, scale], [layer.name], axis=layer.axis)
+        )
     edit.replace_nodes(graph, [*nodes, *graph.node])
     edit.store_half(graph)
     payload: bytes = model.SerializeToString()
@@ -131,7 +139,10 @@ def _layers(graph: onnx.GraphProto) -> Iterator[_Layer]:
 
 
 def _second_moments(
-    network: Network, model: onnx.ModelProto, layers: Sequence[_Layer], images: Sequence[NDArray[np.float32]]
+    network: Network,
+    model: onnx.ModelProto,
+    layers: Sequence[_Layer],
+    images: Sequence[NDArray[np.float32]],
 ) -> dict[str, NDArray[np.float64]]:
     """Of the inputs of each layer, by the name of its weights: (groups, inputs, inputs)."""
     from onnx import helper
@@ -142,10 +153,18 @@ def _second_moments(
     for name in sorted({layer.node.input[0] for layer in layers} - {port.name for port in ports}):
         observed.graph.output.append(helper.make_empty_tensor_value_info(name))
     readable = read_network(observed.SerializeToString(), network.source)
-    labels = label_inputs(network.bank, network.open, network.source) if network.open and network.bank else {}
+    labels = (
+        label_inputs(network.bank, network.open, network.source)
+        if network.open and network.bank
+        else {}
+    )
     shapes = {IMAGE: network.input_shape, **{name: value.shape for name, value in labels.items()}}
     readable.reshape({name: list(shape) for name, shape in shapes.items()})
-    request = open_core().compile_model(readable, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    request = (
+        open_core()
+        .compile_model(readable, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        .create_infer_request()
+    )
     moments: dict[str, NDArray[np.float64]] = {}
     for image in images[:_IMAGES]:
         request.infer({IMAGE: image[None], **labels})
@@ -156,7 +175,9 @@ def _second_moments(
     return moments
 
 
-def fit(rows: NDArray[np.float64], moments: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fit(
+    rows: NDArray[np.float64], moments: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Round the rows of a layer to integers of -127 to 127 times one scale per row.
 
     A CPU without VNNI multiplies activations of 8 bits by two neighbours and adds both in 16 bits, which saturate. So
@@ -182,7 +203,9 @@ def fit(rows: NDArray[np.float64], moments: NDArray[np.float64]) -> tuple[NDArra
     damping = _DAMPING * (variances.mean(1) + 0.01 * variances.mean()) + 1e-12
     # The inputs that matter most come first: all others can still make up for their errors.
     order = np.argsort(-variances, axis=1, kind="stable")
-    moments = np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), order[:, None], 2)
+    moments = np.take_along_axis(
+        np.take_along_axis(moments, order[:, :, None], 1), order[:, None], 2
+    )
     upper = np.linalg.inv(moments + damping[:, None, None] * np.eye(inputs))
     upper = np.linalg.cholesky(upper).swapaxes(1, 2)
     left = np.take_along_axis(rows, order[:, None], 2)
@@ -192,7 +215,9 @@ def fit(rows: NDArray[np.float64], moments: NDArray[np.float64]) -> tuple[NDArra
         errors = np.empty_like(left[:, :, block])
         for i in range(block.start, block.stop):
             place = order[:, i, None, None]
-            neighbour = np.take_along_axis(integers, place ^ 1, 2)[:, :, 0] * paired  # 0 before its turn
+            neighbour = (
+                np.take_along_axis(integers, place ^ 1, 2)[:, :, 0] * paired
+            )  # 0 before its turn
             lowest = np.maximum(-_LARGEST, -_LARGEST_SUM - np.minimum(neighbour, 0))
             most = np.minimum(_LARGEST, _LARGEST_SUM - np.maximum(neighbour, 0))
             rounded = np.clip(np.rint(left[:, :, i] / scales), lowest, most)

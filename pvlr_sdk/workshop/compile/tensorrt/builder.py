@@ -49,9 +49,15 @@ class TensorRtBuilder:
     backend = "tensorrt"
 
     def check(self, precision: str, options: BuildOptions | None) -> None:
-        if options is not None and options.dla is not None and precision not in ("auto", "fp16", "int8"):
+        if (
+            options is not None
+            and options.dla is not None
+            and precision not in ("auto", "fp16", "int8")
+        ):
             hint = "Omit --dla to use the GPU."
-            raise errors.OptionError("precision", expected="fp16 or int8 for the DLA", got=precision, hint=hint)
+            raise errors.OptionError(
+                "precision", expected="fp16 or int8 for the DLA", got=precision, hint=hint
+            )
 
     def build(self, source: Exported, request: BuildRequest) -> Bundle:
         library.require()
@@ -70,7 +76,9 @@ class TensorRtBuilder:
         }
         if work.refused:
             measured["refused"] = work.refused
-        return work.bundle(chosen.precision, chosen.attention, chosen.plan, measured, chosen.golden_difference)
+        return work.bundle(
+            chosen.precision, chosen.attention, chosen.plan, measured, chosen.golden_difference
+        )
 
 
 @dataclass
@@ -192,7 +200,11 @@ class _Work:
     def _source_name(self) -> str:
         """The network's name for the command that rebuilds the plan, with its folder if the plan has the same name."""
         path = Path(self._source.network.source)
-        return path.name if path.name != self._out.name else f"{path.resolve().parent.name}/{path.name}"
+        return (
+            path.name
+            if path.name != self._out.name
+            else f"{path.resolve().parent.name}/{path.name}"
+        )
 
     def _build(self, precision: Precision, attention: Attention) -> _Built:
         if attention == "fused":
@@ -204,7 +216,13 @@ class _Work:
         folder, key = cache.cache_folder(), self._timings_key()
         timings = (cache.load(folder, key) if folder else None) or b""
         compiled = compile_network(
-            payload, source, self._options, self._messages, with_plugins=fused, timings=timings, watcher=self._watcher
+            payload,
+            source,
+            self._options,
+            self._messages,
+            with_plugins=fused,
+            timings=timings,
+            watcher=self._watcher,
         )
         if folder and compiled.timings:
             cache.store(folder, key, compiled.timings)
@@ -217,7 +235,9 @@ class _Work:
         # The host's clock would include copies, which are the same for all, and what else the host does.
         milliseconds = float(np.median(backend.compute_times(_WARM_UP + _TIMES)[_WARM_UP:]))
         limit = gate.least_agreement(precision) if self._least is None else self._least
-        return _Built(precision, attention, compiled.plan, limit, agreement, difference, milliseconds)
+        return _Built(
+            precision, attention, compiled.plan, limit, agreement, difference, milliseconds
+        )
 
     def _golden_difference(self, backend: Backend, name: str) -> float:
         """Largest difference of the golden logits from fp32. One as large as another network's is an error."""
@@ -226,23 +246,36 @@ class _Work:
         if difference > limit:
             got = f"a difference of {difference:.3g}"
             hint = "Build the plan in fp32; if that fails too, report it with the build log."
-            raise errors.AccuracyError(name, expected=f"golden logits within {limit:.3g} of fp32", got=got, hint=hint)
+            raise errors.AccuracyError(
+                name, expected=f"golden logits within {limit:.3g} of fp32", got=got, hint=hint
+            )
         return difference
 
     def _check_pixels(self, backend: Backend, limit: float) -> None:
         """Compare the logits with preprocessing on the GPU and on the CPU, of smaller and larger frames."""
-        random, preprocess, spec = np.random.default_rng(0), self._reference.preprocess, self._source.spec.input
+        random, preprocess, spec = (
+            np.random.default_rng(0),
+            self._reference.preprocess,
+            self._source.spec.input,
+        )
         orders: tuple[Order, ...] = "bgr", "nv12"
         for factor, order in product((2, 6), orders):
             height, width = (side // 4 * factor for side in (spec.height, spec.width))
             shape = (height * 3 // 2, width) if order == "nv12" else (height, width, 3)
             pixels = random.integers(0, 256, shape, np.uint8)
             (exact,) = gate.logits_of_all([preprocess(pixels, order)], backend)
-            difference = float(np.abs(golden.logits_of(pixels, backend, preprocess, order) - exact).max())
+            difference = float(
+                np.abs(golden.logits_of(pixels, backend, preprocess, order) - exact).max()
+            )
             if not difference <= limit:
-                expected, got = f"logits within {limit:.3g} of the CPU's preprocessing", f"{difference:.3g}"
+                expected, got = (
+                    f"logits within {limit:.3g} of the CPU's preprocessing",
+                    f"{difference:.3g}",
+                )
                 hint = "Report it; a core without CUDA preprocesses on the CPU."
-                raise errors.AccuracyError(f"GPU preprocessing, {order}", expected=expected, got=got, hint=hint)
+                raise errors.AccuracyError(
+                    f"GPU preprocessing, {order}", expected=expected, got=got, hint=hint
+                )
 
     def _logits(self, backend: Backend) -> NDArray[np.float32]:
         """The logits (N, C) of the gate's images."""

@@ -76,7 +76,9 @@ def compile_network(
                 import tensorrt as trt
 
                 plugins.load(trt.get_plugin_registry())
-            return _compile(payload, source, options, messages, timings, _monitor(watcher, cancelled))
+            return _compile(
+                payload, source, options, messages, timings, _monitor(watcher, cancelled)
+            )
 
     return _interruptible(compile_collecting, cancelled)
 
@@ -115,7 +117,10 @@ def _compile(
         hint = "See the build log next to the plan; --attention native or a larger --workspace may help."
         raise errors.BuildError(source, expected=expected, got=got, hint=hint)
     if options.dla is not None and any(_DLA_IDLE in line for line in list(messages.lines)[before:]):
-        expected, got = f"layers that DLA core {options.dla} can run", "none: the GPU would run all layers"
+        expected, got = (
+            f"layers that DLA core {options.dla} can run",
+            "none: the GPU would run all layers",
+        )
         hint = "Omit --dla. The build log next to the plan has the reason for each layer."
         raise errors.BuildError(source, expected=expected, got=got, hint=hint)
     return Compiled(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
@@ -130,7 +135,10 @@ def _strongly_typed() -> int:
 
 
 def set_batch(
-    builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, options: BuildOptions
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    options: BuildOptions,
 ) -> None:
     """Fix the network's batch if there is one size, otherwise add a profile for each size that the backend runs.
 
@@ -157,13 +165,17 @@ def set_batch(
 def _set_compatibility(config: trt.IBuilderConfig, options: BuildOptions) -> None:
     import tensorrt as trt
 
-    level = {"capability": "SAME_COMPUTE_CAPABILITY", "ampere+": "AMPERE_PLUS"}.get(options.hardware)
+    level = {"capability": "SAME_COMPUTE_CAPABILITY", "ampere+": "AMPERE_PLUS"}.get(
+        options.hardware
+    )
     if level is not None:
         value = getattr(trt.HardwareCompatibilityLevel, level, None)
         if value is None:
             expected = "a TensorRT that supports this compatibility"
             hint = "Update TensorRT, or build with --hardware this."
-            raise errors.BuildError("hardware", expected=expected, got=f"version {version()}", hint=hint)
+            raise errors.BuildError(
+                "hardware", expected=expected, got=f"version {version()}", hint=hint
+            )
         config.hardware_compatibility_level = value
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
@@ -183,7 +195,9 @@ def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int, source
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
-def _timing_cache(config: trt.IBuilderConfig, timings: bytes, messages: Messages) -> trt.ITimingCache | None:
+def _timing_cache(
+    config: trt.IBuilderConfig, timings: bytes, messages: Messages
+) -> trt.ITimingCache | None:
     """The build's timing cache, to be kept alive until its end; empty if TensorRT rejects the timings."""
     for data in (timings, b""):
         cache: trt.ITimingCache | None = config.create_timing_cache(data)

@@ -19,13 +19,21 @@ _REMEDIES = (
         "has type int32 but must have type",
         "TensorRT does not support quantised biases: create the network with pvlr export --precision int8.",
     ),
-    ("uint8", "TensorRT has no unsigned tensors inside a network: create it with pvlr export --precision int8."),
-    ("failed to parse the onnx model", "The file is damaged or not ONNX: export it again with pvlr export."),
+    (
+        "uint8",
+        "TensorRT has no unsigned tensors inside a network: create it with pvlr export --precision int8.",
+    ),
+    (
+        "failed to parse the onnx model",
+        "The file is damaged or not ONNX: export it again with pvlr export.",
+    ),
 )
 _OTHERWISE = "Export it again with pvlr export --attention native; if that fails too, build the plan with --device cpu."
 
 
-def parse(trt: Any, network: Any, logger: Any, payload: bytes, source: str, *, dla: bool = False) -> None:
+def parse(
+    trt: Any, network: Any, logger: Any, payload: bytes, source: str, *, dla: bool = False
+) -> None:
     """Fill a TensorRT network from an ONNX file.
 
     Args:
@@ -56,10 +64,19 @@ def parse(trt: Any, network: Any, logger: Any, payload: bytes, source: str, *, d
 
 def _rejection(error: Any) -> tuple[str, str, str]:
     """The node, its operator and the reason; the first two are empty if the reason is about the whole file."""
-    reason, code = _text(error, "desc").strip().splitlines(), _text(error, "code").rsplit(".", 1)[-1]
+    reason, code = (
+        _text(error, "desc").strip().splitlines(),
+        _text(error, "code").rsplit(".", 1)[-1],
+    )
     # The parser's assertions have the form: condition && "message"
-    words = " ".join(line.split('&& "', 1)[-1].strip(' "') for line in reason if line.strip()).rstrip(".?")
-    return _text(error, "node_name"), _text(error, "node_operator"), words or code or "no reason given"
+    words = " ".join(
+        line.split('&& "', 1)[-1].strip(' "') for line in reason if line.strip()
+    ).rstrip(".?")
+    return (
+        _text(error, "node_name"),
+        _text(error, "node_operator"),
+        words or code or "no reason given",
+    )
 
 
 def _text(error: Any, name: str) -> str:

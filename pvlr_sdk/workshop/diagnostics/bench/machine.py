@@ -38,7 +38,9 @@ def describe(cpu: str) -> dict[str, Any]:
 def power_mode() -> str | None:
     """A Jetson's power model (nvpmodel), else the CPU's frequency governor."""
     with suppress(RuntimeError):  # nvpmodel reports an error
-        return board.power_mode(output_of("nvpmodel", "-q")) or text_of(_CPU / "cpu0/cpufreq/scaling_governor")
+        return board.power_mode(output_of("nvpmodel", "-q")) or text_of(
+            _CPU / "cpu0/cpufreq/scaling_governor"
+        )
     return None
 
 
@@ -85,7 +87,9 @@ class EnergyMeter:
         for counter, before in zip(self._counters, self._before, strict=True):
             used = (number_of(counter / "energy_uj") or 0.0) - before
             # A counter that overflows starts at 0 again.
-            total += used if used >= 0 else used + (number_of(counter / "max_energy_range_uj") or 0.0)
+            total += (
+                used if used >= 0 else used + (number_of(counter / "max_energy_range_uj") or 0.0)
+            )
         return total / 1e6 if self._counters else None
 
 
@@ -105,4 +109,6 @@ def _jetson_power() -> Callable[[], float] | None:
 
 def _numbers(name: str) -> list[int]:
     """The number in this file of each CPU, where there is one."""
-    return [value for path in _CPU.glob(f"cpu[0-9]*/{name}") if (value := number_of(path)) is not None]
+    return [
+        value for path in _CPU.glob(f"cpu[0-9]*/{name}") if (value := number_of(path)) is not None
+    ]

@@ -51,7 +51,9 @@ def bench(
     Raises: the errors of :class:`Tagger`, and FrameError for the image.
     """
     if not seconds > 0:
-        raise errors.OptionError("seconds", expected="more than 0", got=str(seconds), hint="10 is the default.")
+        raise errors.OptionError(
+            "seconds", expected="more than 0", got=str(seconds), hint="10 is the default."
+        )
     step = progress or (lambda: None)
     data = images.read(image) if image is not None else synthetic_jpeg()
     before = machine.state()
@@ -72,7 +74,10 @@ def bench(
     return {
         "format": FORMAT,
         "machine": {**machine.describe(info["device"]), info["backend"]: info["version"]},
-        "plan": {name: info[name] for name in ("name", "plan", "sha256", "precision", "threads", "labels")},
+        "plan": {
+            name: info[name]
+            for name in ("name", "plan", "sha256", "precision", "threads", "labels")
+        },
         "picture": {"height": size[0], "width": size[1], "bytes": len(data)},
         "start_ms": {
             "load": round(1e3 * (loaded - began), 2),
@@ -98,7 +103,9 @@ def synthetic_jpeg(width: int = 1920, height: int = 1080) -> bytes:
     """A JPEG with large shapes and fine grain, about as large in bytes as one of a camera."""
     import cv2
 
-    smooth = cv2.resize(golden.default_frame(), (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    smooth = cv2.resize(
+        golden.default_frame(), (width, height), interpolation=cv2.INTER_CUBIC
+    ).astype(np.int16)
     grain = np.random.default_rng(0).normal(0, 6, (height, width, 1)).astype(np.int16)
     pixels = np.clip(smooth + grain, 0, 255).astype(np.uint8)
     return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
@@ -113,14 +120,18 @@ def warnings(
     if before["load"] is not None and before["load"] > 0.3 * threads:
         texts.append(f"the machine was busy before the start (load {before['load']:.1f})")
     if sampling.drift(total) > 0.05:
-        texts.append(f"the median drifted by {100 * sampling.drift(total):.0f} % from the first half to the second")
+        texts.append(
+            f"the median drifted by {100 * sampling.drift(total):.0f} % from the first half to the second"
+        )
     tail = float(np.percentile(total, 99) / np.median(total))
     if tail > _TAIL:
         texts.append(f"p99 is {tail:.1f} times p50: other work used the cores at times")
     if before["throttled"] is not None and after["throttled"] > before["throttled"]:
         texts.append("the CPU was throttled for heat")
     if before["clock_mhz"] and abs(after["clock_mhz"] / before["clock_mhz"] - 1) > 0.1:
-        texts.append(f"the clock went from {before['clock_mhz']:.0f} to {after['clock_mhz']:.0f} MHz")
+        texts.append(
+            f"the clock went from {before['clock_mhz']:.0f} to {after['clock_mhz']:.0f} MHz"
+        )
     return texts
 
 
@@ -170,7 +181,10 @@ def _throughput(
 def _callers(tagger: Tagger, data: bytes, count: int, seconds: float) -> float:
     with ThreadPoolExecutor(count) as pool:
         began = time.perf_counter()
-        work = [pool.submit(sampling.repeat_for, seconds, lambda: tagger.predict(data)) for _ in range(count)]
+        work = [
+            pool.submit(sampling.repeat_for, seconds, lambda: tagger.predict(data))
+            for _ in range(count)
+        ]
         done = sum(future.result() for future in work)
         return done / (time.perf_counter() - began)
 

@@ -17,7 +17,9 @@ _STABLE = 0.01
 """Allowed relative difference between the medians of two halves: of all samples, and of their second half."""
 
 
-def sample(call: Callable[[], Mapping[str, float]], *, seconds: float, least: int = _LEAST) -> dict[str, Times]:
+def sample(
+    call: Callable[[], Mapping[str, float]], *, seconds: float, least: int = _LEAST
+) -> dict[str, Times]:
     """Repeat a call and collect its measurements, in the order of the calls.
 
     Args:
@@ -27,7 +29,9 @@ def sample(call: Callable[[], Mapping[str, float]], *, seconds: float, least: in
     """
     rows: list[Mapping[str, float]] = []
     end = time.perf_counter() + seconds
-    while len(rows) < least or (time.perf_counter() < end and not is_stable([row["total"] for row in rows])):
+    while len(rows) < least or (
+        time.perf_counter() < end and not is_stable([row["total"] for row in rows])
+    ):
         rows += [call() for _ in range(min(_BLOCK, least))]
     return {stage: np.array([row[stage] for row in rows]) for stage in rows[0]}
 
@@ -57,6 +61,7 @@ def summary(values: Times) -> dict[str, float]:
     """``min``, ``mean``, ``p50`` to ``p99.9`` and ``samples``."""
     percentiles = {f"p{p:g}": float(np.percentile(values, p)) for p in PERCENTILES}
     rounded = {
-        name: round(value, 4) for name, value in {"min": values.min(), "mean": values.mean(), **percentiles}.items()
+        name: round(value, 4)
+        for name, value in {"min": values.min(), "mean": values.mean(), **percentiles}.items()
     }
     return {**rounded, "samples": len(values)}

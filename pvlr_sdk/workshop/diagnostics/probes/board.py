@@ -46,7 +46,9 @@ def clocks() -> dict[str, Any]:
     }
     for device in sorted((_SYS / "class/devfreq").glob("*")):
         if any(name in device.name for name in _GPU_DRIVERS):
-            rates[f"{device.name}_mhz"] = _share(device / "cur_freq", device / "max_freq", 1_000_000)
+            rates[f"{device.name}_mhz"] = _share(
+                device / "cur_freq", device / "max_freq", 1_000_000
+            )
     return {key: value for key, value in rates.items() if value is not None}
 
 
@@ -61,7 +63,8 @@ def heat() -> dict[str, Any]:
     slowed = [
         text_of(device / "type") or device.name
         for device in sorted((_SYS / "class/thermal").glob("cooling_device*"))
-        if (number_of(device / "cur_state") or 0) > 0 and "fan" not in (text_of(device / "type") or "").lower()
+        if (number_of(device / "cur_state") or 0) > 0
+        and "fan" not in (text_of(device / "type") or "").lower()
     ]
     return {
         "hottest": f"{hottest} {zones[hottest]:.0f}" if hottest else None,

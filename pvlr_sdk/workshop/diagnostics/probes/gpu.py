@@ -31,7 +31,11 @@ _THROTTLING = {
     0x40: "hardware thermal slowdown",
     0x80: "hardware power brake",
 }
-_MULTIPROCESSORS, _MAJOR, _MINOR = 16, 75, 76  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
+_MULTIPROCESSORS, _MAJOR, _MINOR = (
+    16,
+    75,
+    76,
+)  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
 
 
 def devices() -> dict[str, Any] | None:
@@ -68,10 +72,15 @@ def first() -> Gpu:
 
 def now() -> list[dict[str, str]] | None:
     """Memory, temperature, clocks, power and throttling of each GPU; None if nvidia-smi is not installed."""
-    text = output_of("nvidia-smi", f"--query-gpu={','.join(_QUERY.values())}", "--format=csv,noheader")
+    text = output_of(
+        "nvidia-smi", f"--query-gpu={','.join(_QUERY.values())}", "--format=csv,noheader"
+    )
     if text is None:
         return None
-    rows = [dict(zip(_QUERY, (cell.strip() for cell in line.split(",")), strict=False)) for line in text.splitlines()]
+    rows = [
+        dict(zip(_QUERY, (cell.strip() for cell in line.split(",")), strict=False))
+        for line in text.splitlines()
+    ]
     for row, reasons in zip(rows, _throttling(), strict=False):
         row["throttling"] = reasons
     return [{key: value for key, value in row.items() if "N/A" not in value} for row in rows]
@@ -103,7 +112,10 @@ def _device(cuda: ctypes.CDLL, index: int) -> dict[str, Any]:
     _check(cuda.cuDeviceGetName(name, 128, device), "cuDeviceGetName")
     numbers = []
     for attribute in (_MAJOR, _MINOR, _MULTIPROCESSORS):
-        _check(cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device), "cuDeviceGetAttribute")
+        _check(
+            cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device),
+            "cuDeviceGetAttribute",
+        )
         numbers.append(value.value)
     major, minor, multiprocessors = numbers
     return {
@@ -121,7 +133,10 @@ def _throttling() -> list[str]:
             masks = [int(line, 16) for line in text.split()]
         except (RuntimeError, ValueError):
             continue
-        return [", ".join(words for bit, words in _THROTTLING.items() if mask & bit) or "none" for mask in masks]
+        return [
+            ", ".join(words for bit, words in _THROTTLING.items() if mask & bit) or "none"
+            for mask in masks
+        ]
     return []
 
 

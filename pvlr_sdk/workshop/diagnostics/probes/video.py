@@ -11,7 +11,15 @@ from .programs import output_of
 
 _DECODERS = (
     *("nvv4l2decoder", "nvjpegdec", "nvh264dec", "nvh265dec"),
-    *("vah264dec", "vah265dec", "v4l2h264dec", "avdec_h264", "avdec_h265", "openh264dec", "jpegdec"),
+    *(
+        "vah264dec",
+        "vah265dec",
+        "v4l2h264dec",
+        "avdec_h264",
+        "avdec_h265",
+        "openh264dec",
+        "jpegdec",
+    ),
 )
 
 
@@ -20,13 +28,21 @@ def opencv() -> dict[str, Any]:
     import cv2
 
     build = cv2.getBuildInformation()
-    readers = {name: _yes(build, name) for name in ("FFMPEG", "GStreamer", "v4l/v4l2", "JPEG", "PNG", "WEBP", "CUDA")}
-    return {"version": cv2.__version__, **{name: value for name, value in readers.items() if value is not None}}
+    readers = {
+        name: _yes(build, name)
+        for name in ("FFMPEG", "GStreamer", "v4l/v4l2", "JPEG", "PNG", "WEBP", "CUDA")
+    }
+    return {
+        "version": cv2.__version__,
+        **{name: value for name, value in readers.items() if value is not None},
+    }
 
 
 def gstreamer() -> dict[str, Any] | None:
     """Version of GStreamer and its decoders of H.264, H.265 and JPEG; None if it is not installed."""
-    with tempfile.TemporaryDirectory() as folder:  # for what GStreamer caches, which would stay in the user's home
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # for what GStreamer caches, which would stay in the user's home
         registry = f"{folder}/registry.bin"
         text = output_of("gst-inspect-1.0", seconds=30, GST_REGISTRY=registry)
         version = output_of("gst-inspect-1.0", "--version", GST_REGISTRY=registry) or ""

@@ -107,7 +107,10 @@ def export_triton(
     manifest = bundle.manifest
     name = name or manifest.name
     if not re.fullmatch(r"[\w-][\w.-]*", name):  # it becomes a folder: .. would be another one
-        expected, hint = "letters, digits, - _ and, not first, .", "Choose another name with --name."
+        expected, hint = (
+            "letters, digits, - _ and, not first, .",
+            "Choose another name with --name.",
+        )
         raise errors.OptionError("name", expected=expected, got=repr(name), hint=hint)
     config = _CONFIG.format(
         plan=manifest.name,
@@ -119,7 +122,10 @@ def export_triton(
         optimize="latency" if threads == 1 else "throughput",
     )
     folder = Path(out, name)
-    paths = {f"engine{path.name.removeprefix(bundle.path.stem)}": path for path in bundle_files(bundle.path)}
+    paths = {
+        f"engine{path.name.removeprefix(bundle.path.stem)}": path
+        for path in bundle_files(bundle.path)
+    }
     write_files(
         {
             **{folder / "1" / file: path.read_bytes() for file, path in paths.items()},

@@ -12,7 +12,9 @@ import triton_python_backend_utils as pb_utils
 from pvlr_sdk.errors import OptionError, PvlrError
 from pvlr_sdk.tagger import Tagger
 
-_INPUTS = OptionError("inputs", expected="either IMAGE or FRAME", got="both or neither", hint="Send one of them.")
+_INPUTS = OptionError(
+    "inputs", expected="either IMAGE or FRAME", got="both or neither", hint="Send one of them."
+)
 
 
 class TritonPythonModel:
@@ -23,7 +25,9 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         plan = Path(args["model_repository"], args["model_version"], "engine.plan")
         threads = int(parameters["threads"]["string_value"]) or None
-        self._tagger = Tagger(plan, num_threads=threads, optimize=parameters["optimize"]["string_value"])
+        self._tagger = Tagger(
+            plan, num_threads=threads, optimize=parameters["optimize"]["string_value"]
+        )
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Tag the images of several requests; an invalid image is an error of its own request."""
@@ -47,11 +51,19 @@ def _frames(request: Any) -> list[Any]:
 
 
 def _response(outcomes: list[Any]) -> Any:
-    failed = next((outcome for outcome in outcomes if isinstance(outcome, PvlrError)), None if outcomes else _INPUTS)
+    failed = next(
+        (outcome for outcome in outcomes if isinstance(outcome, PvlrError)),
+        None if outcomes else _INPUTS,
+    )
     if failed is not None:
         message = f"{type(failed).__name__}: {failed}"
-        return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG))
+        return pb_utils.InferenceResponse(
+            error=pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
+        )
     scores = np.stack([outcome.scores for outcome in outcomes])
     tags = [json.dumps(outcome.to_dict()["tags"]).encode() for outcome in outcomes]
-    tensors = [pb_utils.Tensor("SCORES", scores), pb_utils.Tensor("TAGS", np.array(tags, np.object_)[:, None])]
+    tensors = [
+        pb_utils.Tensor("SCORES", scores),
+        pb_utils.Tensor("TAGS", np.array(tags, np.object_)[:, None]),
+    ]
     return pb_utils.InferenceResponse(output_tensors=tensors)

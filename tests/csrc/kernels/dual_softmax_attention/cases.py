@@ -7,7 +7,11 @@ from typing import Any
 
 import torch
 
-TYPES = {"float32": (0, torch.float32), "float16": (1, torch.float16), "bfloat16": (2, torch.bfloat16)}
+TYPES = {
+    "float32": (0, torch.float32),
+    "float16": (1, torch.float16),
+    "bfloat16": (2, torch.bfloat16),
+}
 Outputs = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -31,8 +35,13 @@ class Case:
     rising: float = 0.0  # scores grow (fall if negative) from token to token and label to label, by about its square
 
     def __str__(self) -> str:
-        changed = {name: value for name, value in vars(self).items() if value != getattr(Case, name, None)}
-        return "-".join(str(value) if name in ("dtype",) else f"{name}{value}" for name, value in changed.items())
+        changed = {
+            name: value for name, value in vars(self).items() if value != getattr(Case, name, None)
+        }
+        return "-".join(
+            str(value) if name in ("dtype",) else f"{name}{value}"
+            for name, value in changed.items()
+        )
 
 
 @dataclass
@@ -45,7 +54,9 @@ class Inputs:
 
     def raw(self) -> bytes:
         """As main.cpp reads them."""
-        tensors = [self.q_x, self.k_t, self.v_x, self.v_t] + ([] if self.mask is None else [self.mask])
+        tensors = [self.q_x, self.k_t, self.v_x, self.v_t] + (
+            [] if self.mask is None else [self.mask]
+        )
         return b"".join(t.contiguous().view(torch.uint8).numpy().tobytes() for t in tensors)
 
 
@@ -54,7 +65,9 @@ def make_inputs(case: Case, seed: int = 0) -> Inputs:
     dtype = TYPES[case.dtype][1]
 
     def normal(rows: int, batch: int, scale: float) -> torch.Tensor:
-        return (torch.randn(batch, case.heads, rows, case.dim, generator=generator) * scale).to(dtype)
+        return (torch.randn(batch, case.heads, rows, case.dim, generator=generator) * scale).to(
+            dtype
+        )
 
     bank = 1 if case.shared else case.batch
     q_x = normal(case.tokens, case.batch, case.scale)
@@ -67,7 +80,9 @@ def make_inputs(case: Case, seed: int = 0) -> Inputs:
     inputs = Inputs(q_x, keys, normal(case.tokens, case.batch, case.value_scale), q_x)
     inputs.v_t = normal(case.labels, bank, case.value_scale)
     if case.mask:
-        inputs.mask = torch.rand(case.batch if case.mask == 2 else 1, case.labels, generator=generator) < 0.6
+        inputs.mask = (
+            torch.rand(case.batch if case.mask == 2 else 1, case.labels, generator=generator) < 0.6
+        )
         if case.mask == 2:
             inputs.mask[0] = False
     return inputs

@@ -27,17 +27,32 @@ SMALL = 64 * 1024  # a device with too little shared memory for the large label 
 CASES = [
     *(Case(t, dim=d) for t in TYPES for d in (32, 64, 96, 128)),
     # Several label blocks in one thread block, of the large kind in two-byte types; a mask.
-    *(Case(t, dim=d, tokens=77, labels=301, mask=1, multiprocessors=1) for t in TYPES for d in (32, 64, 96, 128)),
+    *(
+        Case(t, dim=d, tokens=77, labels=301, mask=1, multiprocessors=1)
+        for t in TYPES
+        for d in (32, 64, 96, 128)
+    ),
     # Everything split and merged; the small kind; a mask a batch entry, one without any label; a shared label bank.
     *(
         Case(t, 2, 1, 70, 267, d, mask=2, shared=True, multiprocessors=16, shared_bytes=SMALL)
         for t in TYPES
         for d in (32, 64, 96, 128)
     ),
-    *(Case(t, tokens=n, labels=c) for t in TYPES for n, c in ((1, 1), (1, 50), (50, 1), (32, 64), (31, 65), (49, 20))),
+    *(
+        Case(t, tokens=n, labels=c)
+        for t in TYPES
+        for n, c in ((1, 1), (1, 50), (50, 1), (32, 64), (31, 65), (49, 20))
+    ),
     # Logits from 0 to more than 1000; denormals; identical tokens.
-    *(Case(t, heads=6, tokens=61, labels=83, scale=s) for t in TYPES for s in (0.0, 1e-6, 30.0, 300.0)),
-    *(Case(t, tokens=40, labels=70, value_scale=s) for t, s in (("float32", 1e-39), ("float16", 3e-7))),
+    *(
+        Case(t, heads=6, tokens=61, labels=83, scale=s)
+        for t in TYPES
+        for s in (0.0, 1e-6, 30.0, 300.0)
+    ),
+    *(
+        Case(t, tokens=40, labels=70, value_scale=s)
+        for t, s in (("float32", 1e-39), ("float16", 3e-7))
+    ),
     *(Case(t, tokens=40, labels=70, equal=True) for t in TYPES),
     # References move in many tiles, or in none after the first.
     *(
@@ -60,10 +75,21 @@ def _sources(emulator: Any, main: str = "main.cpp") -> list[Path]:
     return [*emulator.kernel("dual_softmax_attention"), HERE / main]
 
 
-def _run(emulator: Any, program: Path, where: str, case: Any, inputs: Any, folder: Path, reverse: int = 0) -> Any:
+def _run(
+    emulator: Any, program: Path, where: str, case: Any, inputs: Any, folder: Path, reverse: int = 0
+) -> Any:
     code, dtype = cases.TYPES[case.dtype]
     (folder / "in").write_bytes(inputs.raw())
-    sizes = [code, case.batch, case.heads, case.tokens, case.labels, case.dim, case.mask, int(case.shared)]
+    sizes = [
+        code,
+        case.batch,
+        case.heads,
+        case.tokens,
+        case.labels,
+        case.dim,
+        case.mask,
+        int(case.shared),
+    ]
     numbers = map(str, [*sizes, case.shared_bytes, case.multiprocessors, reverse])
     done = emulator.run(program, str(folder / "in"), str(folder / "out"), where, *numbers)
     assert done.returncode == 0, f"{case}: {done.stdout}{done.stderr}"
@@ -76,7 +102,9 @@ def _run(emulator: Any, program: Path, where: str, case: Any, inputs: Any, folde
 def _check_all(emulator: Any, program: Path, where: str, some: list[Any], folder: Path) -> None:
     def check(case: Any, own: Path) -> None:
         inputs = cases.make_inputs(case)
-        cases.assert_as_good_as_torch(inputs, _run(emulator, program, where, case, inputs, own), case)
+        cases.assert_as_good_as_torch(
+            inputs, _run(emulator, program, where, case, inputs, own), case
+        )
 
     emulator.for_all(check, some, folder)
 
@@ -86,13 +114,19 @@ def _check_all(emulator: Any, program: Path, where: str, some: list[Any], folder
 def test_kernels_are_as_good_as_torch(emulator: Any, kind: str, tmp_path: Path) -> None:
     """No race, no unwritten shared memory, no access out of bounds or undefined behaviour, and the right values."""
     program = emulator.build(_sources(emulator), kind=kind)
-    some = {"race": CASES + WIDE, "address": CASES[::5], "turing": TURING}  # AddressSanitizer makes stack switches slow
+    some = {
+        "race": CASES + WIDE,
+        "address": CASES[::5],
+        "turing": TURING,
+    }  # AddressSanitizer makes stack switches slow
     _check_all(emulator, program, "kernel", some[kind], tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "cxx"), [("address", "g++"), ("plain", AARCH64)])
-def test_host_reference_is_as_good_as_torch(emulator: Any, kind: str, cxx: str, tmp_path: Path) -> None:
+def test_host_reference_is_as_good_as_torch(
+    emulator: Any, kind: str, cxx: str, tmp_path: Path
+) -> None:
     program = emulator.build(_sources(emulator), kind=kind, cxx=cxx)
     _check_all(emulator, program, "host", CASES if cxx == "g++" else CASES[::3], tmp_path)
 
@@ -108,7 +142,9 @@ def test_order_of_warps_changes_nothing(emulator: Any, tmp_path: Path) -> None:
     program = emulator.build(_sources(emulator), kind="race")
     for case in (Case("float16", tokens=70, labels=301), Case("float32", tokens=70, labels=90)):
         inputs = cases.make_inputs(case)
-        first, second = (_run(emulator, program, "kernel", case, inputs, tmp_path, reverse=r) for r in (0, 1))
+        first, second = (
+            _run(emulator, program, "kernel", case, inputs, tmp_path, reverse=r) for r in (0, 1)
+        )
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -138,7 +174,9 @@ def test_every_barrier_is_needed(emulator: Any, name: str, position: int, tmp_pa
     shutil.copytree(ROOT / "csrc", copy)
     source = copy / "kernels/dual_softmax_attention" / name
     text = source.read_text()
-    without = re.sub(rf"^(?:{BARRIER})", lambda match: "(void)0;" * match[0].endswith(";"), text[position:])
+    without = re.sub(
+        rf"^(?:{BARRIER})", lambda match: "(void)0;" * match[0].endswith(";"), text[position:]
+    )
     source.write_text(text[:position] + without)
     if "fp32" in name:
         mutants = [MUTANT.replace("TYPE", "float").replace("SHAPE", "Fp32Shape<128>")]

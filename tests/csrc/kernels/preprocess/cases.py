@@ -45,7 +45,10 @@ class Picture:
             return
         height, width, half = self.height, self.width, (self.width + 1) // 2
         down = (height + 1) // 2
-        shapes = {"nv12": [(height, width), (down, 2 * half)], "i420": [(height, width), (down, half), (down, half)]}
+        shapes = {
+            "nv12": [(height, width), (down, 2 * half)],
+            "i420": [(height, width), (down, half), (down, half)],
+        }
         channels = {"gray": 1, "rgba": 4, "bgra": 4}.get(self.format, 3)
         random = np.random.default_rng(self.seed)
         for shape in shapes.get(self.format, [(height, channels * width)]):
@@ -56,14 +59,20 @@ class Picture:
         crop = self.crop or (0, 0, self.width, self.height)
         region = self.region or (0, 0, dst[1], dst[0])
         kind = (FORMATS.index(self.format), MATRICES.index(self.matrix), RANGES.index(self.range))
-        parts = [struct.pack("<14i", *kind, self.width, self.height, *crop, *region, len(self.planes))]
+        parts = [
+            struct.pack("<14i", *kind, self.width, self.height, *crop, *region, len(self.planes))
+        ]
         for plane in self.planes:
             rows, row_bytes = plane.shape
             pitch = row_bytes + self.spare
             stored = plane[::-1] if self.upwards else plane
-            data = np.pad(stored, ((0, 0), (0, self.spare))).tobytes()[: (rows - 1) * pitch + row_bytes]
+            data = np.pad(stored, ((0, 0), (0, self.spare))).tobytes()[
+                : (rows - 1) * pitch + row_bytes
+            ]
             offset = self.lead + (pitch * (rows - 1) if self.upwards else 0)
-            parts.append(struct.pack("<3i", -pitch if self.upwards else pitch, offset, self.lead + len(data)))
+            parts.append(
+                struct.pack("<3i", -pitch if self.upwards else pitch, offset, self.lead + len(data))
+            )
             parts.append(bytes(self.lead) + data)
         return b"".join(parts)
 
@@ -77,7 +86,9 @@ class Case:
     pictures: tuple[Picture, ...]
 
     def raw(self) -> bytes:
-        header = struct.pack("<4i", len(self.pictures), TYPES.index(self.dtype), self.dst[1], self.dst[0])
+        header = struct.pack(
+            "<4i", len(self.pictures), TYPES.index(self.dtype), self.dst[1], self.dst[0]
+        )
         numbers = np.concatenate([1 / STD, -MEAN / STD, (PAD - MEAN) / STD]).astype("<f4").tobytes()
         return header + numbers + b"".join(picture.raw(self.dst) for picture in self.pictures)
 
@@ -107,7 +118,9 @@ def _filter(pixels: NDArray[np.float64], size: int, axis: int) -> NDArray[np.flo
     """Resize an axis; for its own size the filter is the identity, for the longest sides of 2 GB."""
     if pixels.shape[axis] == size:
         return pixels
-    return np.moveaxis(np.tensordot(triangle_filter(pixels.shape[axis], size), pixels, (1, axis)), 0, axis)
+    return np.moveaxis(
+        np.tensordot(triangle_filter(pixels.shape[axis], size), pixels, (1, axis)), 0, axis
+    )
 
 
 def assert_close(case: Case, got: NDArray[np.float64], expected: NDArray[np.float64]) -> None:
@@ -117,7 +130,9 @@ def assert_close(case: Case, got: NDArray[np.float64], expected: NDArray[np.floa
     assert not np.isnan(got).any()
     worst = np.unravel_index(int(excess.argmax()), excess.shape)
     picture = case.pictures[worst[0]]
-    assert excess.max() <= 0, f"{worst}: {got[worst]} is not {expected[worst]} ({picture.format}, {picture})"
+    assert excess.max() <= 0, (
+        f"{worst}: {got[worst]} is not {expected[worst]} ({picture.format}, {picture})"
+    )
 
 
 def to_rgb(picture: Picture) -> NDArray[np.uint8]:
@@ -128,10 +143,14 @@ def to_rgb(picture: Picture) -> NDArray[np.uint8]:
             return np.repeat(channels, 3, axis=2)
         return channels[:, :, 2::-1] if picture.format[0] == "b" else channels[:, :, :3]
     opencv = (picture.matrix, picture.range) == ("bt601", "limited")
-    fixed = [np.int64(round(value * 2**20)) for value in (OPENCV if opencv else coefficients(picture))]
+    fixed = [
+        np.int64(round(value * 2**20)) for value in (OPENCV if opencv else coefficients(picture))
+    ]
     y, u, v = samples(picture)
     light = fixed[0] * np.maximum(y - (16 if picture.range == "limited" else 0), 0)
-    rgb = np.stack([light + fixed[1] * v, light + fixed[2] * u + fixed[3] * v, light + fixed[4] * u], axis=-1)
+    rgb = np.stack(
+        [light + fixed[1] * v, light + fixed[2] * u + fixed[3] * v, light + fixed[4] * u], axis=-1
+    )
     return np.clip((rgb + 2**19) >> 20, 0, 255).astype(np.uint8)
 
 
@@ -151,5 +170,10 @@ def coefficients(picture: Picture) -> tuple[float, float, float, float, float]:
     red, blue = (0.299, 0.114) if picture.matrix == "bt601" else (0.2126, 0.0722)
     green = 1 - red - blue
     luma, chroma = (255 / 219, 255 / 224) if picture.range == "limited" else (1.0, 1.0)
-    of_chroma = (2 * (1 - red), -2 * blue * (1 - blue) / green, -2 * red * (1 - red) / green, 2 * (1 - blue))
+    of_chroma = (
+        2 * (1 - red),
+        -2 * blue * (1 - blue) / green,
+        -2 * red * (1 - red) / green,
+        2 * (1 - blue),
+    )
     return luma, *(value * chroma for value in of_chroma)  # type: ignore[return-value]

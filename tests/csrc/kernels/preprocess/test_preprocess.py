@@ -23,7 +23,9 @@ YUV = [(f, m, r) for f in ("nv12", "i420") for m in cases.MATRICES for r in case
 
 
 def _every_format(height: int, width: int, **more: Any) -> list[Any]:
-    packed = [Picture(name, height, width, seed=i, **more) for i, name in enumerate(cases.FORMATS[:5])]
+    packed = [
+        Picture(name, height, width, seed=i, **more) for i, name in enumerate(cases.FORMATS[:5])
+    ]
     return packed + [Picture(f, height, width, matrix=m, range=r, **more) for f, m, r in YUV]
 
 
@@ -33,7 +35,11 @@ def _cases(dtype: str) -> list[Any]:
         Case(dtype, (27, 33), (*_every_format(1, 1), *_every_format(3, 5))),
         Case(dtype, (20, 70), (*_every_format(101, 203), *_every_format(46, 64))),
         # Strided rows, aligned or not; rows that run upwards.
-        Case(dtype, (19, 35), (*_every_format(45, 67, spare=13), *_every_format(44, 68, spare=12, upwards=True))),
+        Case(
+            dtype,
+            (19, 35),
+            (*_every_format(45, 67, spare=13), *_every_format(44, 68, spare=12, upwards=True)),
+        ),
         Case(dtype, (9, 40), (*_every_format(40, 96, lead=1), *_every_format(40, 96, lead=2))),
         # Letterbox, regions of interest at every edge and of one pixel, odd corners, a frame as it is.
         Case(
@@ -65,7 +71,9 @@ def _cases(dtype: str) -> list[Any]:
 
 
 LARGE = [
-    Case("float32", (64, 64), (Picture("bgr", 479, 641), Picture("nv12", 480, 640, matrix="bt709"))),
+    Case(
+        "float32", (64, 64), (Picture("bgr", 479, 641), Picture("nv12", 480, 640, matrix="bt709"))
+    ),
     Case("float16", (72, 96), (Picture("nv12", 1080, 1920, region=(0, 9, 96, 54)),)),
     Case("float32", (1, 1), (Picture("rgba", 300, 2000),)),  # many chunks of one window
     # The longest sides.
@@ -73,7 +81,11 @@ LARGE = [
     Case("float16", (1, 16384), (Picture("gray", 2, 16384), Picture("gray", 1, 7))),
     Case("float16", (16384, 1), (Picture("gray", 16384, 2), Picture("gray", 7, 1))),
     # Powers of two, and as many outputs as inputs.
-    Case("float32", (16, 64), (Picture("rgb", 128, 512), Picture("i420", 16, 64), Picture("bgr", 8, 32))),
+    Case(
+        "float32",
+        (16, 64),
+        (Picture("rgb", 128, 512), Picture("i420", 16, 64), Picture("bgr", 8, 32)),
+    ),
 ]
 CASES = [case for dtype in cases.TYPES for case in _cases(dtype)] + LARGE
 
@@ -82,7 +94,9 @@ def _sources(emulator: Any, main: str = "main.cpp") -> list[Path]:
     return [*emulator.kernel("preprocess"), HERE / main]
 
 
-def _run(emulator: Any, program: Path, where: str, case: Any, folder: Path, reverse: int = 0) -> NDArray[np.float64]:
+def _run(
+    emulator: Any, program: Path, where: str, case: Any, folder: Path, reverse: int = 0
+) -> NDArray[np.float64]:
     (folder / "in").write_bytes(case.raw())
     done = emulator.run(program, str(folder / "in"), str(folder / "out"), where, str(reverse))
     assert done.returncode == 0, f"{case}: {done.stdout}{done.stderr}"
@@ -102,7 +116,9 @@ def _check_all(emulator: Any, program: Path, where: str, some: list[Any], folder
 def test_kernel_is_the_definition(emulator: Any, kind: str, tmp_path: Path) -> None:
     """No race, no unwritten shared memory, no access out of bounds or undefined behaviour, and the right values."""
     program = emulator.build(_sources(emulator), kind=kind)
-    _check_all(emulator, program, "kernel", CASES if kind == "race" else CASES[:6] + LARGE[:1], tmp_path)
+    _check_all(
+        emulator, program, "kernel", CASES if kind == "race" else CASES[:6] + LARGE[:1], tmp_path
+    )
 
 
 @pytest.mark.slow
@@ -136,7 +152,9 @@ def test_more_pictures_than_a_launch_takes(emulator: Any, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["kernel", "host"])
 @pytest.mark.parametrize(("name", "matrix", "range_"), YUV)
-def test_colours(emulator: Any, name: str, matrix: str, range_: str, where: str, tmp_path: Path) -> None:
+def test_colours(
+    emulator: Any, name: str, matrix: str, range_: str, where: str, tmp_path: Path
+) -> None:
     """Every level of luma and of chroma: the standard's formula in float64, and bit for bit what OpenCV does."""
     planes = [np.arange(256, dtype=np.uint8).repeat(4).reshape(32, 32).repeat(2, 0).repeat(2, 1)]
     chroma = np.random.default_rng(1).integers(0, 256, (32, 64), dtype=np.uint8)
@@ -151,7 +169,9 @@ def test_colours(emulator: Any, name: str, matrix: str, range_: str, where: str,
     y, u, v = cases.samples(picture)
     luma, red_v, green_u, green_v, blue_u = cases.coefficients(picture)
     light = luma * np.maximum(y - (16 if range_ == "limited" else 0), 0)
-    exact = np.stack([light + red_v * v, light + green_u * u + green_v * v, light + blue_u * u], axis=-1)
+    exact = np.stack(
+        [light + red_v * v, light + green_u * u + green_v * v, light + blue_u * u], axis=-1
+    )
     opencv = (matrix, range_) == ("bt601", "limited")
     # OpenCV cuts the factors off after three digits.
     assert np.abs(got - np.clip(exact, 0, 255)).max() < (0.75 if opencv else 0.501)
@@ -168,10 +188,26 @@ def test_launcher_names_the_wrong_argument(emulator: Any) -> None:
 
 
 PLANTED = {
-    "no barrier before the line is read": (r"__syncwarp\(\);(?=\s+const int end)", "", "uninitialised"),
-    "no barrier before the line is written again": (r"__syncwarp\(\);(?=\s+\}\s+const float inverse)", "", "race"),
-    "a window that is one column short": (r"x < task\.end\)", "x + kQuad < task.end)", "uninitialised"),
-    "a whole word at the edge": (r"x \+ kQuad <= frame\.width", "x < frame.width", "AddressSanitizer"),
+    "no barrier before the line is read": (
+        r"__syncwarp\(\);(?=\s+const int end)",
+        "",
+        "uninitialised",
+    ),
+    "no barrier before the line is written again": (
+        r"__syncwarp\(\);(?=\s+\}\s+const float inverse)",
+        "",
+        "race",
+    ),
+    "a window that is one column short": (
+        r"x < task\.end\)",
+        "x + kQuad < task.end)",
+        "uninitialised",
+    ),
+    "a whole word at the edge": (
+        r"x \+ kQuad <= frame\.width",
+        "x < frame.width",
+        "AddressSanitizer",
+    ),
     "a row too many": (r"y < task\.down\.end", "y <= task.down.end", "AddressSanitizer"),
 }
 

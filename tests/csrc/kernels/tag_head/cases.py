@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-TYPES = {"float32": (0, torch.float32), "float16": (1, torch.float16), "bfloat16": (2, torch.bfloat16)}
+TYPES = {
+    "float32": (0, torch.float32),
+    "float16": (1, torch.float16),
+    "bfloat16": (2, torch.bfloat16),
+}
 MAPS = {"none": 0, "weights": 1, "similarity": 2}
 EPSILON = 1e-5
 
@@ -32,12 +36,18 @@ class Case:
     offset: float = 0.0  # of the tokens: a mean far from zero
     equal: bool = False  # all tokens and labels alike
     zero: bool = False  # one token and one label are zero
-    torch_scale: float = 1.0  # what PyTorch gets multiplied by, where its squares would underflow; a power of two
+    torch_scale: float = (
+        1.0  # what PyTorch gets multiplied by, where its squares would underflow; a power of two
+    )
     multiprocessors: int = 8
 
     def __str__(self) -> str:
-        changed = {name: value for name, value in vars(self).items() if value != getattr(Case, name, None)}
-        return "-".join(str(value) if name == "dtype" else f"{name}{value}" for name, value in changed.items())
+        changed = {
+            name: value for name, value in vars(self).items() if value != getattr(Case, name, None)
+        }
+        return "-".join(
+            str(value) if name == "dtype" else f"{name}{value}" for name, value in changed.items()
+        )
 
 
 @dataclass
@@ -52,8 +62,17 @@ class Inputs:
     def raw(self, chosen: tuple[int, ...]) -> bytes:
         """As main.cpp reads them."""
         norms = [*(self.x_norm or ()), *(self.t_norm or ())]
-        tensors = [self.x, self.t, *norms, self.bias, self.thresholds, torch.tensor(chosen, dtype=torch.int32)]
-        return b"".join(one.contiguous().view(torch.uint8).numpy().tobytes() for one in tensors if one.numel())
+        tensors = [
+            self.x,
+            self.t,
+            *norms,
+            self.bias,
+            self.thresholds,
+            torch.tensor(chosen, dtype=torch.int32),
+        ]
+        return b"".join(
+            one.contiguous().view(torch.uint8).numpy().tobytes() for one in tensors if one.numel()
+        )
 
 
 class Outputs(NamedTuple):
@@ -94,10 +113,14 @@ def make_inputs(case: Case, seed: int = 0) -> Inputs:
 def predict(inputs: Inputs, case: Case, dtype: torch.dtype) -> Outputs:
     """The definition, computed in ``dtype``: float64 is the reference, the inputs' own type is PyTorch's answer."""
 
-    def unit(rows: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor] | None, scale: float = 1.0) -> torch.Tensor:
+    def unit(
+        rows: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor] | None, scale: float = 1.0
+    ) -> torch.Tensor:
         rows = rows.to(dtype) * scale
         if norm:
-            rows = torch.nn.functional.layer_norm(rows, rows.shape[-1:], norm[0].to(dtype), norm[1].to(dtype), EPSILON)
+            rows = torch.nn.functional.layer_norm(
+                rows, rows.shape[-1:], norm[0].to(dtype), norm[1].to(dtype), EPSILON
+            )
         squares = rows.square().sum(-1, keepdim=True)
         return rows * torch.where(squares == 0, 0, squares.rsqrt())
 
@@ -119,7 +142,10 @@ def assert_as_good_as_torch(inputs: Inputs, got: Outputs, case: Case) -> None:
     dtype = inputs.x.dtype
     expected = predict(inputs, case, torch.float64)
     draws = [make_inputs(case, seed) for seed in range(16)]
-    theirs = [_errors(predict(one, case, dtype), predict(one, case, torch.float64), names) for one in draws]
+    theirs = [
+        _errors(predict(one, case, dtype), predict(one, case, torch.float64), names)
+        for one in draws
+    ]
     for i, (name, error) in enumerate(zip(names, _errors(got, expected, names), strict=True)):
         bound = 2 * max(errors[i] for errors in theirs)
         rounding = getattr(expected, name).abs().max().item() * torch.finfo(dtype).eps / 2
@@ -140,7 +166,9 @@ def parse(data: bytes, case: Case) -> Outputs:
     """What tag_head_main.cpp wrote."""
     flat: Any = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     size = case.batch * case.labels
-    logits, scores, tags, flags, maps = flat.split([4 * size, 4 * size, size, size, len(flat) - 10 * size])
+    logits, scores, tags, flags, maps = flat.split(
+        [4 * size, 4 * size, size, size, len(flat) - 10 * size]
+    )
     shape = (case.batch, case.labels)
     if len(maps) == 0:
         grid = torch.empty(0)

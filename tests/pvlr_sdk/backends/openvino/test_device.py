@@ -38,9 +38,13 @@ def test_a_device_that_is_not_there_names_those_that_are(plan: Path, name: str) 
     assert caught.value.got == f"a machine with {', '.join(found)}"
 
 
-@pytest.mark.parametrize("name", ["AUTO", "HETERO:GPU,CPU", "CPU.0", "GPU.", "GPU.x", "GPU.1\n", "cuda"])
+@pytest.mark.parametrize(
+    "name", ["AUTO", "HETERO:GPU,CPU", "CPU.0", "GPU.", "GPU.x", "GPU.1\n", "cuda"]
+)
 def test_what_is_not_one_device_is_refused(plan: Path, name: str) -> None:
-    with pytest.raises(errors.OptionError, match="device: expected one of auto, cpu, tensorrt, gpu, npu, got"):
+    with pytest.raises(
+        errors.OptionError, match="device: expected one of auto, cpu, tensorrt, gpu, npu, got"
+    ):
         Tagger(plan, device=name)
 
 
@@ -56,11 +60,16 @@ class OtherDevice:
     def get_property(self, device: str, name: str) -> Any:
         if device == "CPU":
             return open_core().get_property(device, name)
-        return {"FULL_DEVICE_NAME": f"Intel {device}", "OPTIMIZATION_CAPABILITIES": self.capabilities}[name]
+        return {
+            "FULL_DEVICE_NAME": f"Intel {device}",
+            "OPTIMIZATION_CAPABILITIES": self.capabilities,
+        }[name]
 
     def compile_model(self, model: Any, device: str, options: dict[str, Any]) -> Any:
         self.asked.append(("compile", device, options))
-        return open_core().compile_model(model, "CPU", {**options, "INFERENCE_PRECISION_HINT": "f32"})
+        return open_core().compile_model(
+            model, "CPU", {**options, "INFERENCE_PRECISION_HINT": "f32"}
+        )
 
     def import_model(self, blob: bytes, device: str, options: dict[str, Any]) -> Any:
         self.asked.append(("import", device, options))
@@ -75,7 +84,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> OtherDevice:
 
 
 def test_a_gpu_computes_in_fp16_and_its_network_is_cached(plan: Path, machine: OtherDevice) -> None:
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16", "ALLOW_AUTO_BATCHING": False}
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f16",
+        "ALLOW_AUTO_BATCHING": False,
+    }
     for call, from_cache in (("compile", False), ("import", True)):
         with Tagger(plan, device="GPU.1", precision="auto") as tagger:
             found = {name: tagger.info[name] for name in ("device", "precision", "from_cache")}
@@ -99,7 +112,12 @@ def test_a_device_that_cannot_export_has_no_cache(plan: Path, machine: OtherDevi
 
 @pytest.mark.parametrize(
     ("capabilities", "precision", "hint"),
-    [((), "auto", "f32"), (("FP16",), "fp16", "f16"), (("FP16",), "fp32", "f32"), (("BF16",), "bf16", "bf16")],
+    [
+        ((), "auto", "f32"),
+        (("FP16",), "fp16", "f16"),
+        (("FP16",), "fp32", "f32"),
+        (("BF16",), "bf16", "bf16"),
+    ],
 )
 def test_a_precision_that_the_device_has(
     plan: Path, machine: OtherDevice, capabilities: tuple[str, ...], precision: str, hint: str
@@ -112,7 +130,11 @@ def test_a_precision_that_the_device_has(
 
 @pytest.mark.parametrize(
     ("capabilities", "precision", "hint"),
-    [(["FP32"], "fp16", "fp32"), (["FP32", "FP16"], "bf16", "fp16"), (["FP16", "INT8"], "fp32", "fp16")],
+    [
+        (["FP32"], "fp16", "fp32"),
+        (["FP32", "FP16"], "bf16", "fp16"),
+        (["FP16", "INT8"], "fp32", "fp16"),
+    ],
 )
 def test_a_precision_that_the_device_lacks(
     plan: Path, machine: OtherDevice, capabilities: list[str], precision: str, hint: str
@@ -124,7 +146,9 @@ def test_a_precision_that_the_device_lacks(
 
 
 def test_fp16_is_not_for_the_cpu(plan: Path) -> None:
-    with pytest.raises(errors.OptionError, match=r"precision: .*got 'fp16'\. fp16 is for GPUs and NPUs"):
+    with pytest.raises(
+        errors.OptionError, match=r"precision: .*got 'fp16'\. fp16 is for GPUs and NPUs"
+    ):
         Tagger(plan, precision="fp16")
 
 
@@ -146,6 +170,8 @@ def test_an_unsigned_plan_is_loaded_on_the_cpu_first(
     from pvlr_sdk.backends.openvino import isolated
 
     loaded: list[str] = []
-    monkeypatch.setattr(isolated, "ensure", lambda _bundle, _network, precision, *_, **__: loaded.append(precision))
+    monkeypatch.setattr(
+        isolated, "ensure", lambda _bundle, _network, precision, *_, **__: loaded.append(precision)
+    )
     with Tagger(plan, device="gpu", precision="fp16", allow_unsigned=False):
         assert loaded == ["bf16" if supports_bf16(open_core()) else "fp32"]

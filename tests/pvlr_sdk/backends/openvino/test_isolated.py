@@ -71,7 +71,10 @@ def more_nodes(kind: str) -> tuple[list[Any], dict[str, np.ndarray]]:
             helper.make_node("Cast", ["quotient"], ["cast"], to=1),
             helper.make_node("ReduceSum", ["cast"], ["more"], keepdims=0),
         ]
-        return nodes, {"least": np.int64([-(2**63)]), "minus": np.int64([-1 if kind == "crash" else 0])}
+        return nodes, {
+            "least": np.int64([-(2**63)]),
+            "minus": np.int64([-1 if kind == "crash" else 0]),
+        }
     if kind == "hang":
         # 10**12 operations on constants, which OpenVINO computes in a simple loop.
         nodes = [
@@ -83,7 +86,10 @@ def more_nodes(kind: str) -> tuple[list[Any], dict[str, np.ndarray]]:
     names = [f"table{number}" for number in range(8)]
     rows = {f"row{number}": np.full((1, 8192), number, np.float32) for number in range(8)}
     nodes = [helper.make_node("Add", ["column", f"row{name[5:]}"], [name]) for name in names]
-    nodes += [helper.make_node("Max", names, ["most"]), helper.make_node("ReduceSum", ["most"], ["more"], keepdims=0)]
+    nodes += [
+        helper.make_node("Max", names, ["most"]),
+        helper.make_node("ReduceSum", ["most"], ["more"], keepdims=0),
+    ]
     return nodes, {"column": np.zeros((8192, 1), np.float32), **rows}
 
 
@@ -96,7 +102,9 @@ def hostile(own_plan: Path) -> Callable[[str], Path]:
         model = onnx.load_from_string(own_plan.read_bytes())
         nodes, constants = more_nodes(kind)
         graph = model.graph
-        graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+        graph.initializer.extend(
+            onnx.numpy_helper.from_array(value, name) for name, value in constants.items()
+        )
         graph.node[-1].output[0] = "before"
         graph.node.extend([*nodes, onnx.helper.make_node("Add", ["before", "more"], ["logits"])])
         payload = model.SerializeToString()
@@ -109,8 +117,12 @@ def hostile(own_plan: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors do not trap this division")
-def test_a_network_that_crashes_the_runtime_is_one_error(hostile: Callable[[str], Path], plan: Path) -> None:
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="other processors do not trap this division"
+)
+def test_a_network_that_crashes_the_runtime_is_one_error(
+    hostile: Callable[[str], Path], plan: Path
+) -> None:
     bad = hostile("crash")
     with Tagger(plan) as tagger:
         for _ in range(2):  # the first is not remembered as a success
@@ -119,7 +131,9 @@ def test_a_network_that_crashes_the_runtime_is_one_error(hostile: Callable[[str]
         assert tagger.predict(FRAME)
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors do not trap this division")
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="other processors do not trap this division"
+)
 def test_a_running_site_goes_on(hostile: Callable[[str], Path], plan: Path) -> None:
     with Tagger(plan) as tagger:
         deployment = Deployment(tagger, settings=DeployConfig(probation=0))
@@ -151,7 +165,9 @@ def test_a_network_that_fills_the_memory_is_one_error(
 
 
 @pytest.mark.slow
-def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str], folder: Path) -> None:
+def test_an_unsigned_plan_has_one_isolated_load(
+    own_plan: Path, loads: list[str], folder: Path
+) -> None:
     first, second = Tagger(own_plan), Tagger(own_plan)
     assert first.predict(FRAME).logits.tobytes() == second.predict(FRAME).logits.tobytes()
     Tagger(own_plan, precision="fp32", num_threads=1)
@@ -160,7 +176,9 @@ def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str]
     mark.write_bytes(b"damaged")
     Tagger(own_plan)
     assert len(loads) == 2
-    frame = read_raw(own_plan)["golden"]["frame_png"][:-8] + "AAAAAAA="  # what the process would decode
+    frame = (
+        read_raw(own_plan)["golden"]["frame_png"][:-8] + "AAAAAAA="
+    )  # what the process would decode
     edit_manifest(own_plan, lambda raw: raw["golden"].update(frame_png=frame))
     with pytest.raises(errors.ManifestError):
         Tagger(own_plan)
@@ -169,7 +187,9 @@ def test_an_unsigned_plan_has_one_isolated_load(own_plan: Path, loads: list[str]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_open", [False, True])
-def test_all_that_a_plan_needs_is_loaded_before_it(is_open: bool, own_plan: Path, folder: Path, tmp_path: Path) -> None:
+def test_all_that_a_plan_needs_is_loaded_before_it(
+    is_open: bool, own_plan: Path, folder: Path, tmp_path: Path
+) -> None:
     """Afterwards the process opens no file: no library, and nothing about the machine."""
     if is_open:
         pytest.importorskip("onnx", reason="writes a network")
@@ -205,7 +225,9 @@ def test_a_trusted_plan_has_no_isolated_load(
     assert loads == [str(own_plan)]
 
 
-def test_a_plan_that_was_built_here_has_no_isolated_load(exported: Any, tmp_path: Path, loads: list[str]) -> None:
+def test_a_plan_that_was_built_here_has_no_isolated_load(
+    exported: Any, tmp_path: Path, loads: list[str]
+) -> None:
     from pvlr_sdk.workshop.compile.build import build
 
     build(exported.onnx, tmp_path / "engine.plan")
@@ -249,7 +271,9 @@ def test_marks_do_not_replace_compiled_networks(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-def test_what_openvino_cannot_compute_is_a_typed_error(hostile: Callable[[str], Path], trusted: bool) -> None:
+def test_what_openvino_cannot_compute_is_a_typed_error(
+    hostile: Callable[[str], Path], trusted: bool
+) -> None:
     """A division by zero is a ValueError of OpenVINO."""
     with pytest.raises((errors.ModelError, errors.BackendError), match="ivision by zero"):
         Tagger(hostile("divide by zero"), allow_unsigned=trusted)
@@ -257,7 +281,14 @@ def test_what_openvino_cannot_compute_is_a_typed_error(hostile: Callable[[str], 
 
 @pytest.mark.parametrize(
     "message",
-    [b"\xff", b"[]", b"{}", b'{"error": []}', b'{"error": ["install_hint", "", "", "", ""]}', b"[" * 60_000],
+    [
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"error": []}',
+        b'{"error": ["install_hint", "", "", "", ""]}',
+        b"[" * 60_000,
+    ],
 )
 def test_any_answer_of_the_process_is_an_outcome_or_a_failure(message: bytes) -> None:
     with pytest.raises(ProcessFailedError):
@@ -267,7 +298,11 @@ def test_any_answer_of_the_process_is_an_outcome_or_a_failure(message: bytes) ->
 
 def test_its_texts_are_short_and_printable() -> None:
     text = "\x1b[2J\r\n\u202e" + 60_000 * "\0"
-    for answer in ({"failure": text}, {"error": ["ModelError", *[text] * 4]}, {"error": [text, *[""] * 4]}):
+    for answer in (
+        {"failure": text},
+        {"error": ["ModelError", *[text] * 4]},
+        {"error": [text, *[""] * 4]},
+    ):
         with pytest.raises((ProcessFailedError, errors.ModelError)) as caught:
             isolated._check_answer(json.dumps(answer).encode())
         assert str(caught.value).isprintable()

@@ -37,7 +37,9 @@ def model() -> openvino.Model:
     front.output(0).set_names({"features"})
     body = convolution(front.output(0), 8, "body")
     shape = opset13.shape_of(body)  # integers besides pixels, as an exporter writes them
-    rows = opset13.reshape(opset13.reshape(body, shape, special_zero=False), [16, 8], special_zero=False)
+    rows = opset13.reshape(
+        opset13.reshape(body, shape, special_zero=False), [16, 8], special_zero=False
+    )
     product = opset13.matmul(rows, np.ones((8, 5), np.float32), False, False)
     product.set_friendly_name("product")
     product.output(0).set_names({"similarity"})
@@ -48,7 +50,10 @@ def model() -> openvino.Model:
 
 
 def types(model: openvino.Model) -> dict[str, str]:
-    return {node.get_friendly_name(): node.output(0).get_element_type().get_type_name() for node in model.get_ops()}
+    return {
+        node.get_friendly_name(): node.output(0).get_element_type().get_type_name()
+        for node in model.get_ops()
+    }
 
 
 def test_only_what_lies_between_start_and_last_product_is_lowered(model: openvino.Model) -> None:
@@ -85,6 +90,11 @@ def test_fp32_front_keeps_the_shipped_models_logits() -> None:
         "front": OpenVinoBackend(network, "bf16"),
         "plain": OpenVinoBackend(replace(network, fp32_until=None), "bf16"),
     }
-    logits = {name: np.stack([logits_of(f, backend, prepare) for f in frames]) for name, backend in backends.items()}
-    error = {name: float(np.abs(logits[name] - logits["exact"]).mean()) for name in ("front", "plain")}
+    logits = {
+        name: np.stack([logits_of(f, backend, prepare) for f in frames])
+        for name, backend in backends.items()
+    }
+    error = {
+        name: float(np.abs(logits[name] - logits["exact"]).mean()) for name in ("front", "plain")
+    }
     assert 0 < error["front"] < 0.5 * error["plain"]

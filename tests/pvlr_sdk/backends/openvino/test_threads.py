@@ -12,7 +12,9 @@ import pytest
 from pvlr_sdk._util.cores import available_cores
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2 or available_cores() < 2,
+    not hasattr(os, "sched_getaffinity")
+    or len(os.sched_getaffinity(0)) < 2
+    or available_cores() < 2,
     reason="needs Linux and two cores",
 )
 
@@ -50,8 +52,12 @@ def narrowest(plan: Path, threads: int, optimize: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("threads", "optimize"), [(1, "latency"), (1, "throughput"), (None, "throughput")])
-def test_threads_share_the_cores_with_other_processes(plan: Path, threads: int | None, optimize: str) -> None:
+@pytest.mark.parametrize(
+    ("threads", "optimize"), [(1, "latency"), (1, "throughput"), (None, "throughput")]
+)
+def test_threads_share_the_cores_with_other_processes(
+    plan: Path, threads: int | None, optimize: str
+) -> None:
     assert narrowest(plan, threads or available_cores(), optimize) == len(os.sched_getaffinity(0))
 
 

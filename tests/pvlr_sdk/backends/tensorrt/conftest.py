@@ -28,9 +28,17 @@ def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
         bank = LabelBank.load(labels_path(exported.onnx))
         frame = golden.default_frame()
         logits = exported.weights.forward(Preprocessor(spec.input)(frame, "bgr"))[0]
-        section = {"version": "10.3.0", "capability": "8.7", "gpu": "Fake Orin", "machine": platform.machine()}
+        section = {
+            "version": "10.3.0",
+            "capability": "8.7",
+            "gpu": "Fake Orin",
+            "machine": platform.machine(),
+        }
         section |= {"batch": [1, 1, 4], "attention": "native", **changes}
-        path, payload = tmp_path / "gpu" / "engine.plan", trt.plan(onnx) if payload is None else payload
+        path, payload = (
+            tmp_path / "gpu" / "engine.plan",
+            trt.plan(onnx) if payload is None else payload,
+        )
         manifest = Manifest(
             name="tiny",
             backend="tensorrt",
@@ -38,8 +46,13 @@ def make_plan(trt: ModuleType, exported: Any, tmp_path: Path) -> Any:
             tensorrt=TensorRtSpec(**section),
             input=spec.input,
             attention=spec.attention,
-            labels=[LabelSpec(name=n, threshold=t) for n, t in zip(bank.names, bank.thresholds, strict=True)],
-            golden=GoldenSpec(frame_png=golden.encode(frame), logits=list(logits), tolerance={"fp16": 1e-3}),
+            labels=[
+                LabelSpec(name=n, threshold=t)
+                for n, t in zip(bank.names, bank.thresholds, strict=True)
+            ],
+            golden=GoldenSpec(
+                frame_png=golden.encode(frame), logits=list(logits), tolerance={"fp16": 1e-3}
+            ),
             built={"onnx": "model.onnx"},
             files=describe_all(payload, bank),
         )
@@ -90,7 +103,9 @@ def random_frames() -> Any:
 
     def make(count: int) -> list[np.ndarray]:
         random = np.random.default_rng(0)
-        return [random.integers(0, 256, (20 + n % 7, 30 + n % 5, 3), np.uint8) for n in range(count)]
+        return [
+            random.integers(0, 256, (20 + n % 7, 30 + n % 5, 3), np.uint8) for n in range(count)
+        ]
 
     return make
 
@@ -104,7 +119,9 @@ def frame(random_frames: Any) -> np.ndarray:
 @pytest.fixture
 def true_logits(exported: Any) -> Any:
     """Computes a frame's logits by the network's definition in float64."""
-    return lambda tagger, frame: exported.weights.forward(tagger._plan.inference.preprocess(frame, "bgr"))[0]
+    return lambda tagger, frame: exported.weights.forward(
+        tagger._plan.inference.preprocess(frame, "bgr")
+    )[0]
 
 
 @pytest.fixture

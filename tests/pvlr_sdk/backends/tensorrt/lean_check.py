@@ -20,9 +20,13 @@ def check_creators(registry: Any, path: Path) -> dict[str, Any]:
 
     def create(name: str, **values: np.ndarray) -> Any:
         types = {"int32": trt.PluginFieldType.INT32, "float32": trt.PluginFieldType.FLOAT32}
-        fields = [trt.PluginField(key, value, types[value.dtype.name]) for key, value in values.items()]
+        fields = [
+            trt.PluginField(key, value, types[value.dtype.name]) for key, value in values.items()
+        ]
         creator = registry.get_creator(name, plugins.find(path), plugins.NAMESPACE)
-        return creator.create_plugin("node", trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD)
+        return creator.create_plugin(
+            "node", trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD
+        )
 
     def number(value: float, dtype: type) -> np.ndarray:
         return np.array([value], dtype)
@@ -32,7 +36,9 @@ def check_creators(registry: Any, path: Path) -> dict[str, Any]:
     head = create("TagHead", scale=number(12, np.float32), alpha=number(0.5, np.float32))
     kinds = trt.PluginCapabilityType
     return {
-        "creators": {one.name: {field.name: field.type.name for field in one.field_names} for one in ours},
+        "creators": {
+            one.name: {field.name: field.type.name for field in one.field_names} for one in ours
+        },
         "versions": sorted({one.plugin_version for one in ours}),
         "capabilities": [
             type(made.get_capability_interface(kind)).__name__

@@ -63,7 +63,9 @@ def test_batches_form_while_the_gpu_is_busy(gpu_plan, gpu, random_frames, starte
         np.testing.assert_array_equal(result, tagger.predict(frame).logits)
 
 
-def test_a_batch_is_downloaded_at_once_and_read_later(gpu_plan, gpu, random_frames, started, true_logits):
+def test_a_batch_is_downloaded_at_once_and_read_later(
+    gpu_plan, gpu, random_frames, started, true_logits
+):
     """While frames of a batch are still to be read, later batches have other buffers."""
     tagger = Tagger(gpu_plan, optimize="throughput")
     before, frames = gpu.downloads, random_frames(6)
@@ -71,7 +73,9 @@ def test_a_batch_is_downloaded_at_once_and_read_later(gpu_plan, gpu, random_fram
     np.testing.assert_allclose(results.pop()().logits, true_logits(tagger, frames.pop()), atol=1e-4)
     assert gpu.downloads == before + 3 * 2  # logits and similarity of two single frames and a batch
     for _ in range(2):
-        for result, frame in zip([started(tagger, frame) for frame in frames[::-1]], frames[::-1], strict=True):
+        for result, frame in zip(
+            [started(tagger, frame) for frame in frames[::-1]], frames[::-1], strict=True
+        ):
             np.testing.assert_allclose(result().logits, true_logits(tagger, frame), atol=1e-4)
     for result, frame in zip(results, frames, strict=True):
         np.testing.assert_allclose(result().logits, true_logits(tagger, frame), atol=1e-4)
@@ -80,7 +84,9 @@ def test_a_batch_is_downloaded_at_once_and_read_later(gpu_plan, gpu, random_fram
 def test_the_network_alone_is_timed_while_nothing_else_runs(gpu_plan, gpu, frame, started):
     tagger = Tagger(gpu_plan)
     before = gpu.graph_launches
-    assert tagger._plan.backend.compute_times(5) == [1.5] * 5  # without the gap before a launch on an idle stream
+    assert (
+        tagger._plan.backend.compute_times(5) == [1.5] * 5
+    )  # without the gap before a launch on an idle stream
     assert gpu.graph_launches == before + 5 * 11
     pending = started(tagger, frame)
     with pytest.raises(errors.BackendError, match="in flight"):
@@ -93,7 +99,10 @@ def test_closing_frees_the_engine_at_once(gpu_plan, frame):
     tagger = Tagger(gpu_plan)
     tagger.predict(frame)
     session = tagger._plan.backend._session
-    held = [weakref.ref(thing) for thing in (session._engine._engine, *(one._context for one in session.contexts))]
+    held = [
+        weakref.ref(thing)
+        for thing in (session._engine._engine, *(one._context for one in session.contexts))
+    ]
     del session
     gc.disable()
     try:

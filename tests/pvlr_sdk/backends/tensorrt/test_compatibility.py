@@ -23,10 +23,19 @@ from tests.pvlr_sdk.trust.conftest import sign as sign
     [
         ({"version": "10.13.0"}, "TensorRT: 10.13.0, got 10.3.0"),
         ({"version": "8.6.1"}, "TensorRT: 8.6.1, got 10.3.0"),
-        ({"version": "11.0.0", "version_compatible": True}, "TensorRT: 11.0.0 or newer, got 10.3.0"),
-        ({"capability": "8.9", "gpu": "L4"}, "GPU: L4, compute capability 8.9, got Fake Orin, compute capability 8.7"),
+        (
+            {"version": "11.0.0", "version_compatible": True},
+            "TensorRT: 11.0.0 or newer, got 10.3.0",
+        ),
+        (
+            {"capability": "8.9", "gpu": "L4"},
+            "GPU: L4, compute capability 8.9, got Fake Orin, compute capability 8.7",
+        ),
         ({"gpu": "Fake AGX"}, "GPU: Fake AGX, got Fake Orin"),
-        ({"multiprocessors": 8}, "GPU: Fake Orin with 8 multiprocessors, got Fake Orin with 16 multiprocessors"),
+        (
+            {"multiprocessors": 8},
+            "GPU: Fake Orin with 8 multiprocessors, got Fake Orin with 16 multiprocessors",
+        ),
         ({"machine": "sparc"}, "processor: sparc"),
         ({"plugins": "1", "attention": "fused"}, "plugin library: version 1, got none"),
         (
@@ -35,12 +44,18 @@ from tests.pvlr_sdk.trust.conftest import sign as sign
         ),
     ],
 )
-def test_a_plan_for_something_else_never_reaches_tensorrt(change, words, make_plan, trt, monkeypatch):
-    monkeypatch.setattr(trt.Runtime, "deserialize_cuda_engine", lambda *_: pytest.fail("TensorRT saw the plan"))
+def test_a_plan_for_something_else_never_reaches_tensorrt(
+    change, words, make_plan, trt, monkeypatch
+):
+    monkeypatch.setattr(
+        trt.Runtime, "deserialize_cuda_engine", lambda *_: pytest.fail("TensorRT saw the plan")
+    )
     with pytest.raises(errors.PlanMismatchError) as caught:
         Tagger(make_plan(**change))
     assert words in str(caught.value)
-    assert "pvlr build model.onnx -o engine.plan --device tensorrt --batch 1:1:4" in str(caught.value)
+    assert "pvlr build model.onnx -o engine.plan --device tensorrt --batch 1:1:4" in str(
+        caught.value
+    )
 
 
 def test_the_command_that_builds_it_again_is_complete(make_plan):
@@ -93,7 +108,9 @@ def test_a_version_compatible_plan_needs_the_older_lean_runtime(make_plan, monke
     ],
 )
 def test_a_damaged_plan_never_reaches_tensorrt(damage, error, gpu_plan, trt, monkeypatch):
-    monkeypatch.setattr(trt.Runtime, "deserialize_cuda_engine", lambda *_: pytest.fail("TensorRT saw the plan"))
+    monkeypatch.setattr(
+        trt.Runtime, "deserialize_cuda_engine", lambda *_: pytest.fail("TensorRT saw the plan")
+    )
     gpu_plan.write_bytes(damage(gpu_plan.read_bytes()))
     with pytest.raises(error):
         Tagger(gpu_plan)
@@ -140,7 +157,9 @@ def test_options_that_do_not_fit(gpu_plan, plan):
 def test_an_unsigned_plan_is_code_that_nobody_vouches_for(gpu_plan, trt, monkeypatch):
     monkeypatch.delenv("PVLR_ALLOW_UNSIGNED")
     with monkeypatch.context() as patch:
-        patch.setattr(trt.Runtime, "deserialize_cuda_engine", lambda *_: pytest.fail("TensorRT saw the plan"))
+        patch.setattr(
+            trt.Runtime, "deserialize_cuda_engine", lambda *_: pytest.fail("TensorRT saw the plan")
+        )
         with pytest.raises(errors.NotSignedError, match="PVLR_ALLOW_UNSIGNED"):
             Tagger(gpu_plan)
         monkeypatch.setenv("PVLR_ALLOW_UNSIGNED", "1")

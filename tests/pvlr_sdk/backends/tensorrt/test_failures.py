@@ -31,8 +31,12 @@ def test_memory_for_one_context_is_enough(make_plan, trt, frame, true_logits):
     np.testing.assert_allclose(tagger.predict(frame).logits, true_logits(tagger, frame), atol=1e-4)
 
 
-def test_one_context_is_enough_if_another_is_refused_the_profile(make_plan, trt, frame, true_logits):
-    trt.world.profile_error = "Error Code 4: profile 0 has been chosen for another IExecutionContext"
+def test_one_context_is_enough_if_another_is_refused_the_profile(
+    make_plan, trt, frame, true_logits
+):
+    trt.world.profile_error = (
+        "Error Code 4: profile 0 has been chosen for another IExecutionContext"
+    )
     tagger = Tagger(make_plan())
     assert tagger.info["parallel"] == 1
     assert "another IExecutionContext" in tagger.info["contexts"]
@@ -40,7 +44,8 @@ def test_one_context_is_enough_if_another_is_refused_the_profile(make_plan, trt,
 
 
 @pytest.mark.parametrize(
-    ("optimize", "profiles", "used"), [("latency", 2, 0), ("throughput", 2, 1), ("throughput", 1, 0)]
+    ("optimize", "profiles", "used"),
+    [("latency", 2, 0), ("throughput", 2, 1), ("throughput", 1, 0)],
 )
 def test_the_profile_fits_the_batch(optimize, profiles, used, gpu_plan, trt):
     """Plans of earlier versions have one profile."""
@@ -62,7 +67,9 @@ def test_a_context_that_tensorrt_loses_is_noticed(where, gpu_plan, gpu, trt, fra
 
 
 @pytest.mark.parametrize("error", [CudaError(3, "record"), RuntimeError("anything")])
-def test_a_launch_that_fails_half_way_leaves_nothing_in_flight(error, gpu_plan, gpu, frame, monkeypatch):
+def test_a_launch_that_fails_half_way_leaves_nothing_in_flight(
+    error, gpu_plan, gpu, frame, monkeypatch
+):
     """Its copies end before the buffers are freed; the execution context is used again."""
     tagger = Tagger(gpu_plan)
 
@@ -78,14 +85,18 @@ def test_a_launch_that_fails_half_way_leaves_nothing_in_flight(error, gpu_plan, 
     tagger.predict(frame)
 
 
-def test_the_reason_reaches_the_plan_that_fails_though_the_first_logger_hears_it(make_plan, trt, frame):
+def test_the_reason_reaches_the_plan_that_fails_though_the_first_logger_hears_it(
+    make_plan, trt, frame
+):
     """TensorRT keeps the first logger of a process for the CUDA errors of every engine."""
     plan = make_plan()
     first = Tagger(plan)
     trt.world.contexts = 0
     with pytest.raises(errors.DeviceMemoryError, match="OutOfMemory"):
         Tagger(plan)
-    assert not any("OutOfMemory" in line for line in first._plan.backend._session._engine.messages.lines)
+    assert not any(
+        "OutOfMemory" in line for line in first._plan.backend._session._engine.messages.lines
+    )
 
 
 @pytest.mark.slow
@@ -115,10 +126,11 @@ def test_a_load_that_fails_leaves_nothing_on_the_gpu(fits, make_plan, gpu, monke
 
 def test_a_gpu_that_tensorrt_does_not_know(make_plan, trt):
     plan = make_plan()
-    trt.world.start_error = (
-        "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
-    )
-    with pytest.raises(errors.BackendError, match=r"TensorRT 10\.3\.0 supports, got .*SM 61 is not supported.*doctor"):
+    trt.world.start_error = "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    with pytest.raises(
+        errors.BackendError,
+        match=r"TensorRT 10\.3\.0 supports, got .*SM 61 is not supported.*doctor",
+    ):
         Tagger(plan)
 
 
@@ -150,12 +162,19 @@ def test_after_a_lost_context_no_plan_runs_in_the_process(gpu_plan, gpu, trt, fr
     used, idle = Tagger(gpu_plan), Tagger(gpu_plan)
     slot = used._plan.backend.acquire()
     gpu.fail["wait"] = 700
-    with pytest.raises(errors.DeviceLostError, match=r"wait gave CUDA error 700.*Restart the process"):
+    with pytest.raises(
+        errors.DeviceLostError, match=r"wait gave CUDA error 700.*Restart the process"
+    ):
         used.predict(frame)
     gpu.fail.clear()
     gpu.broken = 0  # whatever the driver says later
     calls = trt.world.contexts, gpu.graph_launches
-    for call in (lambda: used.predict(frame), lambda: idle.predict(frame), lambda: Tagger(gpu_plan), slot.start):
+    for call in (
+        lambda: used.predict(frame),
+        lambda: idle.predict(frame),
+        lambda: Tagger(gpu_plan),
+        slot.start,
+    ):
         with pytest.raises(errors.DeviceLostError, match="wait gave CUDA error 700"):
             call()
     assert (trt.world.contexts, gpu.graph_launches) == calls
@@ -174,5 +193,7 @@ def test_a_lost_context_ends_every_thread_s_call(gpu_plan, gpu, frame, random_fr
 
 def test_the_table_of_cases_names_tests():
     """The same cases run in C++ (tests/csrc/runtime)."""
-    sources = "".join(path.read_text() for path in Path(__file__).parents[2].rglob("tensorrt/test_*.py"))
+    sources = "".join(
+        path.read_text() for path in Path(__file__).parents[2].rglob("tensorrt/test_*.py")
+    )
     assert [case for case in CASES if case.python and f"def {case.python}(" not in sources] == []

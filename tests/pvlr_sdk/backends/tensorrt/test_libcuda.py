@@ -22,7 +22,9 @@ def _headers() -> Path | None:
     for place in (spec.submodule_search_locations or []) if spec else []:
         folders += sorted(Path(place).glob("*/include"), reverse=True)
     wanted = ("cuda.h", "cudaProfiler.h")
-    return next((folder for folder in folders if all((folder / name).is_file() for name in wanted)), None)
+    return next(
+        (folder for folder in folders if all((folder / name).is_file() for name in wanted)), None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,19 @@ def headers() -> Path:
 def stub(headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the stub as libcuda.so.1."""
     folder = tmp_path_factory.mktemp("driver")
-    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-shared", "-fPIC", f"-I{headers}", str(STUB)]
-    subprocess.run([*command, "-Wl,-soname,libcuda.so.1", "-o", str(folder / "libcuda.so.1")], check=True)
+    command = [
+        "g++",
+        "-std=c++17",
+        "-Wall",
+        "-Wextra",
+        "-shared",
+        "-fPIC",
+        f"-I{headers}",
+        str(STUB),
+    ]
+    subprocess.run(
+        [*command, "-Wl,-soname,libcuda.so.1", "-o", str(folder / "libcuda.so.1")], check=True
+    )
     return folder
 
 
@@ -46,8 +59,20 @@ def stub(headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pycuda(headers: Path, stub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pycuda, compiled from its source distribution and linked to the stub; takes minutes."""
     folder = tmp_path_factory.mktemp("pycuda")
-    download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "pycuda", "pycuda"]
-    got = subprocess.run([*download, "--no-build-isolation"], cwd=folder, capture_output=True, text=True, check=False)
+    download = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--no-binary",
+        "pycuda",
+        "pycuda",
+    ]
+    got = subprocess.run(
+        [*download, "--no-build-isolation"], cwd=folder, capture_output=True, text=True, check=False
+    )
     if got.returncode != 0:
         pytest.skip(f"no source distribution of pycuda: {got.stderr.strip()[-200:]}")
     shutil.unpack_archive(next(folder.glob("*.tar.gz")), folder, filter="data")
@@ -67,7 +92,12 @@ def pycuda(headers: Path, stub: Path, tmp_path_factory: pytest.TempPathFactory) 
     lazy = {**os.environ, "LDFLAGS": "-Wl,-z,lazy"}
     for step in (["configure.py", *options], ["setup.py", "build_ext", "--inplace"]):
         done = subprocess.run(
-            [sys.executable, *step], cwd=source, env=lazy, capture_output=True, text=True, check=False
+            [sys.executable, *step],
+            cwd=source,
+            env=lazy,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
     return source
@@ -81,7 +111,11 @@ def _check(path: str, stub: Path, *folders: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "LD_LIBRARY_PATH": str(stub), "PYTHONPATH": os.pathsep.join(filter(None, places))},
+        env={
+            **os.environ,
+            "LD_LIBRARY_PATH": str(stub),
+            "PYTHONPATH": os.pathsep.join(filter(None, places)),
+        },
     )
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
     return done.stderr
@@ -99,5 +133,7 @@ def test_every_call_without_pycuda(stub: Path) -> None:
 def test_a_pycuda_that_cannot_be_imported_is_said(stub: Path, tmp_path: Path) -> None:
     (tmp_path / "pycuda").mkdir()
     (tmp_path / "pycuda" / "__init__.py").touch()
-    (tmp_path / "pycuda" / "driver.py").write_text("raise ImportError('undefined symbol: cuCtxCreate_v4')\n")
+    (tmp_path / "pycuda" / "driver.py").write_text(
+        "raise ImportError('undefined symbol: cuCtxCreate_v4')\n"
+    )
     assert "undefined symbol: cuCtxCreate_v4" in _check("libcuda", stub, tmp_path)

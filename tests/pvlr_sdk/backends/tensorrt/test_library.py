@@ -12,7 +12,9 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk.backends.tensorrt import library
 
 
-@pytest.mark.parametrize(("module", "told"), [(None, "JetPack"), (ModuleType("tensorrt"), "type stubs")])
+@pytest.mark.parametrize(
+    ("module", "told"), [(None, "JetPack"), (ModuleType("tensorrt"), "type stubs")]
+)
 def test_without_tensorrt(gpu_plan, monkeypatch, module, told):
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     with pytest.raises(errors.MissingPartError, match=told):

@@ -34,20 +34,33 @@ def network(tmp_path):
 
 @pytest.fixture
 def open_plan(trt, network, tmp_path):
-    build(network, tmp_path / "open" / "engine.plan", device="tensorrt", precision="fp32", options=OPTIONS)
+    build(
+        network,
+        tmp_path / "open" / "engine.plan",
+        device="tensorrt",
+        precision="fp32",
+        options=OPTIONS,
+    )
     return tmp_path / "open" / "engine.plan"
 
 
 @pytest.fixture
 def frames():
-    return list(np.random.default_rng(5).integers(0, 256, (12, *tiny_open.SIZE, 3)).astype(np.uint8))
+    return list(
+        np.random.default_rng(5).integers(0, 256, (12, *tiny_open.SIZE, 3)).astype(np.uint8)
+    )
 
 
 @pytest.mark.parametrize("optimize", ["latency", "throughput"])
 def test_results_are_those_of_the_definition(optimize, open_plan, frames):
     with Tagger(open_plan, optimize=optimize) as tagger:
         assert (tagger.info["max_labels"], tagger.info["cuda_graph"]) == (MAX, "in use")
-        for bank in (make_bank(), random_bank(MAX, 1), random_bank(1, 2), random_bank(3, 3, without=2)):
+        for bank in (
+            make_bank(),
+            random_bank(MAX, 1),
+            random_bank(1, 2),
+            random_bank(3, 3, without=2),
+        ):
             tagger.set_labels(bank)
             for result, frame in zip(tagger.predict_batch(frames[:5]), frames, strict=False):
                 check(result, frame, bank)
@@ -71,7 +84,11 @@ def test_the_bundled_model(trt, plugin_library, tmp_path):
     assert knowledge_path(tmp_path / "engine.plan").is_file()
     images = np.random.default_rng(0).integers(0, 256, (2, 300, 400, 3), np.uint8)
     with Tagger(tmp_path / "engine.plan") as tagger, Tagger(precision="fp32") as cpu:
-        for bank in (cpu.label_bank, cpu.label_bank.select(["cup", "cat"]), Tagger(words=["espresso"]).label_bank):
+        for bank in (
+            cpu.label_bank,
+            cpu.label_bank.select(["cup", "cat"]),
+            Tagger(words=["espresso"]).label_bank,
+        ):
             tagger.set_labels(bank)
             cpu.set_labels(bank)
             for image in images:
@@ -98,7 +115,10 @@ def test_calls_in_progress_keep_their_bank(open_plan, frames, started):
     for optimize in ("latency", "throughput"):
         with Tagger(open_plan, optimize=optimize) as tagger:
             banks = [random_bank(count, count) for count in range(2, 6)]
-            plans = [tagger._plan.with_labels(tagger._plan.backend, bank, tagger._defaults) for bank in banks]
+            plans = [
+                tagger._plan.with_labels(tagger._plan.backend, bank, tagger._defaults)
+                for bank in banks
+            ]
             pending = []
             for index, number in enumerate([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 0, 1]):
                 tagger._plan = plans[number]  # without a wait, unlike set_labels
@@ -119,10 +139,14 @@ def test_threads_while_the_bank_changes(open_plan, frames):
             check(job.result(), frame, known[job.result().bank])
 
 
-def test_a_bank_is_computed_once_and_uploaded_once_by_each_context(open_plan, gpu, frames, started, monkeypatch):
+def test_a_bank_is_computed_once_and_uploaded_once_by_each_context(
+    open_plan, gpu, frames, started, monkeypatch
+):
     copies: list[int] = []
     to_device = gpu.to_device
-    monkeypatch.setattr(gpu, "to_device", lambda *given: (copies.append(given[0]), to_device(*given)))
+    monkeypatch.setattr(
+        gpu, "to_device", lambda *given: (copies.append(given[0]), to_device(*given))
+    )
     tagger = Tagger(open_plan)
     finish = [started(tagger, frame) for frame in frames[:2]]  # in both contexts
     results = [job() for job in finish]
@@ -161,7 +185,10 @@ def test_an_upload_that_fails_half_way_mixes_no_banks(fails, open_plan, gpu, fra
 
 
 def test_a_closed_engine_has_no_other_labels(gpu_plan):
-    with Tagger(gpu_plan) as tagger, pytest.raises(errors.BackendError, match="expected an open plan, got one whose"):
+    with (
+        Tagger(gpu_plan) as tagger,
+        pytest.raises(errors.BackendError, match="expected an open plan, got one whose"),
+    ):
         tagger.set_labels(make_bank())
 
 
@@ -182,7 +209,9 @@ def test_fp16(trt, network, frames, tmp_path):
     with Tagger(tmp_path / "engine.plan") as tagger:
         tagger.set_labels(bank)
         image = tagger._plan.inference.preprocess(frames[0], "bgr")
-        np.testing.assert_allclose(tagger.predict(frames[0]).logits, tiny_open.forward(image, bank)[0], atol=0.02)
+        np.testing.assert_allclose(
+            tagger.predict(frames[0]).logits, tiny_open.forward(image, bank)[0], atol=0.02
+        )
 
 
 def test_the_part_for_labels_is_a_file_of_the_bundle(open_plan, keys, sign, monkeypatch, tmp_path):
@@ -210,7 +239,9 @@ def test_the_part_for_labels_is_a_file_of_the_bundle(open_plan, keys, sign, monk
 
 def test_manifests_of_open_and_closed_plans(open_plan, gpu_plan):
     edit_manifest(open_plan, lambda raw: raw["files"].pop("label_network"))
-    with pytest.raises(errors.ManifestError, match="must name exactly 'plan' and 'labels' and 'label_network'"):
+    with pytest.raises(
+        errors.ManifestError, match="must name exactly 'plan' and 'labels' and 'label_network'"
+    ):
         load_bundle(open_plan)
     more = read_raw(open_plan)["files"]["plan"]
     edit_manifest(gpu_plan, lambda raw: raw["files"].update(label_network=more))

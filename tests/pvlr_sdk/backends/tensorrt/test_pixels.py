@@ -51,7 +51,9 @@ class ThroughDlpack:
     def __init__(self, there: Any, gpu: Any) -> None:
         self.streams: list[Any] = []
         memory = np.frombuffer(gpu.allocated[there.pointer], np.uint8)
-        self._array = np.lib.stride_tricks.as_strided(memory, there.array.shape, there.array.strides)
+        self._array = np.lib.stride_tricks.as_strided(
+            memory, there.array.shape, there.array.strides
+        )
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 2, 0
@@ -66,13 +68,19 @@ def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
     whole = np.random.default_rng(3).integers(0, 256, (40, 52, 3), np.uint8)
     frame = ThroughDlpack(on_gpu(whole), gpu)
     np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(whole).logits)
-    assert frame.streams == [1]  # its producer makes the default stream wait, and the backend waits for that
+    assert frame.streams == [
+        1
+    ]  # its producer makes the default stream wait, and the backend waits for that
 
 
 @pytest.mark.parametrize(
     ("fields", "error", "told"),
     [
-        ({"device_type": 2, "device_id": 1}, errors.FrameTypeError, r"GPU 0.* got one on GPU 1.*CUDA_VISIBLE_DEVICES"),
+        (
+            {"device_type": 2, "device_id": 1},
+            errors.FrameTypeError,
+            r"GPU 0.* got one on GPU 1.*CUDA_VISIBLE_DEVICES",
+        ),
         ({"code": 4, "bits": 16}, errors.FrameDtypeError, "got dtype bfloat16"),
     ],
     ids=["another GPU", "a type that NumPy lacks"],
@@ -111,7 +119,13 @@ def test_a_frame_that_its_producer_still_works_on_is_waited_for(gpu_plan, on_gpu
     ],
 )
 def test_frames_on_the_gpu_that_are_none(array, error, gpu_plan, on_gpu, gpu):
-    interface = {"shape": array.shape, "typestr": array.dtype.str, "data": (1, False), "strides": None, "version": 3}
+    interface = {
+        "shape": array.shape,
+        "typestr": array.dtype.str,
+        "data": (1, False),
+        "strides": None,
+        "version": 3,
+    }
     thing = type("Thing", (), {"__cuda_array_interface__": interface})()
     with pytest.raises(error):
         Tagger(gpu_plan).predict(thing)

@@ -34,7 +34,9 @@ def test_planes_are_tagged_like_the_packed_frame(
     for tiles in (None, (3, 2)):
         expected = tagger.predict(FRAME, color=order, tiles=tiles).logits
         for frame in (planes, there):
-            np.testing.assert_array_equal(tagger.predict(frame, color=order, tiles=tiles).logits, expected)
+            np.testing.assert_array_equal(
+                tagger.predict(frame, color=order, tiles=tiles).logits, expected
+            )
             assert (kernel[0].seen[-1][0] == there[0].pointer) == (frame is there)  # read in place
     mixed = tagger.predict_batch([planes, there, FRAME] * 4, color=order)
     expected = tagger.predict(FRAME, color=order).logits
@@ -50,7 +52,9 @@ def test_sizes_may_be_odd(order: Any, gpu_plan: Any, kernel: list[FakeKernel], o
 
 
 @pytest.mark.parametrize("order", ["nv12", "i420"])
-def test_without_the_kernel_planes_go_through_the_cpu(order: Any, gpu_plan: Any, on_gpu: Any) -> None:
+def test_without_the_kernel_planes_go_through_the_cpu(
+    order: Any, gpu_plan: Any, on_gpu: Any
+) -> None:
     tagger, planes = Tagger(gpu_plan), planes_of(FRAME, order)
     assert tagger.info["preprocessing"] == "CPU"
     expected = tagger.predict(FRAME, color=order).logits
@@ -73,7 +77,9 @@ def test_the_gpu_waits_for_the_stream_of_each_plane(
             gpu.enqueue(stream, partial(ctypes.memmove, there.pointer, plane.tobytes(), plane.size))
             interface = there.__cuda_array_interface__ | {"stream": stream}
             unfinished.append(type("Unfinished", (), {"__cuda_array_interface__": interface})())
-        np.testing.assert_array_equal(tagger.predict(tuple(unfinished), color="nv12").logits, expected)
+        np.testing.assert_array_equal(
+            tagger.predict(tuple(unfinished), color="nv12").logits, expected
+        )
     assert len(gpu.timing) == events + 2  # an event for each plane, which the next frame uses again
     tagger.close()
     del tagger
@@ -82,11 +88,15 @@ def test_the_gpu_waits_for_the_stream_of_each_plane(
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_the_kernel_gets_the_planes_with_their_pitches(order: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_gets_the_planes_with_their_pitches(
+    order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As arrays on the CPU; tests/csrc/bindings calls it in the emulator."""
 
     def array(pointer: int, shape: tuple[int, ...], strides: tuple[int, ...], _: str) -> np.ndarray:
-        memory = np.ctypeslib.as_array((ctypes.c_uint8 * (shape[0] * strides[0])).from_address(pointer))
+        memory = np.ctypeslib.as_array(
+            (ctypes.c_uint8 * (shape[0] * strides[0])).from_address(pointer)
+        )
         return np.lib.stride_tricks.as_strided(memory, shape, strides)
 
     monkeypatch.setattr("pvlr_sdk.backends.tensorrt.pixels._View", array)
@@ -107,7 +117,9 @@ def test_the_kernel_gets_the_planes_with_their_pitches(order: Any, monkeypatch: 
         (lambda chroma: np.repeat(chroma, 2, axis=1)[:, ::2], False),
     ],
 )
-def test_a_pitch_that_the_kernel_refuses_is_not_passed_to_it(pitched: Any, fits: bool, on_gpu: Any) -> None:
+def test_a_pitch_that_the_kernel_refuses_is_not_passed_to_it(
+    pitched: Any, fits: bool, on_gpu: Any
+) -> None:
     """It would fail all frames of the batch."""
     luma, chroma = planes_of(FRAME, "nv12")
     there = load((on_gpu(luma), on_gpu(pitched(chroma))), "nv12")

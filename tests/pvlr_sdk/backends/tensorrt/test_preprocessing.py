@@ -29,7 +29,9 @@ class FakeKernel:
         self.launches = 0
 
     def takes(self, planes: Any, order: str) -> bool:
-        return all(one.strides[1:] == ((1,) if one.ndim == 2 else (one.shape[2], 1)) for one in planes)
+        return all(
+            one.strides[1:] == ((1,) if one.ndim == 2 else (one.shape[2], 1)) for one in planes
+        )
 
     def prepare(self, *frame: Any) -> Any:
         return frame
@@ -47,8 +49,12 @@ class FakeKernel:
         ctypes.memmove(self._gpu.at(target, image.nbytes), image.ctypes.data, image.nbytes)
 
     def _read(self, array: Any) -> np.ndarray:
-        extent = 1 + sum((side - 1) * stride for side, stride in zip(array.shape, array.strides, strict=True))
-        data = np.ctypeslib.as_array((ctypes.c_uint8 * extent).from_address(self._gpu.at(array.pointer, extent)))
+        extent = 1 + sum(
+            (side - 1) * stride for side, stride in zip(array.shape, array.strides, strict=True)
+        )
+        data = np.ctypeslib.as_array(
+            (ctypes.c_uint8 * extent).from_address(self._gpu.at(array.pointer, extent))
+        )
         return np.lib.stride_tricks.as_strided(data, array.shape, array.strides)
 
 
@@ -69,12 +75,25 @@ def kernel(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[FakeKernel]:
 def test_preprocessing_on_the_gpu(optimize, gpu_plan, kernel, true_logits):
     tagger = Tagger(gpu_plan, optimize=optimize)
     assert tagger.info["preprocessing"] == "GPU"
-    sizes = [(20, 30), (300, 200), (7, 9), (300, 200), (400, 500)]  # staging and device buffers grow
-    frames = [np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8) for n, size in enumerate(sizes)]
-    for result, frame in zip(tagger.predict_batch(frames[:1] + frames), frames[:1] + frames, strict=True):
+    sizes = [
+        (20, 30),
+        (300, 200),
+        (7, 9),
+        (300, 200),
+        (400, 500),
+    ]  # staging and device buffers grow
+    frames = [
+        np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8)
+        for n, size in enumerate(sizes)
+    ]
+    for result, frame in zip(
+        tagger.predict_batch(frames[:1] + frames), frames[:1] + frames, strict=True
+    ):
         np.testing.assert_allclose(result.logits, true_logits(tagger, frame), atol=1e-4)
     flipped = frames[1][::-1, ::2]  # staged contiguously
-    np.testing.assert_allclose(tagger.predict(flipped).logits, true_logits(tagger, flipped), atol=1e-4)
+    np.testing.assert_allclose(
+        tagger.predict(flipped).logits, true_logits(tagger, flipped), atol=1e-4
+    )
     assert len(kernel[0].seen) == 8  # the golden frame's too
 
 
@@ -91,7 +110,9 @@ def test_a_batch_is_preprocessed_in_one_launch(gpu_plan, kernel, true_logits, st
 
 
 @pytest.mark.parametrize("wrong", [None, "bgr", "nv12"])
-def test_a_plan_whose_preprocessing_is_off_by_a_pixel_is_not_built(wrong, trt, kernel, exported, tmp_path, monkeypatch):
+def test_a_plan_whose_preprocessing_is_off_by_a_pixel_is_not_built(
+    wrong, trt, kernel, exported, tmp_path, monkeypatch
+):
     """Measured on the GPU's input, the golden difference would allow twice the fault."""
     monkeypatch.setattr(FakeKernel, "wrong", wrong)
     options = BuildOptions(attention="native")
@@ -104,7 +125,9 @@ def test_a_plan_whose_preprocessing_is_off_by_a_pixel_is_not_built(wrong, trt, k
 
 def test_a_frame_on_the_gpu_is_not_copied(gpu_plan, kernel, on_gpu):
     tagger = Tagger(gpu_plan)
-    frame = on_gpu(np.random.default_rng(5).integers(0, 256, (50, 64, 3), np.uint8)[4:40, 8:50])  # pitched
+    frame = on_gpu(
+        np.random.default_rng(5).integers(0, 256, (50, 64, 3), np.uint8)[4:40, 8:50]
+    )  # pitched
     result = tagger.predict(frame)
     assert kernel[0].seen[-1] == (frame.pointer, "bgr")
     np.testing.assert_array_equal(result.logits, tagger.predict(frame.array).logits)
@@ -129,7 +152,9 @@ def test_the_gpu_waits_for_the_producer_and_not_the_caller(gpu_plan, kernel, on_
         there = on_gpu(np.zeros_like(pixels))
         gpu.enqueue(stream, partial(write, there, pixels))
         interface = there.__cuda_array_interface__ | {"stream": stream}
-        results.append(started(tagger, type("Unfinished", (), {"__cuda_array_interface__": interface})()))
+        results.append(
+            started(tagger, type("Unfinished", (), {"__cuda_array_interface__": interface})())
+        )
     assert not written  # nobody has waited so far
     gpu.fail.clear()
     for result, logits in zip(results, expected, strict=True):
@@ -209,7 +234,9 @@ def test_memory_of_another_library_that_is_gone(gpu_plan, kernel, on_gpu, gpu, f
 @pytest.mark.parametrize("color", ["bgr", "nv12"])
 def test_tiles_share_batches(optimize, color, gpu_plan, kernel, gpu, on_gpu):
     tagger = Tagger(gpu_plan, optimize=optimize)
-    frame = np.random.default_rng(8).integers(0, 256, (60, 64, 3) if color == "bgr" else (60, 64), np.uint8)
+    frame = np.random.default_rng(8).integers(
+        0, 256, (60, 64, 3) if color == "bgr" else (60, 64), np.uint8
+    )
     launches = gpu.graph_launches
     result = tagger.predict(frame, color=color, tiles=(3, 2))
     if optimize == "throughput":

@@ -17,7 +17,9 @@ class Backend:
     """The functions of Triton's ``triton_python_backend_utils`` that the model calls."""
 
     InferenceResponse = SimpleNamespace
-    TritonError = type("TritonError", (tuple,), {"INVALID_ARG": "INVALID_ARG", "__new__": lambda cls, *args: args})
+    TritonError = type(
+        "TritonError", (tuple,), {"INVALID_ARG": "INVALID_ARG", "__new__": lambda cls, *args: args}
+    )
     Tensor = staticmethod(lambda name, array: SimpleNamespace(name=name, array=array))
 
     def get_input_tensor_by_name(self, request, name):
@@ -33,7 +35,9 @@ def test_a_tensorrt_plan(gpu_plan, tmp_path, photo, monkeypatch):
     model = module.TritonPythonModel()
     parameters = {"threads": {"string_value": "1"}, "optimize": {"string_value": "latency"}}
     config = json.dumps({"parameters": parameters})
-    model.initialize({"model_config": config, "model_repository": str(folder), "model_version": "1"})
+    model.initialize(
+        {"model_config": config, "model_repository": str(folder), "model_version": "1"}
+    )
     frames = np.stack([photo, photo[::-1]])
     response, *refused = model.execute([{"FRAME": frames}, {"FRAME": frames, "IMAGE": frames}, {}])
     model.finalize()
@@ -43,4 +47,6 @@ def test_a_tensorrt_plan(gpu_plan, tmp_path, photo, monkeypatch):
     with Tagger(gpu_plan) as tagger:
         expected = [tagger.predict(frame, color="rgb") for frame in frames]
     assert np.array_equal(scores.array, [result.scores for result in expected])
-    assert [json.loads(row[0]) for row in tags.array] == [result.to_dict()["tags"] for result in expected]
+    assert [json.loads(row[0]) for row in tags.array] == [
+        result.to_dict()["tags"] for result in expected
+    ]

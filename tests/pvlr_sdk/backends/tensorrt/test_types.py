@@ -60,7 +60,9 @@ def classes(stubs: Path) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
-def _attributes(classes: dict[str, ast.ClassDef], name: str) -> dict[str, list[ast.FunctionDef | None]]:
+def _attributes(
+    classes: dict[str, ast.ClassDef], name: str
+) -> dict[str, list[ast.FunctionDef | None]]:
     """Attributes of a class and its bases: functions with all their signatures, others as [None]."""
     node = classes[name]
     found: dict[str, list[ast.FunctionDef | None]] = {}
@@ -98,7 +100,10 @@ def test_the_fake_has_the_signatures_of_the_stubs(trt, classes):
             assert set(fake.__members__) <= set(real), name
             continue
         for attribute, value in vars(fake).items():
-            if (attribute.startswith("_") and attribute not in DUNDERS) or (name, attribute) in UNCHECKED:
+            if (attribute.startswith("_") and attribute not in DUNDERS) or (
+                name,
+                attribute,
+            ) in UNCHECKED:
                 continue
             if inspect.isclass(value):
                 continue
@@ -131,7 +136,9 @@ def test_what_we_use_is_still_there_in_tensorrt_11(trt):
     for name in ("tensorrt_lean_bindings", "tensorrt_rtx"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"no {name} on this machine")
-        done = subprocess.run([sys.executable, "-c", LISTED, name], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", LISTED, name], capture_output=True, text=True, check=True
+        )
         real.append(json.loads(done.stdout.splitlines()[-1]))
     gone = {
         f"{name}.{attribute}"
@@ -143,7 +150,11 @@ def test_what_we_use_is_still_there_in_tensorrt_11(trt):
         and not any(attribute in module.get(name, []) for module in real)
     }
     # The fake has these so that their use fails, or because TensorRT 10 has them.
-    assert gone == {"BuilderFlag.FP16", "BuilderFlag.INT8", "NetworkDefinitionCreationFlag.EXPLICIT_BATCH"}
+    assert gone == {
+        "BuilderFlag.FP16",
+        "BuilderFlag.INT8",
+        "NetworkDefinitionCreationFlag.EXPLICIT_BATCH",
+    }
 
 
 def _mypy(stubs: Path, folder: Path, *files: Path) -> str:
@@ -155,10 +166,23 @@ def _mypy(stubs: Path, folder: Path, *files: Path) -> str:
         "[mypy-tensorrt_libs,cv2.*,openvino.*,onnx.*,safetensors.*,pycuda.*,PIL.*]\n"
         "ignore_missing_imports = true\nfollow_imports = skip\n"
     )
-    command = [sys.executable, "-m", "mypy", "--config-file", str(config), "--cache-dir", str(folder / "cache")]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        str(config),
+        "--cache-dir",
+        str(folder / "cache"),
+    ]
     environment = os.environ | {"MYPYPATH": str(stubs)}
     done = subprocess.run(
-        [*command, *map(str, files)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [*command, *map(str, files)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     said = [line for line in done.stdout.splitlines() if ": error: " in line]
     assert said or "Success" in done.stdout, done.stdout + done.stderr
@@ -172,15 +196,25 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_our_use_of_tensorrt_type_checks(stubs, shelf):
-    files = [path for package in ("backends", "compile") for path in sorted((SDK / package / "tensorrt").glob("*.py"))]
+    files = [
+        path
+        for package in ("backends", "compile")
+        for path in sorted((SDK / package / "tensorrt").glob("*.py"))
+    ]
     assert _mypy(stubs, shelf, *files) == ""
 
 
 def test_the_driver_on_pycuda_and_the_fake_have_the_interface(gpu):
-    tree = ast.parse((SDK / "backends" / "tensorrt" / "on_pycuda.py").read_text())  # importing it needs a GPU
-    driver = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Driver")
+    tree = ast.parse(
+        (SDK / "backends" / "tensorrt" / "on_pycuda.py").read_text()
+    )  # importing it needs a GPU
+    driver = next(
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Driver"
+    )
     assert ast.unparse(driver.bases[0]) == "libcuda.Driver"
-    on_pycuda = {node.name: _arguments(node) for node in driver.body if isinstance(node, ast.FunctionDef)}
+    on_pycuda = {
+        node.name: _arguments(node) for node in driver.body if isinstance(node, ast.FunctionDef)
+    }
     for name, value in vars(Driver).items():
         if name.startswith("_") or not inspect.isfunction(value):
             continue

@@ -55,7 +55,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self, body: Any = None) -> None:
         split = urlsplit(self.path)
         found = _ROUTE.fullmatch(split.path)
-        status = self.server.answers.pop(0) if self.server.answers else self.server.answer(split.path)
+        status = (
+            self.server.answers.pop(0) if self.server.answers else self.server.answer(split.path)
+        )
         self.server.held.wait(60)
         reply = json.dumps({"success": status == 200, "message": ""}).encode()
         if found is None or (found[2] == "snapshot.jpg") != (body is None):
@@ -67,7 +69,11 @@ class _Handler(BaseHTTPRequestHandler):
             reply = self.server.snapshot
         elif status == 200 and found[2] == "sub_label":
             score = body["subLabelScore"]
-            if set(body) == {"subLabel", "subLabelScore"} and len(body["subLabel"]) <= 100 and 0 < score <= 1:
+            if (
+                set(body) == {"subLabel", "subLabelScore"}
+                and len(body["subLabel"]) <= 100
+                and 0 < score <= 1
+            ):
                 self.server.sub_labels.append((found[1], body["subLabel"], score))
             else:
                 status = 422

@@ -103,7 +103,9 @@ def test_1000_events_with_frigate_away_are_answered_once_each(broker, frigate, a
     back.answers = [503, 502] * 3  # while it starts
     try:
         for count in range(300, 1001, 10):
-            until(lambda count=count: site.worker.stats().delivered >= count, str(site.worker.stats()))
+            until(
+                lambda count=count: site.worker.stats().delivered >= count, str(site.worker.stats())
+            )
     finally:
         back.stop()
     assert 200 < len(before) < 1000
@@ -112,7 +114,9 @@ def test_1000_events_with_frigate_away_are_answered_once_each(broker, frigate, a
     assert (stats.waiting, stats.lost, stats.error) == (0, 0, None)
 
 
-def test_the_best_tag_is_the_sub_label_and_all_tags_are_attributes(frigate, answer, publish, tagger):
+def test_the_best_tag_is_the_sub_label_and_all_tags_are_attributes(
+    frigate, answer, publish, tagger
+):
     site = answer(attributes=True)
     for kind in ("new", "update", "end", "end"):
         publish(message(1, kind, label="cat"))
@@ -136,13 +140,19 @@ def test_the_best_tag_is_the_sub_label_and_all_tags_are_attributes(frigate, answ
 
 
 @pytest.mark.parametrize("nothing", [False, True])
-def test_labels_that_exclude_each_other_are_one_or_unknown(frigate, answer, publish, tagger, monkeypatch, nothing):
+def test_labels_that_exclude_each_other_are_one_or_unknown(
+    frigate, answer, publish, tagger, monkeypatch, nothing
+):
     predict = tagger.predict
     monkeypatch.setattr(tagger, "predict", lambda image: [] if nothing else predict(image))
     site = answer(attributes=True, exclusive=True)
     publish(message(1, "end", label="cat"))
     until(lambda: site.worker.stats().delivered)
-    best = "unknown" if nothing else next(tag.label for tag in predict(frigate.snapshot) if tag.label != "cat")
+    best = (
+        "unknown"
+        if nothing
+        else next(tag.label for tag in predict(frigate.snapshot) if tag.label != "cat")
+    )
     assert [label for _, label, _ in frigate.sub_labels] == [best]
     assert frigate.attributes == [(ids(2)[1], [best])]
 
@@ -179,7 +189,9 @@ def test_rubbish_is_refused_and_logged(frigate, answer, publish, caplog, rubbish
     assert len(text) < 1200
 
 
-def test_what_frigate_does_not_have_is_given_up_until_its_next_message(frigate, answer, publish, caplog):
+def test_what_frigate_does_not_have_is_given_up_until_its_next_message(
+    frigate, answer, publish, caplog
+):
     site = answer()
     frigate.answers = [404]
     publish(message(1))
@@ -217,13 +229,30 @@ def test_responses_are_bounded_in_time_and_size(frigate, answer, publish, monkey
 )  # fmt: skip
 def test_addresses_that_are_none(tagger, url, mqtt, what):
     with pytest.raises(errors.OptionError, match=what):
-        FrigateTagger(tagger, url, MqttSettings(**{"url": "mqtt://127.0.0.1", "prefix": "frigate", **mqtt}))
+        FrigateTagger(
+            tagger, url, MqttSettings(**{"url": "mqtt://127.0.0.1", "prefix": "frigate", **mqtt})
+        )
 
 
 @pytest.mark.slow
 def test_the_command(broker, frigate, publish, plan):
-    options = ["--mqtt", f"mqtt://127.0.0.1:{broker.port}", "--url", frigate.url, "--plan", str(plan)]
-    command = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "frigate", *options, "--threshold", "0"]
+    options = [
+        "--mqtt",
+        f"mqtt://127.0.0.1:{broker.port}",
+        "--url",
+        frigate.url,
+        "--plan",
+        str(plan),
+    ]
+    command = [
+        sys.executable,
+        "-c",
+        "from pvlr_sdk.cli import main; main()",
+        "frigate",
+        *options,
+        "--threshold",
+        "0",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         # Messages before its subscription are not for it; an event's line follows its sub label.

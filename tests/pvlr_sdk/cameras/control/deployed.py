@@ -13,7 +13,9 @@ from pvlr_sdk.cameras.site import load_config
 
 def sha(plan: Path) -> str:
     """The SHA-256 of the plan in a folder."""
-    digest: str = json.loads(manifest_path(plan / "engine.plan").read_text())["files"]["plan"]["sha256"]
+    digest: str = json.loads(manifest_path(plan / "engine.plan").read_text())["files"]["plan"][
+        "sha256"
+    ]
     return digest
 
 

@@ -56,7 +56,9 @@ def killed(at: int | None) -> Iterator[None]:
         return counted
 
     changes = {name: change(getattr(os, name), lambda *_: True) for name in _CHANGES}
-    with mock.patch.multiple(os, **changes, open=change(os.open, lambda *options: bool(options[1] & os.O_CREAT))):
+    with mock.patch.multiple(
+        os, **changes, open=change(os.open, lambda *options: bool(options[1] & os.O_CREAT))
+    ):
         yield
 
 

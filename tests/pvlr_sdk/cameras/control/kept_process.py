@@ -17,8 +17,13 @@ from tests.pvlr_sdk.cameras.control.kept import start, teach
 def run(folder: Path) -> None:
     files._ABANDONED = 1.0
     control = start(folder)
-    value, taught = round(1000 * control.changes.thresholds.get("cat", 0)), "my mug" in control.tagger.labels
-    old = [path for path in folder.glob(".*.tmp") if path.stat().st_mtime < time.time() - 5]  # a start removes these
+    value, taught = (
+        round(1000 * control.changes.thresholds.get("cat", 0)),
+        "my mug" in control.tagger.labels,
+    )
+    old = [
+        path for path in folder.glob(".*.tmp") if path.stat().st_mtime < time.time() - 5
+    ]  # a start removes these
     assert not old, "leftovers"
     print(f"start {value} {taught:d}", flush=True)
     for number in itertools.count():

@@ -46,7 +46,10 @@ def open_plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "other": (tiny_open.make_bank(space="another model"), {"open": space}),
     }
     for name, (bank, spec) in kinds.items():
-        build(tiny_open.write_network(folder / "networks" / name, bank, spec=spec), folder / name / "engine.plan")
+        build(
+            tiny_open.write_network(folder / "networks" / name, bank, spec=spec),
+            folder / name / "engine.plan",
+        )
     return folder
 
 
@@ -71,7 +74,13 @@ def test_a_site_starts_with_it(tagger: Tagger) -> None:
 
 @pytest.mark.parametrize("command", ["watch", "serve"])
 def test_an_option_names_it(command: str, folder: Path, open_plans: Path) -> None:
-    options = ["--plan", str(open_plans / "first"), "--bank", str(folder / "bank.safetensors"), "--check"]
+    options = [
+        "--plan",
+        str(open_plans / "first"),
+        "--bank",
+        str(folder / "bank.safetensors"),
+        "--check",
+    ]
     done = CliRunner().invoke(app, [command, "test://", *options])
     assert (done.exit_code, "5 labels." in done.output) == (0, True), done.output
     if command == "serve":
@@ -85,7 +94,12 @@ def test_an_option_names_it(command: str, folder: Path, open_plans: Path) -> Non
      ("first", tiny_open.make_bank(tiny_open.MAX + 1), errors.LabelBankError), ("first", None, errors.LabelBankError)],
 )  # fmt: skip
 def test_what_is_refused_at_the_start(
-    plan: str, bank: LabelBank | None, error: type[errors.PvlrError], folder: Path, open_plans: Path, plans: Path
+    plan: str,
+    bank: LabelBank | None,
+    error: type[errors.PvlrError],
+    folder: Path,
+    open_plans: Path,
+    plans: Path,
 ) -> None:
     path = plans / "first" if plan == "closed" else open_plans / plan
     (folder / "site.yaml").write_text(SITE.replace("plan: first", f"plan: {path}"))
@@ -97,7 +111,9 @@ def test_what_is_refused_at_the_start(
     assert type(caught.value) is error
 
 
-def test_another_plan_gets_it(running: Callable[..., tuple[Site, Deployment]], open_plans: Path) -> None:
+def test_another_plan_gets_it(
+    running: Callable[..., tuple[Site, Deployment]], open_plans: Path
+) -> None:
     site, deployment = running()
     (event,) = until(site.open_events)
     deployment.deploy(open_plans / "second")
@@ -118,7 +134,9 @@ def test_a_plan_that_cannot_use_it_is_refused(
 ) -> None:
     site, deployment = running()
     before = site.tagger.info["sha256"]
-    with pytest.raises(errors.DeployError, match="a plan that can use the label bank in use") as caught:
+    with pytest.raises(
+        errors.DeployError, match="a plan that can use the label bank in use"
+    ) as caught:
         deployment.deploy(plans / "first" if name == "closed" else open_plans / name)
     assert "bank: in the site file" in caught.value.hint
     assert site.tagger.info["sha256"] == before
@@ -135,7 +153,9 @@ def test_during_a_probation_labels_stay(tagger: Tagger, open_plans: Path) -> Non
     assert tagger.labels == tiny_open.NAMES
 
 
-def test_settings_of_labels_that_go_are_ignored(running: Callable[..., tuple[Site, Deployment]]) -> None:
+def test_settings_of_labels_that_go_are_ignored(
+    running: Callable[..., tuple[Site, Deployment]],
+) -> None:
     site, _ = running()
     before, levels = site.tagger.label_bank, list(site.levels("door"))
     site.set_labels(before.select(["person", "rocket"]))

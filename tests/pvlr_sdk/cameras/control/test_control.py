@@ -32,7 +32,12 @@ from pvlr_sdk.workshop.compile.build import build
 from tests.pvlr_sdk.cameras.serve.conftest import open_plan as open_plan
 from tests.pvlr_sdk.labels import tiny_open
 
-OPEN = {"max_labels": tiny_open.MAX, "width": tiny_open.WIDTH, "feature_width": tiny_open.DEPTH, "features": "others"}
+OPEN = {
+    "max_labels": tiny_open.MAX,
+    "width": tiny_open.WIDTH,
+    "feature_width": tiny_open.DEPTH,
+    "features": "others",
+}
 SITE = "bank: bank.safetensors\ncameras: {door: 'test://'}\nevents: {labels: [cat], thresholds: {cat: 0.5}}\n"
 
 
@@ -67,7 +72,9 @@ def control(tagger: Tagger, folder: Path, state: State) -> Iterator[Control]:
 
 def next_start(folder: Path, tagger: Tagger) -> Site:
     """The site as the next start makes it."""
-    return Site(load_config(folder / "site.yaml"), tagger=tagger, changes=State(folder / "state").read())
+    return Site(
+        load_config(folder / "site.yaml"), tagger=tagger, changes=State(folder / "state").read()
+    )
 
 
 def taught(tagger: Tagger, label: str = "mug") -> LabelBank:
@@ -94,7 +101,9 @@ def test_labels_that_are_unknown_or_named_twice(
     assert control.events.labels == ("cat",)
 
 
-def test_what_the_next_start_could_not_read(control: Control, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_next_start_could_not_read(
+    control: Control, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     control.configure({"cat": 0.25})
     kept = state.path.read_bytes()
     monkeypatch.setattr("pvlr_sdk.cameras.control.state._MAX_BYTES", len(kept) + 5)
@@ -114,7 +123,9 @@ def test_changes_are_kept_and_read_after_the_site_file(
         "version": 1,
         "thresholds": {"cat": 0.25, "rocket": 0.75},
         "labels": ["cat", "rocket"],
-        "cameras": {"door": {"enabled": False, "regions": {"gate": {"polygon": [[0, 0], [1, 0], [1, 1]]}}}},
+        "cameras": {
+            "door": {"enabled": False, "regions": {"gate": {"polygon": [[0, 0], [1, 0], [1, 1]]}}}
+        },
     }
     site = next_start(folder, tagger)
     used = control.site.config
@@ -161,7 +172,9 @@ def tagger_without(tagger: Tagger, label: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"version": 2}', '{"thresholds": {"cat": 7}}', '{"mystery": 1}', "\0"]
 )
-def test_a_damaged_file_is_set_aside(state: State, text: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_file_is_set_aside(
+    state: State, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     state.folder.mkdir()
     state.path.write_text(text)
     with pytest.raises(errors.ConfigError, match="the changes of a site"):
@@ -172,7 +185,9 @@ def test_a_damaged_file_is_set_aside(state: State, text: str, caplog: pytest.Log
     assert state.read() == Changes()
 
 
-def test_a_state_folder_that_cannot_be_written_changes_nothing(tagger: Tagger, folder: Path, control: Control) -> None:
+def test_a_state_folder_that_cannot_be_written_changes_nothing(
+    tagger: Tagger, folder: Path, control: Control
+) -> None:
     (folder / "blocked").write_text("a file in the place of the folder")
     blocked = Control(tagger, control.site, State(folder / "blocked"))
     with pytest.raises(errors.OutputError, match="a state folder that can be written") as error:
@@ -184,7 +199,9 @@ def test_a_state_folder_that_cannot_be_written_changes_nothing(tagger: Tagger, f
     assert kept_nowhere.thresholds.at("cat").value == 0.25
 
 
-def test_a_full_disk_changes_nothing(control: Control, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_changes_nothing(
+    control: Control, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     control.configure({"cat": 0.25})
     kept = state.path.read_bytes()
 
@@ -205,7 +222,9 @@ def test_a_full_disk_changes_nothing(control: Control, state: State, monkeypatch
     assert not control.site.config.cameras["door"].regions
 
 
-def test_a_state_that_another_process_is_changing(control: Control, folder: Path, tagger: Tagger, state: State) -> None:
+def test_a_state_that_another_process_is_changing(
+    control: Control, folder: Path, tagger: Tagger, state: State
+) -> None:
     with state.locked():
         with pytest.raises(errors.DeployError, match="state"):
             control.configure({"cat": 0.25})
@@ -217,7 +236,9 @@ def test_a_state_that_another_process_is_changing(control: Control, folder: Path
     control.set_labels(taught(tagger), report="mug")
 
 
-def test_a_lock_is_on_the_file_that_has_replaced_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_is_on_the_file_that_has_replaced_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, flock = folder / "site.yaml", fcntl.flock
 
     def replaced(descriptor: int, operation: int) -> None:
@@ -235,7 +256,9 @@ def test_a_plan_that_the_next_start_could_not_use_with_the_bank(
     control: Control, tagger: Tagger, folder: Path, open_plan: Path, tmp_path: Path
 ) -> None:
     """The bank equals that of the plan in use; another plan must be able to use it, too."""
-    tiny_open.write_network(tmp_path / "other", tiny_open.make_bank(space="x"), spec={"open": {**OPEN, "space": "x"}})
+    tiny_open.write_network(
+        tmp_path / "other", tiny_open.make_bank(space="x"), spec={"open": {**OPEN, "space": "x"}}
+    )
     build(tmp_path / "other/model-open.onnx", tmp_path / "other/engine.plan")
     assert tagger.info["bank"] == tagger.info["own_bank"]
     with pytest.raises(errors.LabelBankError, match="expected a bank made for x"):
@@ -244,7 +267,9 @@ def test_a_plan_that_the_next_start_could_not_use_with_the_bank(
     assert tagger.info["plan"] == str(open_plan)
 
 
-def test_a_bank_that_another_process_has_written(control: Control, folder: Path, tagger: Tagger) -> None:
+def test_a_bank_that_another_process_has_written(
+    control: Control, folder: Path, tagger: Tagger
+) -> None:
     """Its labels were lost without a word."""
     path, other = folder / "bank.safetensors", tiny_open.make_bank(5)
     other.save(path)
@@ -279,7 +304,11 @@ def test_labels_in_use_always_include_those_that_the_changes_name(
     assert (state.read().labels, state.read().thresholds) == (("cat", "mug"), {"mug": 0.25})
     control.set_labels(before)
     assert (state.read().labels, state.read().thresholds) == (("cat",), {})
-    assert written == [["bank.safetensors", "state.json"], ["state.json"], ["state.json", "bank.safetensors"]]
+    assert written == [
+        ["bank.safetensors", "state.json"],
+        ["state.json"],
+        ["state.json", "bank.safetensors"],
+    ]
 
 
 def test_a_bank_that_cannot_be_written_changes_nothing(
@@ -297,7 +326,9 @@ def test_a_bank_that_cannot_be_written_changes_nothing(
     assert tagger.labels[-1] == "mug"
 
 
-def test_labels_of_this_process_alone_are_not_kept(tagger: Tagger, control: Control, state: State) -> None:
+def test_labels_of_this_process_alone_are_not_kept(
+    tagger: Tagger, control: Control, state: State
+) -> None:
     """Without a file for the label bank, taught labels end with the process, and so do their settings."""
     unkept = Control(tagger, control.site, state)
     unkept.set_labels(taught(tagger), report="mug")
@@ -328,7 +359,9 @@ def test_settings_of_labels_that_the_bank_lost_are_ignored(
     assert caplog.text.count("unknown labels are ignored: ") == 8
 
 
-@pytest.mark.parametrize("text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")])
+@pytest.mark.parametrize(
+    "text", [SITE.replace("[cat]", "[cta]"), SITE.partition("\n")[2].replace("cat:", "cta:")]
+)
 def test_settings_of_unknown_labels_do_not_end_the_start(
     tagger: Tagger, folder: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,7 +36,9 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name.rpartition("-")[0] for path in copies(folder))
 
 
-def test_it_is_copied_named_and_in_use(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
+def test_it_is_copied_named_and_in_use(
+    deployment: Deployment, tagger: Tagger, folder: Path, plans: Path
+) -> None:
     written = (folder / "site.yaml").read_bytes()
     deployment.deploy(plans / "second")
     assert tagger.info["sha256"] == sha(plans / "second") == deployment.status.plan
@@ -62,7 +64,9 @@ def test_what_root_deploys_belongs_to_the_user_of_the_service(
     assert set(owners.values()) == {12345}
 
 
-def test_a_deployed_plan_that_is_gone_does_not_end_the_start(deployment: Deployment, folder: Path, plans: Path) -> None:
+def test_a_deployed_plan_that_is_gone_does_not_end_the_start(
+    deployment: Deployment, folder: Path, plans: Path
+) -> None:
     deployment.deploy(plans / "second")
     (copy,) = copies(folder)
     shutil.rmtree(copy)
@@ -71,7 +75,9 @@ def test_a_deployed_plan_that_is_gone_does_not_end_the_start(deployment: Deploym
     assert named(folder)[0] == folder / "first/engine.plan"
 
 
-def test_a_plan_that_the_operator_names_later_is_used(deployment: Deployment, folder: Path, plans: Path) -> None:
+def test_a_plan_that_the_operator_names_later_is_used(
+    deployment: Deployment, folder: Path, plans: Path
+) -> None:
     deployment.deploy(plans / "second")
     file = folder / "site.yaml"
     file.write_text(file.read_text().replace("first/", f"{plans}/first/"))
@@ -94,7 +100,11 @@ def test_back_and_forth(deployment: Deployment, tagger: Tagger, folder: Path, pl
 
 
 def test_only_the_previous_copy_is_kept(
-    deployment: Deployment, make_network: Callable[..., Any], folder: Path, plans: Path, tmp_path: Path
+    deployment: Deployment,
+    make_network: Callable[..., Any],
+    folder: Path,
+    plans: Path,
+    tmp_path: Path,
 ) -> None:
     build(make_network(tmp_path / "network", seed=9).onnx, tmp_path / "third/engine.plan")
     (folder / "state/plans/mine-0123456789ab").mkdir(parents=True)
@@ -133,7 +143,9 @@ def test_what_is_refused_changes_nothing(
 
 def test_two_at_once(tagger: Tagger, folder: Path, plans: Path) -> None:
     """In one process, and in two, which a second object stands for."""
-    first, second = (Deployment(tagger, None, plans_of(folder), DeployConfig(probation=0)) for _ in range(2))
+    first, second = (
+        Deployment(tagger, None, plans_of(folder), DeployConfig(probation=0)) for _ in range(2)
+    )
     with first._exclusively():
         for one in (first, second):
             with pytest.raises(errors.DeployError, match="in progress"):
@@ -155,7 +167,9 @@ def test_a_folder_that_cannot_be_written(deployment: Deployment, folder: Path, p
     assert (folder / "site.yaml").read_text() == before
 
 
-def test_copies_of_killed_processes_are_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_of_killed_processes_are_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room, plans = folder / "state/plans", plans_of(folder)
     others = [room / ".mine.tmp", room / f"second-{'0' * 12}", room / f"{'x' * 40}-{'0' * 12}"]
     for path in others[1:]:
@@ -178,7 +192,9 @@ def test_copies_of_killed_processes_are_removed(folder: Path, monkeypatch: pytes
     assert sorted(room.iterdir()) == sorted(others)
 
 
-def test_a_damaged_copy_is_made_again(deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
+def test_a_damaged_copy_is_made_again(
+    deployment: Deployment, tagger: Tagger, folder: Path, plans: Path
+) -> None:
     deployment.deploy(plans / "second")
     deployment.rollback()
     copy = copies(folder)[0] / "engine.plan"
@@ -195,7 +211,9 @@ def test_a_folder_that_is_gone(deployment: Deployment, folder: Path) -> None:
 
 
 class TestReload:
-    def test_the_site_file_decides(self, deployment: Deployment, tagger: Tagger, folder: Path, plans: Path) -> None:
+    def test_the_site_file_decides(
+        self, deployment: Deployment, tagger: Tagger, folder: Path, plans: Path
+    ) -> None:
         text = (folder / "site.yaml").read_text()
         (folder / "site.yaml").write_text(text.replace("first/", f"{plans}/second/"))
         deployment.reload()
@@ -216,7 +234,9 @@ class TestReload:
             deployment.rollback()
         assert named(folder)[0] == folder / "first/engine.plan"
 
-    def test_a_refused_plan_is_no_longer_named(self, deployment: Deployment, folder: Path, plans: Path) -> None:
+    def test_a_refused_plan_is_no_longer_named(
+        self, deployment: Deployment, folder: Path, plans: Path
+    ) -> None:
         """Or the next start would fail."""
         text = (folder / "site.yaml").read_text()
         (folder / "site.yaml").write_text(text.replace("first/", f"{plans}/other/"))
@@ -230,7 +250,9 @@ class TestReload:
             deployment.reload()
         assert (folder / "site.yaml").read_text() == "plan: ["
 
-    def test_without_a_site_file_the_plan_is_read_again(self, tagger: Tagger, folder: Path, plans: Path) -> None:
+    def test_without_a_site_file_the_plan_is_read_again(
+        self, tagger: Tagger, folder: Path, plans: Path
+    ) -> None:
         deployment = Deployment(tagger, settings=DeployConfig(probation=0))
         with pytest.raises(errors.DeployError, match="the same"):
             deployment.reload()
@@ -241,7 +263,9 @@ class TestReload:
 
 class TestTrust:
     @pytest.fixture(autouse=True)
-    def _signed(self, plans: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _signed(
+        self, plans: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """``first`` with version 1 and ``second`` with version 2, signed by a trusted key."""
         pytest.importorskip("cryptography")
         if not shutil.which("openssl"):
@@ -249,7 +273,9 @@ class TestTrust:
         key, keys = tmp_path / "key.pem", tmp_path / "keys"
         keys.mkdir()
         subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
-        subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", keys / "me.pem"], check=True)
+        subprocess.run(
+            ["openssl", "pkey", "-in", key, "-pubout", "-out", keys / "me.pem"], check=True
+        )
         shutil.copytree(plans / "second", tmp_path / "second")
         for version, plan in ((1, folder / "first"), (2, tmp_path / "second")):
             sign(plan / "engine.plan", key, version=version, passphrase=str)
@@ -273,14 +299,20 @@ class TestTrust:
             site.write_text(site.read_text() + f"trust: {trusted}\n")
             made = make_tagger(load_config(site))
         else:
-            made = Tagger(folder / "first", num_threads=1, trust=None if request.param == "environment" else trusted)
+            made = Tagger(
+                folder / "first",
+                num_threads=1,
+                trust=None if request.param == "environment" else trusted,
+            )
         with made:
             yield made
 
     def version(self, tmp_path: Path) -> int:
         return json.loads((tmp_path / "versions.json").read_text())["tiny"]
 
-    def test_an_unsigned_plan_is_not_copied(self, deployment: Deployment, folder: Path, plans: Path) -> None:
+    def test_an_unsigned_plan_is_not_copied(
+        self, deployment: Deployment, folder: Path, plans: Path
+    ) -> None:
         with pytest.raises(errors.NotSignedError):
             deployment.deploy(plans / "second")
         assert not copies(folder)

@@ -16,7 +16,10 @@ from pvlr_sdk.cameras.stream import Observation
 
 def test_the_last_example_is_removed_alone() -> None:
     examples = Examples()
-    picked = [Example("door", float(time), True, None, np.full(4, time, np.float32), "plan") for time in range(3)]
+    picked = [
+        Example("door", float(time), True, None, np.full(4, time, np.float32), "plan")
+        for time in range(3)
+    ]
     for one in picked:
         examples.add("mug", one)
     examples.clear("mug", last=True)
@@ -40,7 +43,14 @@ class Result(dict[str, Any]):
         self.features = None if closed else np.full(4, time, np.float32)
 
 
-def see(examples: Examples, time: float, score: float, *names: str, camera: str = "door", closed: bool = False) -> None:
+def see(
+    examples: Examples,
+    time: float,
+    score: float,
+    *names: str,
+    camera: str = "door",
+    closed: bool = False,
+) -> None:
     result: Any = Result(score, time, closed)
     frame: Any = SimpleNamespace(wall=time)
     seen = Observation(camera, frame, result, 0, False, {None: result, "gate": Result(0, time)})

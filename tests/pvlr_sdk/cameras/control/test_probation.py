@@ -58,13 +58,19 @@ def test_a_plan_that_fails_on_probation_returns_to_the_previous_one(
 
 @pytest.mark.slow
 def test_a_frame_of_the_failed_plan_that_ends_after_its_return(
-    running: Callable[..., tuple[Site, Deployment]], plans: Path, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+    running: Callable[..., tuple[Site, Deployment]],
+    plans: Path,
+    tagger: Tagger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     site, deployment = running(probation=60)
     undone: list[str] = []
     deployment.on_undone = undone.append
     deployment.deploy(plans / "second")
-    failure, busy = errors.BackendError("plan", expected="a result", got="none", hint=""), threading.Event()
+    failure, busy = (
+        errors.BackendError("plan", expected="a result", got="none", hint=""),
+        threading.Event(),
+    )
 
     def fail(*_: Any) -> None:
         busy.set()
@@ -83,7 +89,9 @@ def test_a_plan_whose_thresholds_do_not_fit_is_not_named(
 ) -> None:
     """Or the next start would fail: the lower threshold of the site is above that of the new plan."""
     file = folder / "site.yaml"
-    file.write_text(file.read_text().replace("{thresholds: {cat: 0}", "{off_thresholds: {cat: 0.3}"))
+    file.write_text(
+        file.read_text().replace("{thresholds: {cat: 0}", "{off_thresholds: {cat: 0.3}")
+    )
     shutil.copytree(plans / "second", tmp_path / "second")
     write_thresholds(load_bundle(tmp_path / "second/engine.plan"), np.full(5, 0.2, np.float32))
     before = file.read_text()
@@ -96,7 +104,10 @@ def test_a_plan_whose_thresholds_do_not_fit_is_not_named(
 
 
 def test_a_previous_plan_that_cannot_return(
-    running: Callable[..., tuple[Site, Deployment]], plans: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    running: Callable[..., tuple[Site, Deployment]],
+    plans: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is not reported as returned, and the plan in use stays the one that can be named and exchanged."""
     site, deployment = running(probation=60)

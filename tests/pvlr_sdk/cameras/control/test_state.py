@@ -22,7 +22,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from pvlr_sdk import LabelBank, errors
 from pvlr_sdk.cameras.control.control import Control
-from tests.pvlr_sdk.cameras.control.kept import Killed, killed, start, state_in, teach, write_plans, write_site
+from tests.pvlr_sdk.cameras.control.kept import (
+    Killed,
+    killed,
+    start,
+    state_in,
+    teach,
+    write_plans,
+    write_site,
+)
 from tests.pvlr_sdk.labels import tiny_open
 
 LONG = "PVLR_STATE_STEPS" in os.environ
@@ -47,7 +55,9 @@ class Model:
         """The settings of labels that the bank has."""
         thresholds = {name: value for name, value in self.thresholds.items() if name in self.names}
         reported = self.reported
-        return thresholds, reported if reported is None else tuple(name for name in reported if name in self.names)
+        return thresholds, reported if reported is None else tuple(
+            name for name in reported if name in self.names
+        )
 
 
 class Machine(RuleBasedStateMachine):
@@ -120,7 +130,11 @@ class Machine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["first", "second", None]), kill=KILLS)
     def deploy(self, name: str | None, kill: int | None) -> None:
         def call(control: Control) -> object:
-            return control.deployment.deploy(self.plans / name) if name else control.deployment.rollback()
+            return (
+                control.deployment.deploy(self.plans / name)
+                if name
+                else control.deployment.rollback()
+            )
 
         def succeed(model: Model) -> None:
             model.version = 3 - model.version
@@ -180,7 +194,10 @@ class Machine(RuleBasedStateMachine):
         thresholds = {name: value for name, value in changes.thresholds.items() if name in index}
         found = thresholds, self.control.events.labels
         for model in models:
-            model.names, model.new = tagger.labels, models[-1].new.union(models[0].new).intersection(tagger.labels)
+            model.names, model.new = (
+                tagger.labels,
+                models[-1].new.union(models[0].new).intersection(tagger.labels),
+            )
         (self.model, *_) = [model for model in models if model.known() == found] or [None]
         assert self.model, (found, models)
         self.model.version, self.used = version, found
@@ -222,7 +239,9 @@ def test_the_next_start_has_what_was_acknowledged(machine: type[Machine]) -> Non
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed(plans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_is_killed(
+    plans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL at any time; ``PVLR_STATE_KILLS=500`` sends it so often."""
     folder, random = write_site(tmp_path / "site", plans), Random(7)
     for name, value in state_in(folder).items():

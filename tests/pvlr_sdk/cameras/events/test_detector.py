@@ -19,7 +19,11 @@ WALL = 1_750_000_000.0
 def run(settings, times, scores, *, on=0.5, wall=lambda t: WALL + t, detector=None) -> list[Event]:
     """All events of one label, the last one closed."""
     detector = detector or EventDetector("door", ["car"], [on], settings)
-    events = [event for t, s in zip(times, scores, strict=True) for event in detector.update(t, wall(t), [s])]
+    events = [
+        event
+        for t, s in zip(times, scores, strict=True)
+        for event in detector.update(t, wall(t), [s])
+    ]
     return events + detector.close(times[-1], "stopped")
 
 
@@ -68,13 +72,17 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, t
         assert off.end - off.start >= chosen.min_duration - 1e-6
         assert off.start <= off.peak_time <= off.end + 1e-6
         for event in (on, off):
-            seen = {t: a for t, a in average.items() if on.start - 1e-6 <= WALL + t <= event.time + 1e-6}
+            seen = {
+                t: a for t, a in average.items() if on.start - 1e-6 <= WALL + t <= event.time + 1e-6
+            }
             assert event.peak == pytest.approx(max(seen.values()))
             assert event.score == pytest.approx(average[max(seen)])
             assert max(seen.values()) >= threshold - 1e-9
             assert average[min(seen)] >= lower - 1e-9
     inside = [
-        t for t in times if any(a.start <= WALL + t <= b.end for a, b in zip(events[::2], events[1::2], strict=True))
+        t
+        for t in times
+        if any(a.start <= WALL + t <= b.end for a, b in zip(events[::2], events[1::2], strict=True))
     ]
     if chosen.min_duration == 0:
         assert all(t in inside or average[t] < threshold + 1e-9 for t in times)
@@ -83,7 +91,11 @@ def test_events_alternate_last_long_enough_and_know_their_peak(frames, chosen, t
 @pytest.mark.slow
 @rules(deadline=None, max_examples=30)
 @given(
-    st.lists(st.tuples(st.floats(2, 6), st.floats(0, 0.2), st.floats(2, 6), st.floats(0.8, 1)), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(st.floats(2, 6), st.floats(0, 0.2), st.floats(2, 6), st.floats(0.8, 1)),
+        min_size=1,
+        max_size=4,
+    ),
     st.sampled_from([4.0, 7.0, 12.5]),
 )
 def test_the_rate_of_frames_does_not_matter(visits, slow):
@@ -100,7 +112,11 @@ def test_the_rate_of_frames_does_not_matter(visits, slow):
         return run(EventSettings(), times.tolist(), scores.tolist())
 
     few, many = at(slow), at(60.0)
-    assert [event.state for event in few] == [event.state for event in many] == ["on", "off"] * len(visits)
+    assert (
+        [event.state for event in few]
+        == [event.state for event in many]
+        == ["on", "off"] * len(visits)
+    )
     for one, other in zip(few, many, strict=True):
         assert abs(one.time - other.time) <= 2 / slow
         assert abs(one.start - other.start) <= 2 / slow
@@ -111,7 +127,10 @@ def test_flicker_and_gaps():
     single = [1.0 if index in (30, 50, 51) else 0.1 for index in range(100)]
     assert run(EventSettings(), times, single) == []
     between = [0.9] * 20 + [0.45, 0.55] * 40  # never down to the lower threshold
-    assert [event.reason for event in run(EventSettings(smoothing=0), times, between)] == [None, "stopped"]
+    assert [event.reason for event in run(EventSettings(smoothing=0), times, between)] == [
+        None,
+        "stopped",
+    ]
     gap = [0.9] * 30 + [0.1] * 10 + [0.9] * 60
     assert len(run(EventSettings(smoothing=0, min_gap=0), times, gap)) == 4
     assert len(run(EventSettings(smoothing=0, min_gap=1.05), times, gap)) == 2
@@ -123,8 +142,16 @@ def test_an_event_reaches_the_threshold_and_extends_down_to_the_lower_one():
     settings = EventSettings(smoothing=0, min_duration=0.5)  # thresholds 0.5 and 0.4
     slow = [0.1] * 10 + [0.42] * 10 + [0.5] + [0.42] * 9 + [0.39] * 30
     on, off = run(settings, times, slow)
-    assert (on.start, on.time, on.score) == (WALL + 1, WALL + 2, 0.5)  # long enough when it reaches the threshold
-    assert (off.end, off.time, off.peak_time) == (WALL + 3, WALL + 4, WALL + 2)  # min_gap after the end
+    assert (on.start, on.time, on.score) == (
+        WALL + 1,
+        WALL + 2,
+        0.5,
+    )  # long enough when it reaches the threshold
+    assert (off.end, off.time, off.peak_time) == (
+        WALL + 3,
+        WALL + 4,
+        WALL + 2,
+    )  # min_gap after the end
     assert run(settings, times, [min(score, 0.499) for score in slow]) == []
     early = [0.1] * 10 + [0.5] + [0.42] * 9 + [0.1] * 40
     on, _ = run(settings, times, early)
@@ -134,14 +161,19 @@ def test_an_event_reaches_the_threshold_and_extends_down_to_the_lower_one():
 
 
 def test_thresholds_of_labels():
-    settings = EventSettings(smoothing=0, min_duration=0, min_gap=0, on={"cat": 0.8}, off={"dog": 0.1})
+    settings = EventSettings(
+        smoothing=0, min_duration=0, min_gap=0, on={"cat": 0.8}, off={"dog": 0.1}
+    )
     detector = EventDetector("door", ["car", "cat", "dog", "low"], [0.5, 0.5, 0.5, 0.04], settings)
     on = detector.update(0, WALL, [0.6, 0.6, 0.6, 0.05])
     assert [event.label for event in on] == ["car", "dog", "low"]
     off = detector.update(1, WALL + 1, [0.39, 0.85, 0.11, 0.021])
     assert [(event.state, event.label) for event in off] == [("on", "cat"), ("off", "car")]
     # The margin is at most half the threshold: a low threshold could never be undershot otherwise.
-    assert [event.label for event in detector.update(2, WALL + 2, [0, 0.71, 0.09, 0.019])] == ["dog", "low"]
+    assert [event.label for event in detector.update(2, WALL + 2, [0, 0.71, 0.09, 0.019])] == [
+        "dog",
+        "low",
+    ]
 
 
 def test_only_labels_that_are_wanted():
@@ -167,7 +199,9 @@ def test_a_clock_that_jumps_changes_no_duration_and_turns_no_time_back(jump):
     # The next event is on the clock as it is then.
     detector = EventDetector("door", ["car"], [0.5], EventSettings())
     run(None, times, scores, wall=lambda t: WALL + t + (jump if t > 4 else 0), detector=detector)
-    later = run(None, [t + 20 for t in times], scores, wall=lambda t: WALL + t + jump, detector=detector)
+    later = run(
+        None, [t + 20 for t in times], scores, wall=lambda t: WALL + t + jump, detector=detector
+    )
     assert later[0].time == pytest.approx(WALL + jump + 20 + steady[0].time - WALL)
 
 
@@ -209,7 +243,11 @@ def test_settings_that_cannot_be(values, part):
 
 
 def test_labels_and_scores_that_cannot_be():
-    for settings in (EventSettings(labels=["cra"]), EventSettings(deny=["cra"]), EventSettings(on={"cra": 0.5})):
+    for settings in (
+        EventSettings(labels=["cra"]),
+        EventSettings(deny=["cra"]),
+        EventSettings(on={"cra": 0.5}),
+    ):
         with pytest.raises(errors.UnknownLabelError, match="car"):
             EventDetector("door", ["car"], [0.5], settings)
     with pytest.raises(errors.OptionError, match="thresholds"):
@@ -225,7 +263,9 @@ def test_other_settings_apply_from_the_next_frame_on():
     detector = EventDetector("door", ["car", "dog"], [0.5, 0.9], settings)
     assert [event.label for event in detector.update(0, WALL, [0.8, 0.8])] == ["car"]
     detector.use(
-        detector.prepare(EventSettings(smoothing=0, min_duration=0, min_gap=5, on={"dog": 0.7}, labels=["dog"]))
+        detector.prepare(
+            EventSettings(smoothing=0, min_duration=0, min_gap=5, on={"dog": 0.7}, labels=["dog"])
+        )
     )
     on, off = detector.update(1, WALL + 1, [0.8, 0.8])
     assert (on.label, on.state) == ("dog", "on")
@@ -253,12 +293,16 @@ def test_other_labels_keep_the_events_of_those_that_stay():
     )
     (off,) = detector.close(3, "stopped")
     assert (off.id, off.label, off.start) == (car.id, "car", WALL)
-    with pytest.raises(errors.OptionError, match=r"scores: expected finite, \(3,\), got shape \(2,\)"):
+    with pytest.raises(
+        errors.OptionError, match=r"scores: expected finite, \(3,\), got shape \(2,\)"
+    ):
         detector.update(4, WALL + 4, [0.5, 0.5])
 
 
 def test_other_labels_after_the_last_frame_end_all_events_with_their_own_names():
-    detector = EventDetector("door", ["car", "dog"], [0.5, 0.5], EventSettings(smoothing=0, min_duration=0))
+    detector = EventDetector(
+        "door", ["car", "dog"], [0.5, 0.5], EventSettings(smoothing=0, min_duration=0)
+    )
     detector.update(0, WALL, [0.1, 0.9])
     detector.use(detector.prepare(EventSettings(), [0.5], ["car"]))
     assert [event.label for event in detector.close(1, "stopped")] == ["dog"]

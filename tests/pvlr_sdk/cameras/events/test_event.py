@@ -12,9 +12,21 @@ from hypothesis import strategies as st
 
 from pvlr_sdk.cameras.events import Event, rfc3339
 
-ON = Event("on", "1", "door", "café", time=12.3456, score=0.71234567, peak=0.9, peak_time=12.0, start=11.5)
+ON = Event(
+    "on", "1", "door", "café", time=12.3456, score=0.71234567, peak=0.9, peak_time=12.0, start=11.5
+)
 OFF = Event(
-    "off", "1", "door", "café", time=20.0, score=0.1, peak=0.9, peak_time=12.0, start=11.5, end=19.75, reason="score"
+    "off",
+    "1",
+    "door",
+    "café",
+    time=20.0,
+    score=0.1,
+    peak=0.9,
+    peak_time=12.0,
+    start=11.5,
+    end=19.75,
+    reason="score",
 )
 
 
@@ -32,7 +44,11 @@ def test_json_has_the_parts_that_the_pages_promise():
     }
     off = json.loads(OFF.to_json())
     assert off["event"] == "off"
-    assert (off["end"], off["duration"], off["reason"]) == ("1970-01-01T00:00:19.750Z", 8.25, "score")
+    assert (off["end"], off["duration"], off["reason"]) == (
+        "1970-01-01T00:00:19.750Z",
+        8.25,
+        "score",
+    )
     assert "\n" not in OFF.to_json()
     assert OFF.to_json().isascii()
 
@@ -48,11 +64,17 @@ def test_times_are_rfc_3339_to_the_millisecond(seconds):
 @pytest.mark.parametrize("event", [ON, OFF])
 def test_packing_loses_nothing(event):
     assert Event.unpack(event.pack()) == event
-    before_regions = {key: value for key, value in json.loads(event.pack()).items() if key not in ("region", "group")}
+    before_regions = {
+        key: value
+        for key, value in json.loads(event.pack()).items()
+        if key not in ("region", "group")
+    }
     assert Event.unpack(json.dumps(before_regions)) == dataclasses.replace(event, region=None)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"state": "on"}', ON.pack().replace("label", "tag")])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"state": "on"}', ON.pack().replace("label", "tag")]
+)
 def test_what_another_version_packed_is_told_apart(text):
     with pytest.raises(ValueError, match=r"not an event of this version|Expecting value"):
         Event.unpack(text)

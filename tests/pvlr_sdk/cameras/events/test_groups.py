@@ -17,8 +17,14 @@ PLAIN = {"smoothing": 0, "min_duration": 0, "min_gap": 0, "margin": 0}
 
 def run(scores, **settings) -> list[Event]:
     """The events of a frame per second."""
-    detector = EventDetector("door", NAMES, [0.5] * len(NAMES), EventSettings(**{"groups": GATE, **PLAIN, **settings}))
-    return [one for at, row in enumerate(scores) for one in detector.update(at, at, [*row, *[0] * (4 - len(row))])]
+    detector = EventDetector(
+        "door", NAMES, [0.5] * len(NAMES), EventSettings(**{"groups": GATE, **PLAIN, **settings})
+    )
+    return [
+        one
+        for at, row in enumerate(scores)
+        for one in detector.update(at, at, [*row, *[0] * (4 - len(row))])
+    ]
 
 
 def told(events) -> list[tuple]:
@@ -85,7 +91,11 @@ HELD_BACK = {
 def test_what_cannot_begin_ends_no_event_and_lets_others_begin(why):
     first = [(0, 0.99, 0, 0.9 * (why == "present"))]
     frames = [*first * (why != "absent"), *[(0, 0)] * 9, *[(0.9, 0.95)] * 20, *[(0.9, 0)] * 2]
-    events = [one for one in run(frames, min_duration=0, min_gap=2, **HELD_BACK[why]) if one.label == "open"]
+    events = [
+        one
+        for one in run(frames, min_duration=0, min_gap=2, **HELD_BACK[why])
+        if one.label == "open"
+    ]
     assert told(events) == [(len(frames) - 22, "on", "open", None)]
 
 

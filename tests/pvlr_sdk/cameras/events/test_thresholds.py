@@ -16,7 +16,9 @@ PROVEN = st.dictionaries(st.sampled_from(LABELS), st.builds(Minimum, VALUES, st.
 SITES = st.builds(Thresholds, ALL, st.none() | VALUES, SOME, SOME, PROVEN)
 
 
-def rule(site: Thresholds, label: str, region: dict[str, float], tiles: dict[str, float] | None) -> tuple[float, str]:
+def rule(
+    site: Thresholds, label: str, region: dict[str, float], tiles: dict[str, float] | None
+) -> tuple[float, str]:
     """The documented order, one rank after the other."""
     value, source = site.plan[label], "plan"
     if tiles and tiles[label] > value:

@@ -42,15 +42,41 @@ class Scene:
         self.detector = EventDetector(camera, names, thresholds or [0.5] * len(names), settings)
         self.items: list[Any] = []
         self.events: list[Event] = []
-        options = {"samples_per_hour": 0, "floor": 0.1, "features_of": lambda plan: "tiny", **options}
+        options = {
+            "samples_per_hour": 0,
+            "floor": 0.1,
+            "features_of": lambda plan: "tiny",
+            **options,
+        }
         self.recorder = Recorder(self.detector, submit or self.items.append, **options)
 
-    def see(self, now: float, scores: Any, *, wall: float | None = None, features: Any = None, **result: Any) -> None:
+    def see(
+        self,
+        now: float,
+        scores: Any,
+        *,
+        wall: float | None = None,
+        features: Any = None,
+        **result: Any,
+    ) -> None:
         scores = np.asarray(scores, np.float32)
-        logits = np.log(np.clip(scores, 1e-6, 1 - 1e-6) / np.clip(1 - scores, 1e-6, 1)).astype(np.float32)
-        result = {"thresholds": np.zeros(len(self.names), np.float32), "plan": "plan", "bank": "bank", **result}
-        result = {"frame_size": (48, 64), "attention": lambda label, size: np.eye(*size, dtype=np.float32), **result}
-        seen = SimpleNamespace(labels=self.names, scores=scores, logits=logits, features=features, **result)
+        logits = np.log(np.clip(scores, 1e-6, 1 - 1e-6) / np.clip(1 - scores, 1e-6, 1)).astype(
+            np.float32
+        )
+        result = {
+            "thresholds": np.zeros(len(self.names), np.float32),
+            "plan": "plan",
+            "bank": "bank",
+            **result,
+        }
+        result = {
+            "frame_size": (48, 64),
+            "attention": lambda label, size: np.eye(*size, dtype=np.float32),
+            **result,
+        }
+        seen = SimpleNamespace(
+            labels=self.names, scores=scores, logits=logits, features=features, **result
+        )
         wall = WALL + now if wall is None else wall
         frame = SimpleNamespace(**{**vars(FRAME), "wall": wall})
         events = self.detector.update(now, wall, scores, self.names, result["thresholds"])
@@ -62,7 +88,9 @@ class Scene:
         self.recorder.closed(now, reason, events)
         self.events += events
 
-    def change(self, thresholds: Any = None, names: Sequence[str] | None = None, **settings: Any) -> None:
+    def change(
+        self, thresholds: Any = None, names: Sequence[str] | None = None, **settings: Any
+    ) -> None:
         chosen = replace(self.detector.used.settings, **settings)
         self.detector.use(self.detector.prepare(chosen, thresholds, names))
         self.names = self.names if names is None else tuple(names)
@@ -84,7 +112,9 @@ def play(scene: Scene, random: np.random.Generator, frames: int, *, jumps: bool 
     count, now = len(scene.names), 1e5 + random.uniform(0, 100)
     level = random.uniform(-9, -5, count)
     for _ in range(frames):
-        now += random.exponential(20) if jumps and random.random() < 0.02 else random.exponential(0.1)
+        now += (
+            random.exponential(20) if jumps and random.random() < 0.02 else random.exponential(0.1)
+        )
         changed = random.random(count) < 0.03
         level = np.where(changed, random.choice([-8.0, -5.0, 0.0, 1.0, 4.0], count), level)
         scores = 1 / (1 + np.exp(-(level + random.normal(0, 1, count))))
@@ -96,7 +126,9 @@ def play(scene: Scene, random: np.random.Generator, frames: int, *, jumps: bool 
     scene.close(now)
 
 
-def random_scene(random: np.random.Generator, count: int, *, repeats: bool = False, **options: Any) -> Scene:
+def random_scene(
+    random: np.random.Generator, count: int, *, repeats: bool = False, **options: Any
+) -> Scene:
     settings = EventSettings(
         smoothing=float(random.choice([0, 0.2, 0.5, 1])),
         margin=random.uniform(0, 0.3),
@@ -105,7 +137,11 @@ def random_scene(random: np.random.Generator, count: int, *, repeats: bool = Fal
     )
     names = [f"label {number}" for number in range(count)]
     if repeats:
-        rules = [When([names[1]], [], 3.0), When([], [names[2]], 0.7), When([names[3]], [names[4]], 0.2)]
+        rules = [
+            When([names[1]], [], 3.0),
+            When([], [names[2]], 0.7),
+            When([names[3]], [names[4]], 0.2),
+        ]
         when = dict(zip(random.choice(names, 3, replace=False).tolist(), rules, strict=True))
         groups = {"one": names[3:6], "other": names[6:8]}
         settings = replace(settings, cooldown=random.uniform(0, 4), when=when, groups=groups)
@@ -115,12 +151,17 @@ def random_scene(random: np.random.Generator, count: int, *, repeats: bool = Fal
 
 def values(events: Sequence[Event]) -> list[tuple[Any, ...]]:
     """Events without their ids."""
-    return [tuple(value for name, value in vars(one).items() if name not in ("id", "snapshot")) for one in events]
+    return [
+        tuple(value for name, value in vars(one).items() if name not in ("id", "snapshot"))
+        for one in events
+    ]
 
 
 def pvlr(*arguments: Any) -> str:
     """What a command prints on stdout; its notes go to stderr, its errors are raised."""
-    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False)
+    done = CliRunner().invoke(
+        app, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False
+    )
     sys.stderr.write(done.stderr)
     return done.stdout
 
@@ -136,9 +177,13 @@ class Site:
 
     def __init__(self, folder):
         self.store, self.count = Store(folder, write=True), 0
-        self.context = Context(("car", "cat"), EventSettings(), (0.5, 0.5), None, "plan", "bank", 0.4)
+        self.context = Context(
+            ("car", "cat"), EventSettings(), (0.5, 0.5), None, "plan", "bank", 0.4
+        )
 
-    def event(self, peak: float, answer=None, *, camera="door", label="car", features=None, **context) -> str:
+    def event(
+        self, peak: float, answer=None, *, camera="door", label="car", features=None, **context
+    ) -> str:
         self.count += 1
         of, start = replace(self.context, **context), WALL + 10 * self.count
         name = f"{(self.count * 2654435761) % 2**32:08x}-{self.count}"
@@ -146,7 +191,9 @@ class Site:
         self.store.write((on, of))
         frame = np.zeros(2, np.float32)
         place, space = Place(camera, None), "" if features is None else "tiny"
-        self.store.write(Moment(place, of, start, frame, features, space, PICTURE, score=peak, event=name))
+        self.store.write(
+            Moment(place, of, start, frame, features, space, PICTURE, score=peak, event=name)
+        )
         self.store.write((replace(on, state="off", end=start + 1, reason="score"), of))
         if answer:
             self.answer(name, answer)
@@ -159,7 +206,11 @@ class Site:
 
     def answers(self) -> dict[str, str]:
         found = self.store.answers()
-        return {row.event: found[row.id][0] for row in self.store.rows("kind = 'event'") if row.id in found}
+        return {
+            row.event: found[row.id][0]
+            for row in self.store.rows("kind = 'event'")
+            if row.id in found
+        }
 
 
 @pytest.fixture

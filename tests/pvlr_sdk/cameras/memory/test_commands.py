@@ -83,7 +83,11 @@ def test_the_newest_near_misses_are_printed(tmp_path, make_scene):
     scene.close(40)
     write(sink, scene)
     sink.close()
-    near = [line for line in pvlr("why", "last", "--memory", tmp_path).splitlines() if line.startswith("  near")]
+    near = [
+        line
+        for line in pvlr("why", "last", "--memory", tmp_path).splitlines()
+        if line.startswith("  near")
+    ]
     every = json.loads(pvlr("why", "last", "--memory", tmp_path, "--json"))["near"]
     assert (len(near), len(every)) == (10, 17)
 
@@ -100,7 +104,10 @@ def test_nothing_comes_close_to_a_low_threshold_from_zero(tmp_path, make_scene):
 
 
 def test_near_misses_come_in_the_order_in_which_they_began(tmp_path, make_scene):
-    sink, scene = MemorySink(MemoryConfig(folder=tmp_path)), make_scene(settings=EventSettings(smoothing=0))
+    sink, scene = (
+        MemorySink(MemoryConfig(folder=tmp_path)),
+        make_scene(settings=EventSettings(smoothing=0)),
+    )
     for step in range(40):
         scene.see(step, [0.45 * (10 <= step < 30), 0.45 * (15 <= step < 20)])
     scene.close(40)
@@ -116,11 +123,16 @@ def test_near_misses_come_in_the_order_in_which_they_began(tmp_path, make_scene)
         ({"cooldown": 20}, "the cooldown is 20 s"),
         ({"max_per_hour": 1}, "max_per_hour is 1"),
         ({"when": {"car": When(["cat"], within=2)}}, "no cat within 2 s"),
-        ({"when": {"car": When(absent=["dog"], within=8)}}, "present for less than 8 s without dog"),
+        (
+            {"when": {"car": When(absent=["dog"], within=8)}},
+            "present for less than 8 s without dog",
+        ),
     ],
 )
 def test_what_limits_held_back_is_a_near_miss_with_the_reason(tmp_path, make_scene, limits, reason):
-    scene = make_scene(["car", "cat", "dog"], settings=EventSettings(smoothing=0, min_gap=0, **limits))
+    scene = make_scene(
+        ["car", "cat", "dog"], settings=EventSettings(smoothing=0, min_gap=0, **limits)
+    )
     sink = MemorySink(MemoryConfig(folder=tmp_path))
     for step in range(200):
         scene.see(step / 10, [0.9 * (step % 100 < 60), 0.9 * (step < 20), 0.1])
@@ -142,25 +154,47 @@ def test_search_by_label_filter_and_features(folder, tmp_path, capsys):
     function = LinearFunction(np.eye(16)[0], 0.0)
     found = find.by_features(reader, "tiny", function, ALL)
     assert [round(score, 2) for _, score in found] == [1, 1, 0, 0]
-    assert len(find.by_features(reader, "tiny", function, find.chosen("door", "car", None, None), 1)) == 1
+    assert (
+        len(find.by_features(reader, "tiny", function, find.chosen("door", "car", None, None), 1))
+        == 1
+    )
     with pytest.raises(errors.OptionError, match="expected one with the features tiny, got others"):
         find.by_features(reader, "others", function, ALL)
-    with pytest.raises(errors.OptionError, match="--like: expected a picture instead of words, got both"):
+    with pytest.raises(
+        errors.OptionError, match="--like: expected a picture instead of words, got both"
+    ):
         pvlr("search", "car", "--like", "cat.jpg", "--memory", folder)
     page = tmp_path / "found.html"
-    listed = json.loads(pvlr("search", "car", "--memory", folder, "--camera", "door", "--json", "--html", page))
+    listed = json.loads(
+        pvlr("search", "car", "--memory", folder, "--camera", "door", "--json", "--html", page)
+    )
     assert [(one["camera"], one["label"]) for one in listed] == [("door", "car")] * 2
     assert page.read_text().count("data:image/jpeg") == 2
-    clocks = [line[:22] for line in pvlr("search", "--memory", folder, "--since", "0001-01-01").splitlines()]
+    clocks = [
+        line[:22]
+        for line in pvlr("search", "--memory", folder, "--since", "0001-01-01").splitlines()
+    ]
     assert (len(clocks), clocks) == (4, sorted(clocks, reverse=True))
     assert not pvlr("search", "--memory", folder, "--camera", "dor")
     assert "nothing found; recorded cameras: 'door', 'yard'" in capsys.readouterr().err
     with pytest.raises(errors.OptionError, match="got none"):
         pvlr("search", "car", "--memory", tmp_path)
     for wrong in (["car"], ["--like", "cat.jpg"], []):
-        with pytest.raises(errors.OptionError, match="--delete: expected --camera, --label, --since or --until"):
-            pvlr("search", *wrong, "--memory", folder, "--delete", *(["--camera", "door"] if wrong else []))
-    assert pvlr("search", "--memory", folder, "--camera", "door", "--delete") == "2 events and frames deleted\n"
+        with pytest.raises(
+            errors.OptionError, match="--delete: expected --camera, --label, --since or --until"
+        ):
+            pvlr(
+                "search",
+                *wrong,
+                "--memory",
+                folder,
+                "--delete",
+                *(["--camera", "door"] if wrong else []),
+            )
+    assert (
+        pvlr("search", "--memory", folder, "--camera", "door", "--delete")
+        == "2 events and frames deleted\n"
+    )
     assert {row.camera for row in reader.rows()} == {"yard"}
 
 
@@ -168,25 +202,38 @@ def test_replay_shows_the_difference(folder, tmp_path, capsys):
     (site := tmp_path / "new.yaml").write_text(
         "events: {smoothing: 0, min_duration: 1, min_gap: 1, labels: [car], thresholds: {car: 0.8}}"
     )
-    lines = pvlr("replay", "--memory", folder, "--config", site, "--html", tmp_path / "d.html").splitlines()
+    lines = pvlr(
+        "replay", "--memory", folder, "--config", site, "--html", tmp_path / "d.html"
+    ).splitlines()
     assert [line.split()[0] for line in lines] == ["gone", "gone", "2"]
     assert (tmp_path / "d.html").read_text().count("data:image/jpeg") == 2
-    assert json.loads(pvlr("replay", "--memory", folder, "-c", site, "--against", site, "--json"))["changes"] == []
+    assert (
+        json.loads(pvlr("replay", "--memory", folder, "-c", site, "--against", site, "--json"))[
+            "changes"
+        ]
+        == []
+    )
     events = "smoothing: 0, min_duration: 1, min_gap: 1, labels: [car]"
     for limit in ("cooldown: 60", "max_per_hour: 1"):
         site.write_text(f"events: {{{events}, {limit}}}")
         found = json.loads(pvlr("replay", "--memory", folder, "-c", site, "--json"))["changes"]
         assert [(one["change"], one["peak"]) for one in found] == [("gone", 0.7)] * 2
-    site.write_text(f"events: {{{events}, thresholds: {{cat: 0.5}}, when: {{car: {{present: [cat], within: 1}}}}}}")
+    site.write_text(
+        f"events: {{{events}, thresholds: {{cat: 0.5}}, when: {{car: {{present: [cat], within: 1}}}}}}"
+    )
     found = json.loads(pvlr("replay", "--memory", folder, "-c", site, "--json"))["changes"]
     assert [(one["change"], one["peak"]) for one in found] == [("gone", 0.7)] * 2
-    site.write_text("cameras: {door: {uri: x.mp4, labels: [cat]}}\nevents: {min_duration: 0.3, smoothing: 0}")
+    site.write_text(
+        "cameras: {door: {uri: x.mp4, labels: [cat]}}\nevents: {min_duration: 0.3, smoothing: 0}"
+    )
     found = json.loads(pvlr("replay", "--memory", folder, "-c", site, "--json"))["changes"]
     assert [(one["change"], one["camera"], one["label"]) for one in found if one["camera"] == "door"] == [
         ("gone", "door", "car"), ("new", "door", "cat"), ("gone", "door", "car"),
     ]  # fmt: skip
     square = "[[0, 0], [1, 0], [1, 1], [0, 1]]"
-    site.write_text(f"cameras: {{door: {{uri: x.mp4, regions: {{left: {{polygon: {square}}}}}}}, new: y.mp4}}")
+    site.write_text(
+        f"cameras: {{door: {{uri: x.mp4, regions: {{left: {{polygon: {square}}}}}}}, new: y.mp4}}"
+    )
     capsys.readouterr()
     pvlr("replay", "--memory", folder, "-c", site)
     notes = [line for line in capsys.readouterr().err.splitlines() if "no scores" in line]
@@ -224,16 +271,29 @@ def test_replay_of_a_clip_is_a_run_with_these_settings(tmp_path, monkeypatch):
         if state == "damaged":
             (kept,) = tmp_path.glob("state/pvlr_sdk/replays/*/memory.sqlite")
             kept.write_bytes(kept.read_bytes()[:20_000])
-        found = json.loads(pvlr("replay", clip, "-c", config, "--against", none, "--json"))["changes"]
+        found = json.loads(pvlr("replay", clip, "-c", config, "--against", none, "--json"))[
+            "changes"
+        ]
         keys = "label", "score", "peak", "duration", "reason"
-        ours, run = ([[one[key] for key in keys] for one in of if one["event"] == "off"] for of in (found, expected))
+        ours, run = (
+            [[one[key] for key in keys] for one in of if one["event"] == "off"]
+            for of in (found, expected)
+        )
         assert (sorted(ours), len(ours) > 1) == (sorted(run), True)
 
 
 def _moments(photos, names, space, results):
     context = Context(tuple(names), EventSettings(), (0.5,) * len(names), None, "plan", "bank", 0.4)
     for number, result in enumerate(results):
-        yield Moment(Place("album", None), context, WALL + number, result.logits, result.features, space, PICTURE)
+        yield Moment(
+            Place("album", None),
+            context,
+            WALL + number,
+            result.logits,
+            result.features,
+            space,
+            PICTURE,
+        )
 
 
 @pytest.mark.slow
@@ -241,16 +301,27 @@ def _moments(photos, names, space, results):
 def test_search_finds_photos_by_words_labels_and_taught_labels(tmp_path):
     """Recall at 10 of 20 words on photos of VOC."""
     with open(f"{DATA}/voc2007/labels.csv") as file:
-        rows = list(csv.DictReader(file))[:: max(1, 9963 // int(os.environ.get("PVLR_PHOTOS", "300")))]
+        rows = list(csv.DictReader(file))[
+            :: max(1, 9963 // int(os.environ.get("PVLR_PHOTOS", "300")))
+        ]
     store = Store(tmp_path, write=True)
-    words = {"tvmonitor": "television", "pottedplant": "potted plant", "diningtable": "dining table"}
+    words = {
+        "tvmonitor": "television",
+        "pottedplant": "potted plant",
+        "diningtable": "dining table",
+    }
     with Tagger(num_threads=1, optimize="throughput") as tagger:
-        results = list(tagger.predict_stream(f"{DATA}/voc2007/images/{row['file']}" for row in rows))
+        results = list(
+            tagger.predict_stream(f"{DATA}/voc2007/images/{row['file']}" for row in rows)
+        )
         space, own, plan = tagger.info["features"], set(tagger.labels), tagger.info["sha256"]
         for moment in _moments(rows, tagger.labels, space, results):
             store.write(moment)
     names = [name for name in rows[0] if name not in ("file", "split", "path")]
-    truth = {name: {WALL + number for number, row in enumerate(rows) if row[name] == "1"} for name in names}
+    truth = {
+        name: {WALL + number for number, row in enumerate(rows) if row[name] == "1"}
+        for name in names
+    }
     knowledge, spec = Knowledge.load(), load_bundle().manifest.open
     features = np.array([one.features for one in results], np.float64)
     hits = {"words": [], "taught": [], "labels": []}
@@ -262,7 +333,9 @@ def test_search_finds_photos_by_words_labels_and_taught_labels(tmp_path):
         if shown[half].any():
             base = add_labels(load_bundle().labels.select(["person"]), ["x"], spec, words=False)
             targets = np.where(shown[half], 1, -1).astype(np.int8)[:, None]
-            taught, _ = learn(base, ["x"], ["p"] * int(half.sum()), features[half], targets, plan=plan)
+            taught, _ = learn(
+                base, ["x"], ["p"] * int(half.sum()), features[half], targets, plan=plan
+            )
             queries["taught"] = taught_function(taught, "x")
         for kind, function in queries.items():
             found = find.by_features(store, space, function, ALL, 10)
@@ -270,7 +343,9 @@ def test_search_finds_photos_by_words_labels_and_taught_labels(tmp_path):
             hits[kind].append(sum(row.time in truth[name] for row, _ in found) / max(1, wanted))
         if words.get(name, name) in own:
             found = find.by_label(store, words.get(name, name), ALL, 10)
-            hits["labels"].append(sum(row.time in truth[name] for row, _ in found) / max(1, min(10, len(truth[name]))))
+            hits["labels"].append(
+                sum(row.time in truth[name] for row, _ in found) / max(1, min(10, len(truth[name])))
+            )
     means = {kind: float(np.mean(values)) for kind, values in hits.items()}
     print(len(rows), {kind: round(100 * value, 1) for kind, value in means.items()})
     assert means["words"] > 0.5

@@ -21,7 +21,9 @@ def fill(sink, make_scene, **options):
     for camera in ("door", "yard"):
         scene = make_scene(settings=AT_ONCE, camera=camera, samples_per_hour=360, **options)
         for step in range(200):
-            scene.see(step, [0.9 * (step % 3 == 0), 0.9 * (step % 5 == 0)], features=features(random))
+            scene.see(
+                step, [0.9 * (step % 3 == 0), 0.9 * (step % 5 == 0)], features=features(random)
+            )
         scene.close(200)
         write(sink, scene)
     return random
@@ -31,7 +33,9 @@ def test_everything_can_be_deleted_by_camera_label_and_time(sink, tmp_path, make
     random = fill(sink, make_scene)
     store = Store(tmp_path / "memory")
     store.delete(camera="yard")
-    assert {one.camera for one in store.places()} == {one.camera for one in store.rows()} == {"door"}
+    assert (
+        {one.camera for one in store.places()} == {one.camera for one in store.rows()} == {"door"}
+    )
     store.delete(label="car", until=WALL + 100)
     assert all(one.start > WALL + 100 for one in store.rows("label = 'car'"))
     replayed = {(one.label, one.start > WALL + 101) for one in events_of(store)}
@@ -103,7 +107,9 @@ def test_the_oldest_is_deleted_above_the_size(tmp_path, make_scene):
     sink.close()
 
 
-def test_a_clock_that_jumps_deletes_nothing_until_it_has_been_steady(tmp_path, monkeypatch, sink, make_scene):
+def test_a_clock_that_jumps_deletes_nothing_until_it_has_been_steady(
+    tmp_path, monkeypatch, sink, make_scene
+):
     fill(sink, make_scene)
     store, clock = sink._opened(), {"wall": 5e9, "monotonic": 100.0}
     monkeypatch.setattr(module, "_CHECKED", 1)

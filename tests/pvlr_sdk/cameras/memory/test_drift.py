@@ -21,7 +21,9 @@ from tests.pvlr_sdk.cameras.memory.conftest import Site, pvlr
 DAYS = 28
 
 
-def proposals(draws: int, *, factor: float = 1.0, burst: int = 1, answers: tuple[int, int] = (7, DAYS)) -> float:
+def proposals(
+    draws: int, *, factor: float = 1.0, burst: int = 1, answers: tuple[int, int] = (7, DAYS)
+) -> float:
     """The share of draws with a proposal: of 40 events a day, 20, 5 and 10 % are of the label at three places. In the
     last days the first is more frequent by a factor. 72 answers are of events of some days."""
     random, found = np.random.default_rng(0), 0
@@ -29,7 +31,10 @@ def proposals(draws: int, *, factor: float = 1.0, burst: int = 1, answers: tuple
         shares = np.tile([0.2, 0.05, 0.1], (DAYS, 1))
         shares[:7, 0] *= factor
         counts = np.array(
-            [burst * random.multinomial(random.poisson(40 / burst), [*one, 1 - sum(one)]) for one in shares]
+            [
+                burst * random.multinomial(random.poisson(40 / burst), [*one, 1 - sum(one)])
+                for one in shares
+            ]
         )
         places = {str(place): counts[:, place].astype(float) for place in range(3)}
         answered = np.bincount(random.integers(*answers, 72), minlength=DAYS).astype(float)
@@ -59,20 +64,34 @@ def test_answers_of_the_last_days_end_the_proposal():
 def test_the_test_is_scipys_where_events_do_not_come_in_bursts():
     own, every = np.array([30.0, 30, 20, 20]), np.full(4, 100.0)
     sides = np.array([0, 0, 1, 1]), np.array([100, 100, 0, 0])
-    expected = stats.chi2_contingency([[60, 40], [140, 160]], correction=False, lambda_="log-likelihood")
+    expected = stats.chi2_contingency(
+        [[60, 40], [140, 160]], correction=False, lambda_="log-likelihood"
+    )
     assert _p_value(own, every, *sides) == pytest.approx(expected.pvalue)
     assert _p_value(own / 100, every, *sides) == 1.0
 
 
 def live(
-    site: Site, first: int, cars: int, answer: str | None = None, *, count: int = 20, peaks=(0.6, 0.9), **context
+    site: Site,
+    first: int,
+    cars: int,
+    answer: str | None = None,
+    *,
+    count: int = 20,
+    peaks=(0.6, 0.9),
+    **context,
 ) -> None:
     """Seven days with so many events each, some of which are of cars."""
     for day in range(first, first + 7):
         site.count = 8640 * day
         for number in range(count):
             label = "car" if number < cars else "cat"
-            site.event(peaks[number % len(peaks)], answer if label == "car" else None, label=label, **context)
+            site.event(
+                peaks[number % len(peaks)],
+                answer if label == "car" else None,
+                label=label,
+                **context,
+            )
 
 
 def test_a_proven_precision_proposes_to_review_again(site, tmp_path):
@@ -88,7 +107,11 @@ def test_a_proven_precision_proposes_to_review_again(site, tmp_path):
     assert str(after) == f"{before}. {text}"
     assert pvlr("precision", "--memory", tmp_path / "m", "--label", "car").strip() == str(after)
     (car,) = json.loads(pvlr("precision", "--memory", tmp_path / "m", "--label", "car", "--json"))
-    assert car["drift"] == {"place": "door", "before": pytest.approx(0.4), "now": pytest.approx(0.1)}
+    assert car["drift"] == {
+        "place": "door",
+        "before": pytest.approx(0.4),
+        "now": pytest.approx(0.1),
+    }
     assert statement(site.store, "car", 0.9, "door").drift == after.drift
     live(site, 30, 8)
     assert statement(site.store, "car", 0.9).drift is None
@@ -131,7 +154,11 @@ def test_a_site_says_it_once(site, plan, tmp_path, caplog):
     for _ in range(2):
         proofs.look()
     assert [one.drift is not None for one in found] == [False, True]
-    made = WatchedSite(SiteConfig.parse({"plan": str(plan), "threads": 1, "cameras": {"door": "test://"}}, source="x"))
+    made = WatchedSite(
+        SiteConfig.parse(
+            {"plan": str(plan), "threads": 1, "cameras": {"door": "test://"}}, source="x"
+        )
+    )
     person = [replace(one, label="person") for one in found]
     for one in (*person, person[1]):
         made.require({"person": one})

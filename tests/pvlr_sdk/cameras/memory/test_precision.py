@@ -52,7 +52,12 @@ def reference(peaks, right, target, error):
             if number < count and pairs[number][0] == pairs[number - 1][0]:
                 continue
             hits = sum(yes for _, yes in pairs[:number])
-            share = error / len({min(count, max(s, least(error / 3, target))) for s in (count // 4, count // 2, count)})
+            share = error / len(
+                {
+                    min(count, max(s, least(error / 3, target)))
+                    for s in (count // 4, count // 2, count)
+                }
+            )
             bound = stats.beta.ppf(share, hits, number - hits + 1) if hits else 0.0
             if bound < target:
                 break
@@ -69,10 +74,14 @@ def test_the_threshold_is_that_of_bounds_by_clopper_and_pearson(seed):
     random = np.random.default_rng(seed)
     count = int(random.integers(36, 200))
     peaks = random.uniform(0.5, 1, count).round(int(random.integers(2, 5)))
-    right = random.random(count) < random.choice([0.93, 0.97, 1.0]) * (peaks > random.choice([0, 0.6]))
+    right = random.random(count) < random.choice([0.93, 0.97, 1.0]) * (
+        peaks > random.choice([0, 0.6])
+    )
     number = reference(peaks.tolist(), right.tolist(), 0.9, 0.025)
     least = number and np.sort(peaks)[-number]
-    assert lowest(peaks, right, 0.9, 0.025) == (number and (least, right[peaks >= least].sum(), number))
+    assert lowest(peaks, right, 0.9, 0.025) == (
+        number and (least, right[peaks >= least].sum(), number)
+    )
     assert lowest(peaks, right, 0.9, 0.025, [0.5] * count) == lowest(peaks, right, 0.9, 0.025)
 
 
@@ -136,7 +145,9 @@ def test_the_statement_from_a_store(site, tmp_path):
         peak = float(random.uniform(0.5, 1))
         site.event(peak, "yes" if peak > 0.55 else ("no", "unclear")[number % 2])
         if number == 34:
-            assert str(statement(site.store, "car", 0.9)).endswith("1 more answers until the next test")
+            assert str(statement(site.store, "car", 0.9)).endswith(
+                "1 more answers until the next test"
+            )
     found = statement(site.store, "car", 0.9)
     assert (found.answers, found.missing) == (72, 72)
     assert 0.54 < found.threshold < 0.7
@@ -182,7 +193,9 @@ def test_answers_can_be_changed_removed_and_are_deleted_with_their_event(site, t
     assert site.answers() == {first: "yes", second: "no"}
     pvlr("precision", "--memory", folder, "--undo", second)
     assert list(site.answers()) == [first]
-    with pytest.raises(errors.OptionError, match="expected an event, or a sampled frame and a label"):
+    with pytest.raises(
+        errors.OptionError, match="expected an event, or a sampled frame and a label"
+    ):
         site.store.answer(99, "yes")
     site.store.delete(label="car")
     assert site.store.answers() == {}
@@ -239,7 +252,9 @@ def test_what_cannot_be_read_is_reported_once_and_ends_nothing(tmp_path, caplog)
 
 
 @pytest.mark.parametrize(("wake", "seconds"), [(True, 1.0), (False, 6.5)])
-def test_a_threshold_follows_an_answer_at_once_and_that_of_another_process_soon(site, tmp_path, wake, seconds):
+def test_a_threshold_follows_an_answer_at_once_and_that_of_another_process_soon(
+    site, tmp_path, wake, seconds
+):
     """No frame comes meanwhile; answers of other processes are found by a look every five seconds."""
     found, new = [], threading.Event()
 
@@ -271,9 +286,19 @@ def test_events_above_a_threshold_that_followed_still_prove_it(site):
 def test_a_site_uses_the_proven_threshold_and_no_lower_one(site, plan, tmp_path, caplog):
     answered(site, 144, label="cat")
     proven = statement(site.store, "cat", 0.9).threshold
-    memory = {"folder": str(tmp_path / "m"), "precision": {"cat": 0.9, "person": 0.95, "no label": 0.9}}
-    raw = {"plan": str(plan), "threads": 1, "cameras": {"door": "test://?fps=10&size=64x48"}, "memory": memory}
-    config = SiteConfig.parse({**raw, "events": {"thresholds": {"cat": 0.3, "person": 0.4}}}, source="test")
+    memory = {
+        "folder": str(tmp_path / "m"),
+        "precision": {"cat": 0.9, "person": 0.95, "no label": 0.9},
+    }
+    raw = {
+        "plan": str(plan),
+        "threads": 1,
+        "cameras": {"door": "test://?fps=10&size=64x48"},
+        "memory": memory,
+    }
+    config = SiteConfig.parse(
+        {**raw, "events": {"thresholds": {"cat": 0.3, "person": 0.4}}}, source="test"
+    )
     made = WatchedSite(config)
     assert "precision: unknown labels are ignored: 'no label'" in caplog.text
     assert f"Its threshold is {proven:.3f} (before: 0.300)" in caplog.text

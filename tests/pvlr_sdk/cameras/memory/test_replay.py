@@ -59,9 +59,14 @@ def test_other_settings_give_the_events_of_a_run_with_them(seed, floor, repeats)
         labels=scene.names[2:],
     )
     if repeats:
-        rules = {scene.names[3]: When(scene.names[:1], within=2), scene.names[4]: When([], scene.names[1:2], 0.5)}
+        rules = {
+            scene.names[3]: When(scene.names[:1], within=2),
+            scene.names[4]: When([], scene.names[1:2], 0.5),
+        }
         groups = {"new": [*scene.names[2:5], scene.names[7]]}
-        other = replace(other, cooldown=random.uniform(0, 4), max_per_hour=4, when=rules, groups=groups)
+        other = replace(
+            other, cooldown=random.uniform(0, 4), max_per_hour=4, when=rules, groups=groups
+        )
     directly = EventDetector("door", scene.names, old.deployed, other)
     expected = []
 
@@ -73,15 +78,22 @@ def test_other_settings_give_the_events_of_a_run_with_them(seed, floor, repeats)
     play(scene, random, 300, jumps=False)
     expected += directly.close(directly.tracks.last, "stopped")
     assert values(events_of(scene.chunks, lambda place, context: other)) == values(expected)
-    assert inexact([(one.place, one.context) for one in scene.chunks], lambda place, context: other) == []
+    assert (
+        inexact([(one.place, one.context) for one in scene.chunks], lambda place, context: other)
+        == []
+    )
 
 
 def test_what_would_not_be_exact_is_named(make_scene):
     scene = make_scene()
     scene.see(10.0, [0.9, 0.2])
     scene.close(11.0)
-    other = EventSettings(smoothing=3, min_gap=60, on={"cat": 0.05}, labels=["car"], when={"car": When(["cat"])})
-    reasons = inexact([(one.place, one.context) for one in scene.chunks], lambda place, context: other)
+    other = EventSettings(
+        smoothing=3, min_gap=60, on={"cat": 0.05}, labels=["car"], when={"car": When(["cat"])}
+    )
+    reasons = inexact(
+        [(one.place, one.context) for one in scene.chunks], lambda place, context: other
+    )
     assert reasons == [
         "min_gap is above 5 s",
         "smoothing differs from the recording",
@@ -94,8 +106,12 @@ def test_labels_below_the_floor_are_named_in_one_reason(make_scene):
     scene.see(10.0, [0.1] * 80)
     scene.close(11.0)
     other = EventSettings(on=dict.fromkeys(scene.names, 0.45))
-    (reason,) = inexact([(one.place, one.context) for one in scene.chunks], lambda place, context: other)
-    assert reason.endswith("'label 13', 'label 14', 'label 15' and 72 more is below the floor of the recording")
+    (reason,) = inexact(
+        [(one.place, one.context) for one in scene.chunks], lambda place, context: other
+    )
+    assert reason.endswith(
+        "'label 13', 'label 14', 'label 15' and 72 more is below the floor of the recording"
+    )
 
 
 def test_labels_that_change_meanwhile_end_and_begin_as_recorded(make_scene):
@@ -200,14 +216,18 @@ def test_changes_are_new_gone_longer_and_shorter(make_scene):
     recorded = scene.events
 
     def against(value):
-        events = events_of(scene.chunks, lambda place, context: replace(context.settings, on={"car": value}))
+        events = events_of(
+            scene.chunks, lambda place, context: replace(context.settings, on={"car": value})
+        )
         return [(one.kind, one.event.start - 1_750_000_000) for one in changes(recorded, events)]
 
     assert against(0.5) == []
     assert against(0.35) == [("new", 7)]
     assert against(0.65) == [("shorter", 3)]
     assert against(0.8) == [("shorter", 3), ("gone", 10)]
-    fewer = events_of(scene.chunks, lambda place, context: replace(context.settings, on={"car": 0.8}))
+    fewer = events_of(
+        scene.chunks, lambda place, context: replace(context.settings, on={"car": 0.8})
+    )
     assert [one.kind for one in changes(fewer, recorded)] == ["longer", "new"]
 
 
@@ -215,8 +235,13 @@ def test_changes_are_those_of_a_comparison_of_every_pair():
     random = np.random.default_rng(0)
 
     def events(kind):
-        starts, labels = random.uniform(0, 100, 60).round(1).tolist(), random.choice(["car", "cat"], 60).tolist()
-        ends = [None if random.random() < 0.05 else start + random.exponential(2) for start in starts]
+        starts, labels = (
+            random.uniform(0, 100, 60).round(1).tolist(),
+            random.choice(["car", "cat"], 60).tolist(),
+        )
+        ends = [
+            None if random.random() < 0.05 else start + random.exponential(2) for start in starts
+        ]
         return [Event("off", f"{kind}{n}", "a", label, start, 1, 1, start, start, end=end)
                 for n, (label, start, end) in enumerate(zip(labels, starts, ends, strict=True))]  # fmt: skip
 
@@ -234,7 +259,9 @@ def test_changes_are_those_of_a_comparison_of_every_pair():
             gone |= {other.id for other in same[1:]}
         found = changes(before, after)
         assert {one.event.id for one in found if one.kind == "new"} == new
-        assert {one.event.id for one in found if one.kind == "gone"} == gone | {one.id for one in left}
+        assert {one.event.id for one in found if one.kind == "gone"} == gone | {
+            one.id for one in left
+        }
 
 
 def test_a_preview_uses_what_the_site_would_use():

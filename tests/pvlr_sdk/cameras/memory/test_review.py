@@ -32,7 +32,9 @@ def ids(rows) -> list[str]:
 
 def test_what_looks_alike_has_no_answer_and_the_same_label(site):
     first = site.event(0.9, features=direction(1))
-    near = [site.event(0.8, features=direction(1, 0.1 * number)) for number in (2, 1)]  # cosines of 0.981 and 0.995
+    near = [
+        site.event(0.8, features=direction(1, 0.1 * number)) for number in (2, 1)
+    ]  # cosines of 0.981 and 0.995
     site.event(0.8, features=direction(1, 0.4))  # 0.928
     cat = site.event(0.8, label="cat", features=direction(1))
     answered, plain = site.event(0.8, "no", features=direction(1)), site.event(0.7)
@@ -63,7 +65,9 @@ def test_answers_alike_prove_what_answers_one_by_one_prove(site):
     random = np.random.default_rng(0)
     groups = np.where(random.random(150) < 0.4, 0, 1 + random.integers(12, size=150)).tolist()
     vectors = np.eye(16, dtype=np.float32)
-    events = {site.event(random.uniform(0.5, 1), features=vectors[group]): group for group in groups}
+    events = {
+        site.event(random.uniform(0.5, 1), features=vectors[group]): group for group in groups
+    }
     for right in (range(1, 13), range(13)):
         truth = {event: "yes" if group in right else "no" for event, group in events.items()}
         drawn: list[str] = []
@@ -97,12 +101,21 @@ def test_answers_are_examples_for_eval_train_and_teach(answered, tmp_path):
     pvlr("precision", "--memory", tmp_path / "m", "--export", out)
     known = [event for event, answer in answered.items() if answer]
     table = read_labels(out / "labels.csv")
-    targets = {file.rpartition("/")[2]: row for file, row in zip(table.files, table.targets.tolist(), strict=True)}
-    assert targets == dict(zip([f"{one}.jpg" for one in known], [[1, 0], [-1, 0], [0, 1]], strict=True))
+    targets = {
+        file.rpartition("/")[2]: row
+        for file, row in zip(table.files, table.targets.tolist(), strict=True)
+    }
+    assert targets == dict(
+        zip([f"{one}.jpg" for one in known], [[1, 0], [-1, 0], [0, 1]], strict=True)
+    )
     assert [load_bgr(out / file).shape for file in table.files] == [(48, 64, 3)] * 3
     assert read_photos(out / "labels.csv", out, ["car"]).targets.tolist() == [[1], [-1], [0]]
     assert len(Photos.from_folders("car", out / "yes/car", tmp_path / "none").files) == 1
-    assert list(read_results(out / "answers.jsonl").values()) == [{"car": 1.0}, {}, {"cup/small": 1.0}]
+    assert list(read_results(out / "answers.jsonl").values()) == [
+        {"car": 1.0},
+        {},
+        {"cup/small": 1.0},
+    ]
     pvlr("export-labels", out / "answers.jsonl", "--format", "cvat", "--out", tmp_path / "cvat.xml")
     assert (tmp_path / "cvat.xml").read_text().count("<tag ") == 2
     assert sorted(one.name for one in tmp_path.iterdir()) == ["cvat.xml", "examples", "m"]
@@ -137,7 +150,9 @@ def test_an_export_is_complete_or_not_there(answered, tmp_path, monkeypatch):
 def moment(site, number: int, logits: tuple[float, float], features=None, **context) -> Moment:
     space = "" if features is None else "tiny"
     place, of = Place("door", None), replace(site.context, **context)
-    return Moment(place, of, WALL + number, np.float32(logits), features, space, PICTURE, kind="random")
+    return Moment(
+        place, of, WALL + number, np.float32(logits), features, space, PICTURE, kind="random"
+    )
 
 
 def frame(site, *of, **context) -> int:
@@ -148,14 +163,23 @@ def frame(site, *of, **context) -> int:
 def test_sampled_frames_are_asked_for_by_what_they_teach(site, tmp_path):
     site.event(0.9)
     copies = [frame(site, 1, (4, -9), direction(1)), frame(site, 2, (3.5, -9), direction(1, 0.01))]
-    doubt, cat = frame(site, 3, (-9, 0.1), direction(0, 1)), frame(site, 4, (-9, 5), direction(0, 0, 1))
+    doubt, cat = (
+        frame(site, 3, (-9, 0.1), direction(0, 1)),
+        frame(site, 4, (-9, 5), direction(0, 0, 1)),
+    )
     plain = frame(site, 5, (-9, -8), direction(0, 0, 0, 1))
     frame(site, 0, (4, -9), direction(0, 0, 0, 0, 1), bank="another")
     assert to_label(site.store)[0][0].context.bank == "another"
     site.store.delete(since=WALL, until=WALL)  # the frame of the other bank
     asked = {row.id: label for row, label in to_label(site.store)}
     assert asked == {copies[1]: "car", doubt: "cat", cat: "cat", plain: "cat"}
-    for number, answer in ((copies[1], "no"), (copies[1], "yes"), (doubt, "no"), (cat, "unclear"), (plain, "yes")):
+    for number, answer in (
+        (copies[1], "no"),
+        (copies[1], "yes"),
+        (doubt, "no"),
+        (cat, "unclear"),
+        (plain, "yes"),
+    ):
         site.store.answer(number, answer, asked[number])
     site.store.answer(plain, None, "cat")
     assert {row.id for row, _ in to_label(site.store)} == {copies[0], plain}
@@ -175,8 +199,20 @@ def test_sampled_frames_are_asked_for_by_what_they_teach(site, tmp_path):
 
 def test_frames_of_all_cameras_are_asked_for_and_no_health_pictures(site):
     door = [frame(site, number, (number, -9), direction(*[0] * number, 1)) for number in range(3)]
-    yard = frame(site, 9, (0, -9), direction(0, 0, 0, 1), settings=EventSettings(labels=["cat"], on={"cat": 0.7}))
-    frame(site, 10, (0, -9), direction(0, 0, 0, 0, 1), settings=EventSettings(labels=[], deny=["car", "cat"]))
+    yard = frame(
+        site,
+        9,
+        (0, -9),
+        direction(0, 0, 0, 1),
+        settings=EventSettings(labels=["cat"], on={"cat": 0.7}),
+    )
+    frame(
+        site,
+        10,
+        (0, -9),
+        direction(0, 0, 0, 0, 1),
+        settings=EventSettings(labels=[], deny=["car", "cat"]),
+    )
     site.store.write(replace(moment(site, 11, (9, 9), direction(0, 0, 0, 0, 0, 1)), kind="health"))
     asked = {row.id: label for row, label in to_label(site.store)}
     assert asked.keys() == {*door, yard}
@@ -195,5 +231,8 @@ def test_an_answer_needs_a_sampled_frame_and_a_label_of_it(site, number, label):
 
 def test_without_features_frames_are_likely_or_uncertain(site):
     wanted = [frame(site, number, (2 - number, -9)) for number in range(3)]
-    assert [(row.id, label) for row, label in to_label(site.store, 2)] == [(wanted[2], "car"), (wanted[0], "cat")]
+    assert [(row.id, label) for row, label in to_label(site.store, 2)] == [
+        (wanted[2], "car"),
+        (wanted[0], "cat"),
+    ]
     assert to_label(site.store, 0) == []

@@ -37,7 +37,10 @@ def run(folder: Path, cameras: dict, **raw) -> list:
     site = Site(SiteConfig.parse(config, source="test"))
     events: list = []
     publish = site._publish
-    site._publish = lambda found: (events.extend(found), publish(found))  # without the queue of a subscriber
+    site._publish = lambda found: (
+        events.extend(found),
+        publish(found),
+    )  # without the queue of a subscriber
     site.run()
     assert all(sink["lost"] == 0 for sink in site.stats()["sinks"])
     return events
@@ -46,8 +49,14 @@ def run(folder: Path, cameras: dict, **raw) -> list:
 @pytest.mark.slow
 def test_events_of_regions_are_remembered_and_replayed(plan, tmp_path):
     square = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
-    regions = {"left": {"polygon": square, "thresholds": {"cat": 0.1}}, "out": {"polygon": square, "exclude": True}}
-    cameras = {"door": {"uri": "test://?fps=60&size=64x48&frames=200", "regions": regions}, "yard": "test://?frames=90"}
+    regions = {
+        "left": {"polygon": square, "thresholds": {"cat": 0.1}},
+        "out": {"polygon": square, "exclude": True},
+    }
+    cameras = {
+        "door": {"uri": "test://?fps=60&size=64x48&frames=200", "regions": regions},
+        "yard": "test://?frames=90",
+    }
     events = {"threshold": 0.3, "min_duration": 0.1, "smoothing": 0.1}
     found = run(tmp_path / "m", cameras, plan=str(plan), events=events, stream={})
     reader = Reader(tmp_path / "m")
@@ -60,14 +69,19 @@ def test_events_of_regions_are_remembered_and_replayed(plan, tmp_path):
     }
     for row in rows:  # the map of a region does not cover the picture
         shown = [
-            cv2.imdecode(np.frombuffer(reader.picture(row.id, attention), np.uint8), 1) for attention in (False, True)
+            cv2.imdecode(np.frombuffer(reader.picture(row.id, attention), np.uint8), 1)
+            for attention in (False, True)
         ]
-        assert np.array_equal(*shown) == (row.camera == "door") == (not reader.has_attention(row.id))
+        assert (
+            np.array_equal(*shown) == (row.camera == "door") == (not reader.has_attention(row.id))
+        )
 
 
 def test_the_attention_map_of_a_peak_is_kept(plan, tmp_path):
     random = np.random.default_rng(0)
-    pixels = cv2.resize(random.integers(0, 256, (9, 12, 3), np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
+    pixels = cv2.resize(
+        random.integers(0, 256, (9, 12, 3), np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC
+    )
     with Tagger(plan) as tagger:
         result = tagger.predict(pixels)
         frame = SimpleNamespace(pixels=pixels, color="bgr", size=(480, 640))
@@ -78,7 +92,9 @@ def test_the_attention_map_of_a_peak_is_kept(plan, tmp_path):
     assert heat_of(half, frame, "cat") is None
     context = Context(("cat",), EventSettings(), (0.5,), None, "plan", "bank", 0.4)
     with closing(Store(tmp_path / "m", write=True)) as store:
-        store.write(Moment(Place("a", None), context, 1e9, result.logits, None, "", small(frame), heat=heat))
+        store.write(
+            Moment(Place("a", None), context, 1e9, result.logits, None, "", small(frame), heat=heat)
+        )
         (row,) = store.rows()
         plain, shown = (
             cv2.imdecode(np.frombuffer(store.picture(row.id, attention), np.uint8), 1).astype(int)

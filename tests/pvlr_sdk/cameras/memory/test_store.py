@@ -94,7 +94,9 @@ def test_frames_of_other_labels_are_not_kept(make_scene):
     scene = make_scene(["a", "b"])
     scene.see(0, [0.1, 0.1])
     for labels, kept in ((("a", "b"), True), (("a", "c"), False)):
-        result = SimpleNamespace(labels=labels, logits=np.zeros(2, np.float32), features=None, plan="plan")
+        result = SimpleNamespace(
+            labels=labels, logits=np.zeros(2, np.float32), features=None, plan="plan"
+        )
         scene.items.clear()
         scene.recorder.keep("health", WALL, result, FRAME)
         assert bool(scene.items) == kept
@@ -106,8 +108,16 @@ def test_frames_are_sampled_by_quota(sink, tmp_path, make_scene):
         scene.see(step, [0.1, 0.2 if step != 400 else 0.45], features=features(random))
     write(sink, scene)
     rows = Store(tmp_path / "memory").rows()
-    counts = {kind: sum(one.kind == kind for one in rows) for kind in ("uncertain", "new", "random", "event")}
-    assert counts == {"uncertain": 1, "new": pytest.approx(11, abs=2), "random": pytest.approx(11, abs=2), "event": 0}
+    counts = {
+        kind: sum(one.kind == kind for one in rows)
+        for kind in ("uncertain", "new", "random", "event")
+    }
+    assert counts == {
+        "uncertain": 1,
+        "new": pytest.approx(11, abs=2),
+        "random": pytest.approx(11, abs=2),
+        "event": 0,
+    }
     assert next(one.time for one in rows if one.kind == "uncertain") == WALL + 400
 
 
@@ -204,10 +214,15 @@ def test_features_of_a_full_disk_are_none(tmp_path):
     assert {oct(one.stat().st_mode)[-3:] for one in (path.parent, path.parent.parent)} == {"700"}
     assert oct(path.stat().st_mode)[-3:] == "600"
     path.write_bytes(b"")
-    assert (files.read("tiny", 1), len(files.products("tiny", np.ones(4, np.float32))[0])) == (None, 0)
+    assert (files.read("tiny", 1), len(files.products("tiny", np.ones(4, np.float32))[0])) == (
+        None,
+        0,
+    )
 
 
-def test_wall_times_that_jump_back_are_recorded_and_replayed_in_their_order(sink, tmp_path, make_scene):
+def test_wall_times_that_jump_back_are_recorded_and_replayed_in_their_order(
+    sink, tmp_path, make_scene
+):
     scene = make_scene(settings=AT_ONCE)
     for step in range(100):
         scene.see(step, [0.9 * (step % 10 < 5), 0], wall=WALL + step - (1e6 if step > 50 else 0))

@@ -30,7 +30,9 @@ def record(folder: Path, seed: int, pipe: int) -> None:
     while True:
         scene = random_scene(random, 5, submit=submit, samples_per_hour=360)
         see = scene.see
-        scene.see = lambda *args, see=see, **of: see(*args, **of, features=random.normal(0, 1, 64).astype(np.float32))
+        scene.see = lambda *args, see=see, **of: see(
+            *args, **of, features=random.normal(0, 1, 64).astype(np.float32)
+        )
         play(scene, random, 300)
 
 

@@ -76,7 +76,9 @@ def slow(tagger: Tagger) -> Callable[[float], Any]:
             time.sleep(seconds)
             return tagger.predict(*arguments, **options)
 
-        alike = {name: getattr(tagger, name) for name in ("labels", "thresholds", "info", "label_bank")}
+        alike = {
+            name: getattr(tagger, name) for name in ("labels", "thresholds", "info", "label_bank")
+        }
         return SimpleNamespace(**alike, predict=predict)
 
     return make
@@ -117,10 +119,14 @@ class Served:
         assert self.site is not None
         try:
             self.site.run()
-        except BaseException as error:  # shown by the test that it belongs to, and not by whichever runs then
+        except (
+            BaseException
+        ) as error:  # shown by the test that it belongs to, and not by whichever runs then
             self.failures.append(error)
 
-    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
         try:
             connection.request(method, path, body, headers or {})
@@ -155,11 +161,19 @@ def serve(tagger: Tagger, plan: Path) -> Iterator[Callable[..., Served]]:
     running: list[Served] = []
 
     def start(
-        cameras: dict[str, Any] | None = None, engine: Any = None, events: dict[str, Any] | None = None, **settings: Any
+        cameras: dict[str, Any] | None = None,
+        engine: Any = None,
+        events: dict[str, Any] | None = None,
+        **settings: Any,
     ) -> Served:
         site = None
         if cameras:
-            raw = {"plan": str(plan), "threads": 1, "cameras": cameras, "events": {**ALWAYS, **(events or {})}}
+            raw = {
+                "plan": str(plan),
+                "threads": 1,
+                "cameras": cameras,
+                "events": {**ALWAYS, **(events or {})},
+            }
             raw["memory"] = settings.pop("memory", None)
             shared = engine if isinstance(engine, Tagger) else tagger
             site = Site(SiteConfig.parse(raw, source="test"), tagger=shared)
@@ -184,13 +198,21 @@ def remembered(tmp_path: Path) -> Path:
         MemorySink(MemoryConfig(folder=tmp_path / "memory")),
         EventSettings(smoothing=0.1, min_duration=0.2),
     )
-    scene = Scene(["car", "cat", "person"], settings=settings, submit=sink.write, features_of=lambda plan: FEATURES)
+    scene = Scene(
+        ["car", "cat", "person"],
+        settings=settings,
+        submit=sink.write,
+        features_of=lambda plan: FEATURES,
+    )
     random = np.random.default_rng(0)
     for second in range(0, 400, 10):
         peak, parked = random.uniform(0.55, 0.98), second % 40 == 0
         for step in range(100):
             level = peak if step < 30 else 0.45 if 60 < step < 70 else 0.1
-            seen = random.normal(0, 1, tiny_open.DEPTH) * (not parked) + np.eye(tiny_open.DEPTH)[0] * parked
+            seen = (
+                random.normal(0, 1, tiny_open.DEPTH) * (not parked)
+                + np.eye(tiny_open.DEPTH)[0] * parked
+            )
             features = (seen / np.linalg.norm(seen)).astype(np.float32)
             scene.see(second + step / 10, [level, 0.3, 0.2], features=features)
     scene.close(400)
@@ -204,9 +226,19 @@ def sampled(remembered: Path) -> Path:
     store = Store(remembered, write=True)
     row = store.rows()[-1]
     for number, column in enumerate((0, 1, 2, 2)):
-        features, logits = np.eye(tiny_open.DEPTH, dtype=np.float32)[column], np.eye(3, dtype=np.float32)[column]
+        features, logits = (
+            np.eye(tiny_open.DEPTH, dtype=np.float32)[column],
+            np.eye(3, dtype=np.float32)[column],
+        )
         picture = np.full((48, 64, 3), 60 * column, np.uint8)
-        of = Place(row.camera, row.region), row.context, row.time + number, logits, features, FEATURES
+        of = (
+            Place(row.camera, row.region),
+            row.context,
+            row.time + number,
+            logits,
+            features,
+            FEATURES,
+        )
         store.write(Moment(*of, picture, kind="uncertain"))
     store.close()
     return remembered
@@ -234,7 +266,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "yard": [("green",), ("blue",), ()],
     }
     for seed, (camera, colours) in enumerate(scenes.items()):
-        writer = cv2.VideoWriter(str(folder / f"{camera}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (80, 64))
+        writer = cv2.VideoWriter(
+            str(folder / f"{camera}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (80, 64)
+        )
         for number in range(300):
             pixels = tiny_open.paint([seed, number], *colours[number // 5 % 3])
             writer.write(cv2.resize(pixels, (80, 64), interpolation=cv2.INTER_NEAREST))
@@ -248,7 +282,9 @@ def chromium() -> Iterator[Any]:
     if not os.path.exists(CHROMIUM):
         pytest.skip("Chromium is not installed")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield browser
         browser.close()
 
@@ -273,7 +309,12 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(20_000)
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: request.url.startswith((origin, "blob:")) or complaints.append(request.url))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((origin, "blob:")) or complaints.append(request.url)
+            ),
+        )
         page.goto(url)
         return page
 

@@ -38,7 +38,9 @@ def serving(plan: Path, *arguments: object, **options):
     """The process and its address."""
     command = [*PVLR, "--plan", str(plan), "--port", "0", *map(str, arguments)]
     options.setdefault("env", environment())
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    ) as process:
         try:
             line = process.stderr.readline()
             assert "serving on" in line, line + process.stderr.read()
@@ -49,7 +51,9 @@ def serving(plan: Path, *arguments: object, **options):
 
 def refused(*arguments: object, **more: str) -> str:
     command = [*PVLR, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment(**more))
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment(**more)
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1, done.stderr
     return done.stderr
@@ -57,7 +61,9 @@ def refused(*arguments: object, **more: str) -> str:
 
 def get(url: str, **headers: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=10
+        ) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -67,7 +73,10 @@ def get(url: str, **headers: str) -> tuple[int, str]:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_within_a_second(plan, tmp_path, number, status):
     """With browsers that watch, one that reads nothing, and an upload under way."""
-    with serving(plan, CAMERA, "dead=rtsp://127.0.0.1:1/x", "--events", tmp_path / "e.jsonl") as (process, url):
+    with serving(plan, CAMERA, "dead=rtsp://127.0.0.1:1/x", "--events", tmp_path / "e.jsonl") as (
+        process,
+        url,
+    ):
         host = url.removeprefix("http://")
         with connect(f"ws://{host}/v1/live") as live, connect(f"ws://{host}/v1/live") as deaf:
             live.recv(10)
@@ -114,7 +123,10 @@ def test_events_go_where_watch_sends_them_and_the_page_outlives_the_cameras(plan
         assert get(f"{url}/v1/events")[0] == 401
         bearer = {"Authorization": f"Bearer {TOKEN}"}
         assert json.loads(get(f"{url}/v1/events", **bearer)[1])["events"] == [on, off]
-        assert json.loads(get(f"{url}/v1/cameras/a", **bearer, Host="cams.example")[1])["state"] == "ended"
+        assert (
+            json.loads(get(f"{url}/v1/cameras/a", **bearer, Host="cams.example")[1])["state"]
+            == "ended"
+        )
         assert process.poll() is None
 
 
@@ -129,13 +141,19 @@ def test_without_cameras_it_tags_photos(plan, tmp_path):
             answer = json.load(urllib.request.urlopen(request, timeout=10))
             assert (answer["width"], [tag["label"] for tag in answer["tags"]]) == (451, [label])
             change = {"thresholds": {"cat": 1, "rocket": 0}}
-            request = urllib.request.Request(f"{url}/v1/settings", json.dumps(change).encode(), method="PUT")
-            assert json.load(urllib.request.urlopen(request, timeout=10))["state_file"].endswith("/state.json")
+            request = urllib.request.Request(
+                f"{url}/v1/settings", json.dumps(change).encode(), method="PUT"
+            )
+            assert json.load(urllib.request.urlopen(request, timeout=10))["state_file"].endswith(
+                "/state.json"
+            )
 
 
 @pytest.mark.slow
 def test_what_is_refused_at_the_start(plan, tmp_path):
-    assert "OptionError: host 0.0.0.0: expected a token" in refused("--plan", plan, "--host", "0.0.0.0")
+    assert "OptionError: host 0.0.0.0: expected a token" in refused(
+        "--plan", plan, "--host", "0.0.0.0"
+    )
     short = refused("--plan", plan, "--host", "0.0.0.0", PVLR_TOKEN="s3cret")
     assert "at least 16" in short
     assert "s3cret" not in short
@@ -146,7 +164,9 @@ def test_what_is_refused_at_the_start(plan, tmp_path):
         assert "free address" in refused("--plan", plan, "--port", taken.getsockname()[1])
     (tmp_path / "x.pem").write_text("x")
     config.write_text("serve: {tls_cert: x.pem, tls_key: x.pem}")
-    assert "tls_cert and tls_key: expected a certificate" in refused("--plan", plan, "--port", 0, "--config", config)
+    assert "tls_cert and tls_key: expected a certificate" in refused(
+        "--plan", plan, "--port", 0, "--config", config
+    )
     assert "PlanNotFoundError" in refused("--plan", tmp_path / "none.plan")
     assert "UnknownLabelError" in refused("test://", "--plan", plan, "--label", "act")
 
@@ -161,14 +181,27 @@ def test_a_missing_package_is_named(plan):
 
 @pytest.mark.slow
 def test_other_machines_need_the_token_and_https_works(plan, tmp_path):
-    certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
+    certificate = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+        "-days",
+        "2",
+    ]
     certificate += ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
     try:
         subprocess.run(certificate, check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("openssl is not installed")
     (tmp_path / "token").write_text(f"{TOKEN}\n")
-    (tmp_path / "site.yaml").write_text("serve: {token_file: token, tls_cert: cert.pem, tls_key: key.pem}")
+    (tmp_path / "site.yaml").write_text(
+        "serve: {token_file: token, tls_cert: cert.pem, tls_key: key.pem}"
+    )
     with serving(plan, "--host", "0.0.0.0", "--config", tmp_path / "site.yaml") as (_, url):
         assert url.startswith("https://0.0.0.0:")
         trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
@@ -185,7 +218,10 @@ def test_other_machines_need_the_token_and_https_works(plan, tmp_path):
 @pytest.mark.slow
 def test_uploads_of_many_sizes_leave_no_memory_behind(plan):
     """Images of few bytes and many pixels: 205 MB became 1966, and 1018 remained."""
-    images = [cv2.imencode(".png", np.zeros((side, 5000, 3), np.uint8))[1].tobytes() for side in range(200, 6000, 900)]
+    images = [
+        cv2.imencode(".png", np.zeros((side, 5000, 3), np.uint8))[1].tobytes()
+        for side in range(200, 6000, 900)
+    ]
     with serving(plan) as (process, url):
 
         def resident() -> int:
@@ -217,7 +253,9 @@ def test_the_port_of_the_probes_is_printed(plan, tmp_path):
             assert "probes on port" in lines[0]
             ready = '{"status":"ok","reason":"","cameras":{}}'
             assert get(f"http://127.0.0.1:{port}/readyz", Host="orchestrator") == (200, ready)
-            change = urllib.request.Request(f"{lines[1].split()[-1]}/v1/settings", b'{"labels": ["cat"]}', method="PUT")
+            change = urllib.request.Request(
+                f"{lines[1].split()[-1]}/v1/settings", b'{"labels": ["cat"]}', method="PUT"
+            )
             urllib.request.urlopen(change, timeout=10).close()
             assert json.loads((tmp_path / "audit.jsonl").read_text())["labels"] == ["cat"]
         finally:

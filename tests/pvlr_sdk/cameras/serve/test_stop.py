@@ -13,7 +13,11 @@ import pytest
 
 from tests.pvlr_sdk.cameras.serve.conftest import JPEG
 
-KINDS = (("POST", "/v1/tag", JPEG), ("POST", "/v1/tag", JPEG), ("GET", "/v1/cameras/door/picture", None))
+KINDS = (
+    ("POST", "/v1/tag", JPEG),
+    ("POST", "/v1/tag", JPEG),
+    ("GET", "/v1/cameras/door/picture", None),
+)
 
 
 @pytest.mark.slow

@@ -30,12 +30,19 @@ class Broker:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self._config = folder / "mosquitto.conf"
-        lines = [f"listener {self.port} 127.0.0.1", "persistence true", f"persistence_location {folder}/", "user root"]
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            "persistence true",
+            f"persistence_location {folder}/",
+            "user root",
+        ]
         self._config.write_text("\n".join([*lines, *(settings or ["allow_anonymous true"])]) + "\n")
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen([str(MOSQUITTO), "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [str(MOSQUITTO), "-c", str(self._config)], stderr=subprocess.DEVNULL
+        )
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -66,7 +73,9 @@ class Listener:
         self.messages: list[tuple[str, str, bool]] = []
         self._ready = threading.Event()
         # The broker keeps subscriptions and undelivered messages under the client's name.
-        self._client = Client(CallbackAPIVersion.VERSION2, f"listener to {topic}", clean_session=False)
+        self._client = Client(
+            CallbackAPIVersion.VERSION2, f"listener to {topic}", clean_session=False
+        )
         self._client.on_connect = lambda client, *_: client.subscribe(topic, 1)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = lambda client, data, message: self._add(message)
@@ -78,9 +87,13 @@ class Listener:
     def _add(self, message) -> None:
         # A broker that stops before the acknowledgement sends its last message again, marked as a duplicate.
         if not (
-            message.dup and (message.topic, message.payload.decode(errors="replace"), message.retain) in self.messages
+            message.dup
+            and (message.topic, message.payload.decode(errors="replace"), message.retain)
+            in self.messages
         ):
-            self.messages.append((message.topic, message.payload.decode(errors="replace"), message.retain))
+            self.messages.append(
+                (message.topic, message.payload.decode(errors="replace"), message.retain)
+            )
 
     def ids(self) -> list[tuple[str, str]]:
         events = [json.loads(text) for topic, text, _ in self.messages if topic.endswith("/events")]

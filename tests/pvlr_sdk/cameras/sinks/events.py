@@ -11,4 +11,13 @@ def make_event(number: int, camera: str = "door", label: str = "car") -> Event:
     common = {"score": 0.75, "peak": 0.875, "peak_time": start + 1, "start": start}
     if number % 2 == 0:
         return Event("on", f"event-{number // 2}", camera, label, time=start + 2, **common)
-    return Event("off", f"event-{number // 2}", camera, label, time=start + 5, end=start + 5, reason="score", **common)
+    return Event(
+        "off",
+        f"event-{number // 2}",
+        camera,
+        label,
+        time=start + 5,
+        end=start + 5,
+        reason="score",
+        **common,
+    )

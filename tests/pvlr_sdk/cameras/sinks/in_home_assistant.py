@@ -34,18 +34,29 @@ async def test_entities(hass, mqtt_mock):
     await send(hass, ("pvlr/door/events", json.dumps(event)))
     await send(hass, ("pvlr/door/enabled", "ON"), ("pvlr/threshold/car", "0.5"))
     gate = hass.states.get("sensor.door_gate_state")
-    assert (gate.state, gate.attributes["options"]) == ("unknown", ["car", "dining table", "unknown"])
+    assert (gate.state, gate.attributes["options"]) == (
+        "unknown",
+        ["car", "dining table", "unknown"],
+    )
     for state in ("dining table", "car", "unknown", "car", "rubbish"):
         await send(hass, ("pvlr/door/Gate_state/group", state))
-        assert hass.states.get("sensor.door_gate_state").state == ("car" if state == "rubbish" else state)
+        assert hass.states.get("sensor.door_gate_state").state == (
+            "car" if state == "rubbish" else state
+        )
     assert hass.states.get("binary_sensor.door_car").state == "on"
     assert hass.states.get("sensor.door_car_score").state == "97.3"
     attributes = hass.states.get("event.door_events").attributes
-    assert (attributes["event_type"], attributes["label"], attributes["score"]) == ("on", "car", 0.973)
+    assert (attributes["event_type"], attributes["label"], attributes["score"]) == (
+        "on",
+        "car",
+        0.973,
+    )
     assert hass.states.get("switch.door_tagging").state == "on"
     assert hass.states.get("number.pvlr_car_threshold").state == "0.5"
     assert hass.states.get("image.door_last_event")
-    await hass.services.async_call("switch", "turn_off", {"entity_id": "switch.door_tagging"}, blocking=True)
+    await hass.services.async_call(
+        "switch", "turn_off", {"entity_id": "switch.door_tagging"}, blocking=True
+    )
     mqtt_mock.async_publish.assert_called_with("pvlr/door/enabled/set", "OFF", 0, False)
     number = {"entity_id": "number.pvlr_car_threshold", "value": 0.25}
     await hass.services.async_call("number", "set_value", number, blocking=True)
@@ -77,7 +88,10 @@ async def test_the_blueprint_reports_a_label(hass, tmp_path):
     hass.config.config_dir = str(tmp_path)
     inputs = {"label": "binary_sensor.door_car", "picture": "image.door_last_event"}
     uses = {"use_blueprint": {"path": "pvlr/report.yaml", "input": inputs}}
-    later = {name: f"{dt.now() + timedelta(hours=hours):%H:%M:%S}" for name, hours in (("after", 2), ("before", 3))}
+    later = {
+        name: f"{dt.now() + timedelta(hours=hours):%H:%M:%S}"
+        for name, hours in (("after", 2), ("before", 3))
+    }
     never = {"use_blueprint": {"path": "pvlr/report.yaml", "input": inputs | later}}
     calls = async_mock_service(hass, "notify", "notify")
     hass.states.async_set("binary_sensor.door_car", "off")
@@ -86,4 +100,7 @@ async def test_the_blueprint_reports_a_label(hass, tmp_path):
         hass.states.async_set("binary_sensor.door_car", state, {"friendly_name": "door car"})
         await hass.async_block_till_done()
     (call,) = calls
-    assert call.data == {"message": "door car", "data": {"image": "/api/image_proxy/image.door_last_event"}}
+    assert call.data == {
+        "message": "door car",
+        "data": {"image": "/api/image_proxy/image.door_last_event"},
+    }

@@ -36,12 +36,18 @@ def components(listener, topic: str = DEVICE) -> dict[str, dict]:
     return json.loads(text)["components"] if text else {}
 
 
-def test_home_assistant_finds_a_device_its_labels_and_their_states(broker, make_listener, make_sink):
+def test_home_assistant_finds_a_device_its_labels_and_their_states(
+    broker, make_listener, make_sink
+):
     sink = make_sink(SiteStatus({"door": ["car", "dining table"]}), discovery=True)
     event = make_event(0, label="dining table")
     sink.submit(event)
     watcher = make_listener(broker)
-    states = {"pvlr/door/car/state": "OFF", "pvlr/door/dining_table/state": "ON", "pvlr/door/car/score": "0"}
+    states = {
+        "pvlr/door/car/state": "OFF",
+        "pvlr/door/dining_table/state": "ON",
+        "pvlr/door/car/score": "0",
+    }
     states["pvlr/door/dining_table/score"] = f"{100 * event.score:.1f}"
     # Retained messages arrive in no particular order.
     watcher.until(lambda: states.items() <= newest(watcher).items() and DEVICE in newest(watcher))
@@ -50,7 +56,10 @@ def test_home_assistant_finds_a_device_its_labels_and_their_states(broker, make_
     assert config["availability"] == [{"topic": "pvlr/status"}, {"topic": "pvlr/door/availability"}]
     table = config["components"]["dining_table"]
     assert (table["platform"], table["name"]) == ("binary_sensor", "dining table")
-    assert (table["state_topic"], table["unique_id"]) == ("pvlr/door/dining_table/state", "pvlr_door_dining_table")
+    assert (table["state_topic"], table["unique_id"]) == (
+        "pvlr/door/dining_table/state",
+        "pvlr_door_dining_table",
+    )
     assert config["components"]["events"]["state_topic"] == "pvlr/door/events"
     sink.submit(make_event(1, label="dining table"))
     watcher.until(lambda: newest(watcher)["pvlr/door/dining_table/state"] == "OFF")
@@ -77,7 +86,9 @@ def test_home_assistant_learns_of_other_labels_at_once(broker, make_listener, ma
     assert newest(watcher)["pvlr/door/cat/state"] == newest(watcher)["pvlr/door/cat/score"] == ""
     assert newest(watcher)["pvlr/door/car/state"] == "ON"
     sink.submit(make_event(2, label="my mug"))
-    watcher.until(lambda: newest(watcher)["pvlr/door/my_mug/score"] != "0")  # the last message of the event
+    watcher.until(
+        lambda: newest(watcher)["pvlr/door/my_mug/score"] != "0"
+    )  # the last message of the event
     count = len(watcher.messages)
     sink.sink.announce(SiteStatus({"door": ["car", "my mug"]}))
     sink.submit(make_event(3, label="my mug"))
@@ -101,7 +112,9 @@ def test_names_that_changed_while_nothing_ran_leave_no_ghosts(broker, make_liste
     settings = MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", discovery=True)
     before = MqttSink(settings, SiteStatus({"door": ["car", "cat"], "yard": ["car"]}))
     watcher = make_listener(broker)
-    watcher.until(lambda: len(components(watcher)) > 1 and components(watcher, DEVICE.replace("door", "yard")))
+    watcher.until(
+        lambda: len(components(watcher)) > 1 and components(watcher, DEVICE.replace("door", "yard"))
+    )
     before.close()
     publish(watcher, DEVICE.replace("pvlr_door", "rubbish"), "[" * 100_000, retain=True)
     component = '{"platform": "binary_sensor", "name": "car"}'
@@ -112,7 +125,12 @@ def test_names_that_changed_while_nothing_ran_leave_no_ghosts(broker, make_liste
     watcher.until(lambda: newest(watcher).get(DEVICE.replace("door", "yard")) == "")
     watcher.until(lambda: components(watcher).get("cat") == {"platform": "binary_sensor"})
     again = make_listener(broker, "homeassistant/#")
-    again.until(lambda: {one.split("/")[2] for one in newest(again)} == {"pvlr_door", "pvlr_gate", "others", "rubbish"})
+    again.until(
+        lambda: (
+            {one.split("/")[2] for one in newest(again)}
+            == {"pvlr_door", "pvlr_gate", "others", "rubbish"}
+        )
+    )
     after.close()
 
 
@@ -126,7 +144,11 @@ def test_a_configuration_of_version_0_2_is_migrated(broker, make_listener, make_
     texts = [text for topic, text, _ in listener.messages if topic == old]
     assert texts[1:] == ['{"migrate_discovery": true}', ""]
     order = [topic for topic, _, _ in listener.messages]
-    assert order.index(old, 1) < len(order) - 1 - order[::-1].index(DEVICE) < len(order) - 1 - order[::-1].index(old)
+    assert (
+        order.index(old, 1)
+        < len(order) - 1 - order[::-1].index(DEVICE)
+        < len(order) - 1 - order[::-1].index(old)
+    )
 
 
 def test_another_prefix(broker, make_listener, make_sink):
@@ -138,8 +160,18 @@ def test_another_prefix(broker, make_listener, make_sink):
 
 
 def test_the_sensors_of_a_site_follow_its_labels(broker, tmp_path, plan, make_listener):
-    sink = {"kind": "mqtt", "url": f"mqtt://127.0.0.1:{broker.port}", "discovery": True, "queue": str(tmp_path / "q")}
-    raw = {"plan": str(plan), "threads": 1, "cameras": {"door": "test://"}, "events": {"labels": ["cat"]}}
+    sink = {
+        "kind": "mqtt",
+        "url": f"mqtt://127.0.0.1:{broker.port}",
+        "discovery": True,
+        "queue": str(tmp_path / "q"),
+    }
+    raw = {
+        "plan": str(plan),
+        "threads": 1,
+        "cameras": {"door": "test://"},
+        "events": {"labels": ["cat"]},
+    }
     site = Site(SiteConfig.parse({**raw, "sinks": [sink]}, source="test"))
     watcher = make_listener(broker, "homeassistant/#")
     watcher.until(lambda: "cat" in components(watcher))
@@ -154,17 +186,30 @@ def publish(listener, topic: str, text: str | bytes, **options: bool) -> None:
     listener._client.publish(topic, text, qos=1, **options)
 
 
-def test_commands_change_the_running_site_and_rubbish_is_refused(broker, make_listener, caplog, make_sink):
-    cameras = {"door": CameraStatus(available=True, enabled=True), "a.b": CameraStatus(available=False, enabled=True)}
-    site = SiteStatus({"door": ["car"], "a.b": ["dining table"]}, cameras, {"car": 0.5, "dining table": 0.8})
+def test_commands_change_the_running_site_and_rubbish_is_refused(
+    broker, make_listener, caplog, make_sink
+):
+    cameras = {
+        "door": CameraStatus(available=True, enabled=True),
+        "a.b": CameraStatus(available=False, enabled=True),
+    }
+    site = SiteStatus(
+        {"door": ["car"], "a.b": ["dining table"]}, cameras, {"car": 0.5, "dining table": 0.8}
+    )
     watcher = make_listener(broker)
-    publish(watcher, "pvlr/threshold/car/set", "0.1", retain=True)  # the broker keeps it: it is old when we connect
+    publish(
+        watcher, "pvlr/threshold/car/set", "0.1", retain=True
+    )  # the broker keeps it: it is old when we connect
     watcher.until(lambda: watcher.messages)
     sink = make_sink(site, discovery=True, commands=True)
     asked = []
 
     sink.sink.obey(Commands(asked.append, lambda camera, on: asked.append((camera, on))))
-    shown = {"pvlr/door/availability": "online", "pvlr/a.b/availability": "offline", "pvlr/door/enabled": "ON"}
+    shown = {
+        "pvlr/door/availability": "online",
+        "pvlr/a.b/availability": "offline",
+        "pvlr/door/enabled": "ON",
+    }
     shown |= {"pvlr/threshold/car": "0.5", "pvlr/threshold/dining_table": "0.8"}
     watcher.until(lambda: shown.items() <= newest(watcher).items() and DEVICE in newest(watcher))
     assert components(watcher)["enabled"]["command_topic"] == "pvlr/door/enabled/set"
@@ -181,7 +226,9 @@ def test_commands_change_the_running_site_and_rubbish_is_refused(broker, make_li
     publish(watcher, "pvlr/threshold/dining_table/set", "0.25")
     watcher.until(lambda: len(asked) == 2)
     assert asked == [("a.b", False), {"dining table": 0.25}]
-    refused = [record.getMessage() for record in caplog.records if "is refused" in record.getMessage()]
+    refused = [
+        record.getMessage() for record in caplog.records if "is refused" in record.getMessage()
+    ]
     assert len(refused) == 2 * len(rubbish) + 2
     assert max(map(len, refused)) < 400
 
@@ -221,19 +268,38 @@ def test_a_command_switches_a_camera_and_survives_a_restart(broker, tmp_path, pl
         publish(watcher, "pvlr/threshold/cat/set", "0.25")
         watcher.until(lambda text=text: newest(watcher)["pvlr/door/enabled"] == text)
         watcher.until(lambda: newest(watcher)["pvlr/threshold/cat"] == "0.25")
-        until(lambda text=text, site=site: site.cameras["door"] == {"OFF": "paused", "ON": "live"}[text])
+        until(
+            lambda text=text, site=site: (
+                site.cameras["door"] == {"OFF": "paused", "ON": "live"}[text]
+            )
+        )
         assert control.thresholds.at("cat").value == 0.25
         site.stop()
         running.join()
     assert file.read_bytes() == written
-    assert state.read() == Changes(thresholds={"cat": 0.25}, cameras={"door": CameraChange(enabled=True)})
+    assert state.read() == Changes(
+        thresholds={"cat": 0.25}, cameras={"door": CameraChange(enabled=True)}
+    )
 
 
 def test_the_snapshot_of_an_event_is_an_image(broker, tmp_path, plan, make_listener):
-    sink = {"kind": "mqtt", "url": f"mqtt://127.0.0.1:{broker.port}", "discovery": True, "image": True}
-    events = {"labels": ["cat"], "threshold": 0.0, "margin": 0.0, "min_duration": 0.0, "snapshots": str(tmp_path)}
+    sink = {
+        "kind": "mqtt",
+        "url": f"mqtt://127.0.0.1:{broker.port}",
+        "discovery": True,
+        "image": True,
+    }
+    events = {
+        "labels": ["cat"],
+        "threshold": 0.0,
+        "margin": 0.0,
+        "min_duration": 0.0,
+        "snapshots": str(tmp_path),
+    }
     raw = {"plan": str(plan), "threads": 1, "cameras": {"door": "test://"}, "events": events}
-    site = Site(SiteConfig.parse({**raw, "sinks": [sink | {"queue": str(tmp_path / "q")}]}, source="test"))
+    site = Site(
+        SiteConfig.parse({**raw, "sinks": [sink | {"queue": str(tmp_path / "q")}]}, source="test")
+    )
     seen = []
     watcher = make_listener(broker, "nothing")
     watcher._client.on_message = lambda client, data, message: seen.append(bytes(message.payload))
@@ -255,12 +321,25 @@ def test_home_assistant_itself(tmp_path):
             "PVLR_HOME_ASSISTANT is not the Python of an environment with pytest-homeassistant-custom-component"
         )
     home = HomeAssistant(Topics("pvlr", "homeassistant"), discovery=True, image=True, commands=True)
-    labels, site, groups = ["car", "dining table"], {"car": 0.5}, {"Gate state": ["car", "dining table"]}
+    labels, site, groups = (
+        ["car", "dining table"],
+        {"car": 0.5},
+        {"Gate state": ["car", "dining table"]},
+    )
     status = SiteStatus({"door": labels}, {"door": CameraStatus(True, True)}, site, groups)
     first, whole = home.devices(status).values()
     second = next(iter(home.devices(SiteStatus({"door": ["car", "pen"]}, {}, site)).values()))
-    gone = {name: platform for name, platform in first.platforms.items() if name not in second.components}
-    device = {"topic": first.topic, "config": first.config({}), "migrate": MIGRATE, "other": second.config(gone)}
+    gone = {
+        name: platform
+        for name, platform in first.platforms.items()
+        if name not in second.components
+    }
+    device = {
+        "topic": first.topic,
+        "config": first.config({}),
+        "migrate": MIGRATE,
+        "other": second.config(gone),
+    }
     device |= {"site_topic": whole.topic, "site": whole.config({})}
     script = tmp_path / "test_it.py"  # out of reach of our settings of pytest
     script.write_text(Path(__file__).with_name("in_home_assistant.py").read_text())
@@ -268,6 +347,8 @@ def test_home_assistant_itself(tmp_path):
     command = [python, "-m", "pytest", *options, script]
     blueprint = (Path(__file__).parents[4] / "docs/home_assistant/report.yaml").read_text()
     environment = {**os.environ, "DEVICE": json.dumps(device), "BLUEPRINT": blueprint}
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     assert "3 passed" in done.stdout

@@ -30,7 +30,17 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.pvlr_sdk.cameras.sinks.workload"])
 KINDS = ("jsonl", "rotating", "sqlite", "queue")
 COUNT = 3  # the first, one between, the last
-CALLS = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "openat", "unlink", "rename", "close")
+CALLS = (
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "openat",
+    "unlink",
+    "rename",
+    "close",
+)
 FAULTS = {
     "write": ("ENOSPC", "EIO", "EINTR"),
     "pwrite64": ("ENOSPC", "EIO", "EINTR"),
@@ -54,12 +64,23 @@ class Run(NamedTuple):
 def run(kind: str, folder: Path, *injected: str, file_limit: int | None = None) -> Run:
     folder.mkdir()
     ours, theirs = socket.socketpair()
-    worker = PROCESSES.Process(target=workload.begin, args=(kind, folder / "e", COUNT, theirs, file_limit))
+    worker = PROCESSES.Process(
+        target=workload.begin, args=(kind, folder / "e", COUNT, theirs, file_limit)
+    )
     worker.start()
     theirs.close()
     if traced := file_limit is None:
         paths = [part for name in FILES for part in ("-P", str(folder / name))]
-        command = ["strace", "-f", "-p", str(worker.pid), "-o", str(folder / "log"), "-e", f"trace={','.join(CALLS)}"]
+        command = [
+            "strace",
+            "-f",
+            "-p",
+            str(worker.pid),
+            "-o",
+            str(folder / "log"),
+            "-e",
+            f"trace={','.join(CALLS)}",
+        ]
         strace = subprocess.Popen([*command, *paths, *injected], stderr=subprocess.PIPE, text=True)
         assert strace.stderr is not None
         assert "attached" in strace.stderr.readline()
@@ -72,7 +93,11 @@ def run(kind: str, folder: Path, *injected: str, file_limit: int | None = None) 
     if traced:
         strace.communicate(timeout=120)
     log = (folder / "log").read_text() if traced else ""
-    return Run(reported, status, [line.split()[1].partition("(")[0] for line in log.splitlines() if "(" in line])
+    return Run(
+        reported,
+        status,
+        [line.split()[1].partition("(")[0] for line in log.splitlines() if "(" in line],
+    )
 
 
 def contents(kind: str, folder: Path) -> list[int]:
@@ -86,7 +111,9 @@ def contents(kind: str, folder: Path) -> list[int]:
     elif kind == "sqlite":
         with contextlib.closing(sqlite3.connect(folder / "e")) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'events'").fetchall()
+            tables = database.execute(
+                "SELECT name FROM sqlite_master WHERE name = 'events'"
+            ).fetchall()
             rows = database.execute("SELECT id FROM events ORDER BY id") if tables else ()
             found = [one for (one,) in rows]
     else:
@@ -128,7 +155,11 @@ def test_a_fault_in_any_system_call(tmp_path: Path, kind: str) -> None:
         wanted = len(acknowledged)
         killed = "KILL" in fault
         good = found == list(range(len(found))) and acknowledged == list(range(wanted))
-        good &= (wanted <= len(found) <= wanted + 1) if killed else (len(found) == wanted == COUNT and not done.status)
+        good &= (
+            (wanted <= len(found) <= wanted + 1)
+            if killed
+            else (len(found) == wanted == COUNT and not done.status)
+        )
         state = f"status {done.status}, acknowledged {acknowledged}, found {found}"
         return None if good else f"{call} number {when}, {fault}: {state}"
 
@@ -143,7 +174,9 @@ def test_a_fault_in_any_system_call(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_real_short_writes(tmp_path: Path, kind: str) -> None:
     """Files that cannot grow beyond a limit: the last write stores a part of its bytes."""
-    for limit in range(100, 700, 97) if kind in ("jsonl", "rotating") else range(20_100, 50_000, 4_001):
+    for limit in (
+        range(100, 700, 97) if kind in ("jsonl", "rotating") else range(20_100, 50_000, 4_001)
+    ):
         folder = tmp_path / str(limit)
         done = run(kind, folder, file_limit=limit)
         acknowledged = [int(number) for number in done.reported if number.isdigit()]

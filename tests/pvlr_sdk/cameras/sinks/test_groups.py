@@ -15,10 +15,16 @@ def test_the_state_of_a_group_is_a_sensor(broker, make_sink, make_listener):
     shown = "pvlr/door/gate/group"
     watcher.until(lambda: newest(watcher).get(shown) == "unknown" and DEVICE in newest(watcher))
     sensor = components(watcher)["gate_group"]
-    assert (sensor["device_class"], sensor["options"]) == ("enum", ["gate open", "gate shut", "unknown"])
+    assert (sensor["device_class"], sensor["options"]) == (
+        "enum",
+        ["gate open", "gate shut", "unknown"],
+    )
     assert not [topic for topic in newest(watcher) if topic.startswith("pvlr/yard/gate")]
     detector = EventDetector(
-        "door", site.labels["door"], [0.5] * 3, EventSettings(smoothing=0, min_duration=0, min_gap=0, groups=gate)
+        "door",
+        site.labels["door"],
+        [0.5] * 3,
+        EventSettings(smoothing=0, min_duration=0, min_gap=0, groups=gate),
     )
     for at, scores in enumerate([(0.9, 0, 0.9), (0.1, 0.9, 0), (0, 0, 0)]):
         for event in detector.update(at, at, scores):
@@ -29,5 +35,7 @@ def test_the_state_of_a_group_is_a_sensor(broker, make_sink, make_listener):
     watcher.until(lambda: newest(watcher)[shown] == "gate open")
     sink.sink.announce(SiteStatus({"door": ["gate shut", "car"]}, groups={"gate": ("gate shut",)}))
     watcher.until(lambda: newest(watcher)[shown] == "unknown")
-    sink.sink.announce(SiteStatus({"door": ["gate shut", "car"]}, groups={"bay": ("gate shut", "car")}))
+    sink.sink.announce(
+        SiteStatus({"door": ["gate shut", "car"]}, groups={"bay": ("gate shut", "car")})
+    )
     watcher.until(lambda: "bay_group" in components(watcher))

@@ -67,7 +67,11 @@ def test_rotation_keeps_the_newest(tmp_path):
     kept = [lines(tmp_path / name) for name in ("events.jsonl.2", "events.jsonl.1", "events.jsonl")]
     assert [len(part) for part in kept] == [3, 3, 2]
     assert [*itertools.chain(*kept)] == [f"event-{number}" for number in range(3, 11)]
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == [
+        "events.jsonl",
+        "events.jsonl.1",
+        "events.jsonl.2",
+    ]
 
 
 def test_rotation_without_old_files(tmp_path):

@@ -80,7 +80,9 @@ def test_a_broker_that_is_away_costs_nothing_and_changes_no_order(broker, listen
 
 
 @pytest.mark.slow
-def test_a_broker_that_does_not_acknowledge_in_time_gets_nothing_twice(broker, listener, tmp_path, monkeypatch):
+def test_a_broker_that_does_not_acknowledge_in_time_gets_nothing_twice(
+    broker, listener, tmp_path, monkeypatch
+):
     monkeypatch.setattr(mqtt, "_ACKNOWLEDGE_WAIT", 0.3)
     sink = worker(MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}"), tmp_path)
     sink.submit(make_event(0))
@@ -175,7 +177,11 @@ def certificates(tmp_path) -> Path:
 def test_tls_and_a_password(tmp_path, certificates, caplog, make_broker):
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "cam", "s3cret/@:"], check=True)
-    tls = [f"cafile {certificates}/ca.pem", f"certfile {certificates}/server.pem", f"keyfile {certificates}/server.key"]
+    tls = [
+        f"cafile {certificates}/ca.pem",
+        f"certfile {certificates}/server.pem",
+        f"keyfile {certificates}/server.key",
+    ]
     broker = make_broker(*tls, "allow_anonymous false", f"password_file {passwords}")
     plain, ca = f"mqtts://127.0.0.1:{broker.port}", certificates / "ca.pem"
     url = plain.replace("//", "//cam:s3cret%2F%40%3A@")
@@ -205,7 +211,15 @@ def test_tls_and_a_password(tmp_path, certificates, caplog, make_broker):
 
 
 @pytest.mark.parametrize(
-    "url", ["broker", "http://broker", "mqtt://", "mqtt://u:secret@[broker", "mqtt://u:secret@h/topic", "mqtt://a..b"]
+    "url",
+    [
+        "broker",
+        "http://broker",
+        "mqtt://",
+        "mqtt://u:secret@[broker",
+        "mqtt://u:secret@h/topic",
+        "mqtt://a..b",
+    ],
 )
 def test_addresses_that_are_none(url):
     with pytest.raises(errors.OptionError) as caught:

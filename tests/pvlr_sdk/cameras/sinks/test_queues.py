@@ -82,7 +82,10 @@ def test_memory_queue_is_a_bounded_list(steps, capacity):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.sampled_from(["put", "put", "stored", "take", "done", "full", "free"]), max_size=60), st.integers(2, 5)
+    st.lists(
+        st.sampled_from(["put", "put", "stored", "take", "done", "full", "free"]), max_size=60
+    ),
+    st.integers(2, 5),
 )
 @example(["put", "put", "take", "put", "done", "take"], 2)
 @example(["put", "take", "put", "stored", "put"], 2)
@@ -94,7 +97,9 @@ def test_disk_queue_is_the_same_and_survives(tmp_path_factory, steps, capacity):
     items = follow(queue, [*steps, "free"], capacity, make_event)
     queue.close(20)
     assert len(queue) == len(items)
-    assert [asdict(event) for event in contents(DiskQueue(path))] == [asdict(event) for event in items]
+    assert [asdict(event) for event in contents(DiskQueue(path))] == [
+        asdict(event) for event in items
+    ]
     assert contents(DiskQueue(path)) == []
 
 
@@ -106,7 +111,9 @@ def test_a_file_with_more_than_the_capacity(tmp_path):
     queue = DiskQueue(tmp_path / "q.sqlite", 4)
     assert (len(queue), queue.lost) == (4, 5)
     queue.close()
-    assert contents(DiskQueue(tmp_path / "q.sqlite")) == [make_event(number) for number in range(5, 9)]
+    assert contents(DiskQueue(tmp_path / "q.sqlite")) == [
+        make_event(number) for number in range(5, 9)
+    ]
 
 
 def test_the_file_is_private_and_of_one_process(tmp_path):
@@ -123,7 +130,9 @@ def test_the_file_is_private_and_of_one_process(tmp_path):
     assert contents(DiskQueue(path)) == [make_event(0)]
 
 
-@pytest.mark.parametrize("make", [lambda path: MemoryQueue(), lambda path: DiskQueue(path / "q.sqlite")])
+@pytest.mark.parametrize(
+    "make", [lambda path: MemoryQueue(), lambda path: DiskQueue(path / "q.sqlite")]
+)
 def test_take_waits_for_an_item(tmp_path, make):
     queue = make(tmp_path)
     assert queue.take(0.01) is None
@@ -148,7 +157,9 @@ for number in itertools.count():
 
 def test_a_killed_process_loses_nothing_that_was_stored(tmp_path):
     path = tmp_path / "q.sqlite"
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
     assert writer.stdout
     while int(writer.stdout.readline()) < 50:
         pass
@@ -220,7 +231,10 @@ def test_a_full_disk_and_a_receiver_that_is_there(small_disk, caplog) -> None:
     stats = worker.close(20)
     assert receiver.items == [make_event(one) for one in range(2000)]
     assert (stats.delivered, stats.waiting, stats.lost) == (2000, 0, 0)
-    assert (caplog.text.count("Free some space"), caplog.text.count("q.sqlite: works again")) == (1, 1)
+    assert (caplog.text.count("Free some space"), caplog.text.count("q.sqlite: works again")) == (
+        1,
+        1,
+    )
     assert contents(DiskQueue(small_disk.folder / "q.sqlite")) == []
 
 
@@ -287,7 +301,9 @@ def test_a_disk_that_hangs_stops_nothing(tmp_path) -> None:
             return super().pack()
 
     queue = DiskQueue(tmp_path / "q.sqlite")
-    events = [Slow("on", str(number), "door", "car", 1.0, 0.5, 0.5, 1.0, 1.0) for number in range(3)]
+    events = [
+        Slow("on", str(number), "door", "car", 1.0, 0.5, 0.5, 1.0, 1.0) for number in range(3)
+    ]
     for event in events:
         queue.put(event)
     assert queue.take(0) == events[0]

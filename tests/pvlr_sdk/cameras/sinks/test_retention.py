@@ -40,7 +40,8 @@ def test_snapshots_beside_the_users_photos(tmp_path: Path, photo: np.ndarray) ->
     own = [age(folder / "holiday" / f"{number}.jpg", 400_000) for number in range(20)]
     own += [age(folder / "door" / snapshot(), 400_000) for _ in range(10)]  # named as snapshots are
     own += [
-        age(sink.folder / name, 400_000) for name in ("photo.jpg", snapshot(), "door/photo.jpg", "a/b/" + snapshot())
+        age(sink.folder / name, 400_000)
+        for name in ("photo.jpg", snapshot(), "door/photo.jpg", "a/b/" + snapshot())
     ]
     own += [age(elsewhere / snapshot(), 400_000) for _ in range(5)]
     (folder / "linked").symlink_to(elsewhere, target_is_directory=True)
@@ -65,7 +66,9 @@ def test_video_beside_the_users_videos(tmp_path: Path, plan: Path) -> None:
     own += [age(tmp_path / "pvlr" / path, 10**6) for path in (f"yard/{name}", "door/film.mkv")]
     old = age(tmp_path / "pvlr/door" / name, 10**6)
     for second in range(3):
-        frame = CapturedFrame(np.zeros((64, 64, 3), np.uint8), "bgr", 1.01 * second, 1.75e9 + 1.01 * second, None, 0)
+        frame = CapturedFrame(
+            np.zeros((64, 64, 3), np.uint8), "bgr", 1.01 * second, 1.75e9 + 1.01 * second, None, 0
+        )
         sink.write(Observation("door", frame, result, 0.1, False))
     sink.close()
     assert all(path.exists() for path in own)
@@ -110,11 +113,17 @@ def test_no_file_is_world_readable(tmp_path: Path, photo: np.ndarray, umask: int
         JsonlFile(tmp_path / "r.jsonl", 1, 2).write(make_event(0))
         SqliteSink(tmp_path / "e.db").write(make_event(0))
         DiskQueue(tmp_path / "queues" / "q.db").put(make_event(0))
-        SnapshotSink(tmp_path / "s").write(Snapshot("door", tmp_path / "s/pvlr/door" / snapshot(), photo, "bgr"))
+        SnapshotSink(tmp_path / "s").write(
+            Snapshot("door", tmp_path / "s/pvlr/door" / snapshot(), photo, "bgr")
+        )
     finally:
         os.umask(before)
     for path in tmp_path.rglob("*"):
-        folders = [folder for folder in path.parents if folder.is_relative_to(tmp_path) and folder != tmp_path]
+        folders = [
+            folder
+            for folder in path.parents
+            if folder.is_relative_to(tmp_path) and folder != tmp_path
+        ]
         reachable = all(folder.stat().st_mode & 0o007 for folder in folders)
         assert not (path.is_file() and reachable and path.stat().st_mode & 0o007), path
     (tmp_path / "open.jsonl").touch()

@@ -28,7 +28,9 @@ def test_a_row_is_written_when_an_event_begins_and_completed_when_it_ends(tmp_pa
     sink = SqliteSink(path)
     sink.write(make_event(0))
     start, peak_time = "2025-06-15T15:06:40.000Z", "2025-06-15T15:06:41.000Z"
-    assert rows(path) == [("event-0", "door", "car", start, None, None, 0.875, peak_time, None, None, None)]
+    assert rows(path) == [
+        ("event-0", "door", "car", start, None, None, 0.875, peak_time, None, None, None)
+    ]
     sink.write(make_event(1))
     sink.write(make_event(2))
     first, second = rows(path)

@@ -24,12 +24,21 @@ def result(plan):
 
 def seen(result, moment: float, level: int, shape=(241, 320), order="bgr") -> Observation:
     pixels = np.full((*shape, 3), level, np.uint8)
-    return Observation("door", CapturedFrame(pixels, order, 100 + moment, 1.75e9 + moment, None, 0), result, 0.1, False)
+    return Observation(
+        "door",
+        CapturedFrame(pixels, order, 100 + moment, 1.75e9 + moment, None, 0),
+        result,
+        0.1,
+        False,
+    )
 
 
 def play(path: Path) -> list[tuple[float, np.ndarray]]:
     with av.open(str(path)) as container:
-        return [(float(frame.time), frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
+        return [
+            (float(frame.time), frame.to_ndarray(format="bgr24"))
+            for frame in container.decode(video=0)
+        ]
 
 
 def test_frames_keep_their_times_and_their_picture(tmp_path, result):
@@ -56,7 +65,8 @@ def test_a_new_file_after_some_time_and_for_another_size(tmp_path, result):
         sink.write(seen(result, number / 10, 100, (240, 320) if number < 18 else (480, 640)))
     sink.close()
     lengths = [
-        (len(frames), frames[0][1].shape[1]) for frames in map(play, sorted((tmp_path / "pvlr/door").glob("*.mkv")))
+        (len(frames), frames[0][1].shape[1])
+        for frames in map(play, sorted((tmp_path / "pvlr/door").glob("*.mkv")))
     ]
     assert lengths == [(10, 320), (8, 320), (7, 640)]
 
@@ -68,7 +78,9 @@ def test_a_full_disk_costs_frames_and_no_more(small_disk, result):
 
     def noisy(number: int) -> Observation:
         frame = seen(result, number / 10, 0)
-        frame.frame.pixels[:] = random.integers(0, 255, frame.frame.pixels.shape)  # nothing to compress
+        frame.frame.pixels[:] = random.integers(
+            0, 255, frame.frame.pixels.shape
+        )  # nothing to compress
         return frame
 
     with pytest.raises(errors.OutputError):

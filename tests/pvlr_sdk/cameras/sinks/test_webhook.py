@@ -56,7 +56,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status = self.server.answers.pop(0) if self.server.answers else 204
         if status == 204:
-            self.server.received.append(({key.lower(): value for key, value in self.headers.items()}, body))
+            self.server.received.append(
+                ({key.lower(): value for key, value in self.headers.items()}, body)
+            )
         time.sleep(self.server.delay)
         self.send_response(status)
         if status == 302:
@@ -83,7 +85,9 @@ def receiver() -> Iterator[Receiver]:
     receiver.stop()
 
 
-@pytest.mark.parametrize("secret", ["plain text", "whsec_" + base64.b64encode(bytes(range(24))).decode()])
+@pytest.mark.parametrize(
+    "secret", ["plain text", "whsec_" + base64.b64encode(bytes(range(24))).decode()]
+)
 def test_a_notice_is_signed_as_the_standard_says(receiver, secret):
     sink = WebhookSink(receiver.url, secret=secret, headers={"Authorization": "Bearer x"})
     sink.write(make_event(0))
@@ -120,13 +124,18 @@ def test_without_a_secret_there_is_no_signature(receiver):
 def test_a_user_in_the_address(receiver):
     sink = WebhookSink(receiver.url.replace("http://", "http://u%40x:s3cret@"))
     sink.write(make_event(0))
-    assert receiver.received[0][0]["authorization"] == "Basic " + base64.b64encode(b"u@x:s3cret").decode()
+    assert (
+        receiver.received[0][0]["authorization"]
+        == "Basic " + base64.b64encode(b"u@x:s3cret").decode()
+    )
     assert "s3cret" not in sink.name
 
 
 def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, caplog):
     receiver.answers = [503, 500, 429, 401, 404, 302, 204, 400, 422]
-    worker = SinkWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.05)
+    worker = SinkWorker(
+        WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.05
+    )
     for number in range(5):
         worker.submit(make_event(number))
     until(lambda: len(receiver.received) == 3)
@@ -143,7 +152,9 @@ def test_failures_are_tried_again_and_refusals_are_not(receiver, tmp_path, caplo
 def test_a_server_that_is_away_costs_nothing(tmp_path):
     receiver = Receiver()
     port = receiver.server_port
-    worker = SinkWorker(WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1)
+    worker = SinkWorker(
+        WebhookSink(receiver.url), DiskQueue(tmp_path / "q.sqlite"), longest_pause=0.1
+    )
     worker.submit(make_event(0))
     until(lambda: len(receiver.received) == 1)
     receiver.stop()
@@ -185,7 +196,9 @@ def test_addresses_that_are_none(url):
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("header", [("Authorization", "Bearer s3cret\n"), ("A", "s3cret€"), ("A s3cret:", "x")])
+@pytest.mark.parametrize(
+    "header", [("Authorization", "Bearer s3cret\n"), ("A", "s3cret€"), ("A s3cret:", "x")]
+)
 def test_headers_that_are_none(header):
     """For example a token read from a file with its newline: http.client would quote it in an error."""
     with pytest.raises(errors.OptionError, match="webhook header") as caught:
@@ -239,7 +252,10 @@ def test_a_receiver_that_drips_ends_in_time(drips, tls, capfd):
         WebhookSink(url, timeout=0.5).write(make_event(0))
     assert time.monotonic() - began < LONG / 2
     server.close()
-    assert capfd.readouterr() == ("", "")  # nor does the event loop report the end of its connection
+    assert capfd.readouterr() == (
+        "",
+        "",
+    )  # nor does the event loop report the end of its connection
 
 
 def test_the_body_of_a_response_is_not_waited_for(receiver):
@@ -273,13 +289,28 @@ def test_deadlines_leave_nothing_behind(receiver):
 
 def test_a_certificate_that_is_not_trusted(tmp_path):
     pem, key = tmp_path / "c.pem", tmp_path / "c.key"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    if subprocess.run([*command, "-out", pem, "-keyout", key], capture_output=True, check=False).returncode:
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=localhost",
+        "-days",
+        "2",
+    ]
+    if subprocess.run(
+        [*command, "-out", pem, "-keyout", key], capture_output=True, check=False
+    ).returncode:
         pytest.skip("openssl is not installed")
     server = Receiver()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
     with pytest.raises(OSError, match="certificate"):
         WebhookSink(server.url.replace("http", "https", 1), timeout=3).write(make_event(0))
     assert server.received == []

@@ -25,7 +25,9 @@ _ATTEMPTS = 5
 
 
 def event(number: int) -> Event:
-    return Event("on", f"event-{number:03}", "door", "car", 1.75e9 + number, 0.5, 0.5, 1.75e9, 1.75e9)
+    return Event(
+        "on", f"event-{number:03}", "door", "car", 1.75e9 + number, 0.5, 0.5, 1.75e9, 1.75e9
+    )
 
 
 def stored_by(queue: DiskQueue, seconds: float) -> Callable[[Event], None]:
@@ -39,7 +41,9 @@ def stored_by(queue: DiskQueue, seconds: float) -> Callable[[Event], None]:
         end = time.monotonic() + seconds
         while queue._new():
             if time.monotonic() > end:
-                raise errors.OutputError("queue", expected="a disk with space", got=str(queue.error), hint="Wait.")
+                raise errors.OutputError(
+                    "queue", expected="a disk with space", got=str(queue.error), hint="Wait."
+                )
             time.sleep(0.001)
 
     return write
@@ -51,7 +55,11 @@ def main(kind: str, path: Path, count: int, report: socket.socket, seconds: floa
             if kind == "queue":
                 write = stored_by(DiskQueue(path), seconds)
             else:
-                sinks = {"jsonl": JsonlFile, "sqlite": SqliteSink, "rotating": lambda path: JsonlFile(path, 400, 9)}
+                sinks = {
+                    "jsonl": JsonlFile,
+                    "sqlite": SqliteSink,
+                    "rotating": lambda path: JsonlFile(path, 400, 9),
+                }
                 write = sinks[kind](path).write
             break
         except errors.OutputError:
@@ -71,7 +79,9 @@ def main(kind: str, path: Path, count: int, report: socket.socket, seconds: floa
 
 def begin(kind: str, path: Path, count: int, report: socket.socket, file_limit: int | None) -> None:
     """The workload, in a process of its own, once the other end of ``report`` says so."""
-    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1 & 2**64 - 1))  # any process may trace it: PR_SET_PTRACER
+    ctypes.CDLL(None).prctl(
+        0x59616D61, ctypes.c_ulong(-1 & 2**64 - 1)
+    )  # any process may trace it: PR_SET_PTRACER
     report.recv(1)
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))

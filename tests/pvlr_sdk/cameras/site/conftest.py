@@ -52,7 +52,8 @@ class Machine:
     def observe(self, name: str, script: str) -> dict[str, Any]:
         """Start a service; then run a script, which fills the dict ``found``, as root outside the service's sandbox."""
         finish = (
-            'pathlib.Path("/probe/found.json").write_text(json.dumps(found)); subprocess.run(["systemctl", "exit"])'
+            'pathlib.Path("/probe/found.json").write_text(json.dumps(found)); '
+            'subprocess.run(["systemctl", "exit"])'
         )
         indented = "\n".join(f"    {line}" for line in script.splitlines())
         whole = "import json, pathlib, subprocess, time, urllib.request\nfound = {}\ntry:\n"
@@ -70,7 +71,12 @@ class Machine:
             sysconfig.get_path("purelib"): "/opt/packages",
             str(ROOT): "/opt/source",
         }
-        command = [*NAMESPACES, str(Path(__file__).with_name("systemd.sh")), str(self.folder), "test.target"]
+        command = [
+            *NAMESPACES,
+            str(Path(__file__).with_name("systemd.sh")),
+            str(self.folder),
+            "test.target",
+        ]
         command += [f"{source}={place}" for source, place in places.items()]
         try:
             subprocess.run(command, timeout=120, check=True)

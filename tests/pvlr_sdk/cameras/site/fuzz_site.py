@@ -11,7 +11,12 @@ import sys
 import atheris
 
 with atheris.instrument_imports(
-    include=["pvlr_sdk.cameras.site", "pvlr_sdk.cameras.sinks", "pvlr_sdk.cameras.sources", "pvlr_sdk.cameras.stream"]
+    include=[
+        "pvlr_sdk.cameras.site",
+        "pvlr_sdk.cameras.sinks",
+        "pvlr_sdk.cameras.sources",
+        "pvlr_sdk.cameras.stream",
+    ]
 ):
     from pvlr_sdk import errors
     from pvlr_sdk.cameras.site import SiteConfig, config, yaml_file
@@ -33,9 +38,40 @@ _SEEDS = (
 )
 _FRAGMENTS = (
     *("&a ", "*a", "<<: "),
-    *(f"!!{kind} " for kind in ("int", "float", "timestamp", "binary", "set", "omap", "pairs", "str")),
-    *("{", "}", "[", "]", ", ", ": ", "\n", "\n- ", "? ", "| ", "> ", "'", '"', "\\u0000", "null", ".inf", ".nan", "~"),
-    *("kind: mqtt", "kind: jsonl", "kind: webhook", "url: http://h/", "path: x", "headers: ", "secret: ", "cameras: "),
+    *(
+        f"!!{kind} "
+        for kind in ("int", "float", "timestamp", "binary", "set", "omap", "pairs", "str")
+    ),
+    *(
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        ": ",
+        "\n",
+        "\n- ",
+        "? ",
+        "| ",
+        "> ",
+        "'",
+        '"',
+        "\\u0000",
+        "null",
+        ".inf",
+        ".nan",
+        "~",
+    ),
+    *(
+        "kind: mqtt",
+        "kind: jsonl",
+        "kind: webhook",
+        "url: http://h/",
+        "path: x",
+        "headers: ",
+        "secret: ",
+        "cameras: ",
+    ),
     *(f"{key}: " for key in ("labels", "region", "polygon", "schedule", "timezone", "thresholds")),
     *("[0, 1], ", "1e999", "0x", "1:60:60", "2026-02-30", "9" * 60, "..", "$HOME", "${X}"),
 )

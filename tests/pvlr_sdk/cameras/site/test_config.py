@@ -17,7 +17,13 @@ def parse(**raw):
 
 
 def test_the_example_is_valid_and_shows_every_key(monkeypatch):
-    for name in ("CAMERA_USER", "CAMERA_PASSWORD", "MQTT_PASSWORD", "WEBHOOK_SECRET", "WEBHOOK_TOKEN"):
+    for name in (
+        "CAMERA_USER",
+        "CAMERA_PASSWORD",
+        "MQTT_PASSWORD",
+        "WEBHOOK_SECRET",
+        "WEBHOOK_TOKEN",
+    ):
         monkeypatch.setenv(name, "s3cret")
     config = load_config(EXAMPLE)
     assert config.cameras["door"].uri == "rtsp://s3cret:s3cret@192.168.1.20:554/stream1"
@@ -45,10 +51,18 @@ def test_relative_paths_start_at_the_file(tmp_path):
 
 def test_variables(monkeypatch):
     monkeypatch.setenv("CAM", "rtsp://a:b@host")
-    config = SiteConfig.parse({"cameras": {"a": "$CAM/1", "b": "${CAM}2", "c": "gst:x $$y"}}, source="x")
-    assert [camera.uri for camera in config.cameras.values()] == ["rtsp://a:b@host/1", "rtsp://a:b@host2", "gst:x $y"]
+    config = SiteConfig.parse(
+        {"cameras": {"a": "$CAM/1", "b": "${CAM}2", "c": "gst:x $$y"}}, source="x"
+    )
+    assert [camera.uri for camera in config.cameras.values()] == [
+        "rtsp://a:b@host/1",
+        "rtsp://a:b@host2",
+        "gst:x $y",
+    ]
     monkeypatch.delenv("CAM")
-    with pytest.raises(errors.ConfigError, match=r"x: cameras\.a: expected an environment variable .* got \$CAM"):
+    with pytest.raises(
+        errors.ConfigError, match=r"x: cameras\.a: expected an environment variable .* got \$CAM"
+    ):
         SiteConfig.parse({"cameras": {"a": "$CAM/1"}}, source="x")
 
 
@@ -137,7 +151,14 @@ def test_all_problems_are_named_at_once(tmp_path):
         "sinks.1.kind: expected one of jsonl, sqlite, mqtt, webhook, video",
     ]
     hints = [line.partition("Did you mean ")[2] for line in lines]
-    assert sorted(filter(None, hints)) == ["'labels'?", "'plan'?", "'prefix'?", "'sqlite'?", "'uri'?", "'url'?"]
+    assert sorted(filter(None, hints)) == [
+        "'labels'?",
+        "'plan'?",
+        "'prefix'?",
+        "'sqlite'?",
+        "'uri'?",
+        "'url'?",
+    ]
 
 
 def test_the_value_of_a_variable_never_shows(monkeypatch):
@@ -147,7 +168,10 @@ def test_the_value_of_a_variable_never_shows(monkeypatch):
         {"sinks": [{"kind": "mqtt", "url": "mqtt://h", "password": ["$SECRET"]}]},
         {"sinks": [{"kind": "$SECRET"}]},
         {"cameras": {"a": {"uri": ["$SECRET"]}}},
-        {"sinks": [{"kind": "video", "folder": "v", "cameras": ["$SECRET"]}], "serve": {"token": "$SECRET"}},
+        {
+            "sinks": [{"kind": "video", "folder": "v", "cameras": ["$SECRET"]}],
+            "serve": {"token": "$SECRET"},
+        },
     ):
         with pytest.raises(errors.ConfigError) as caught:
             parse(**raw)

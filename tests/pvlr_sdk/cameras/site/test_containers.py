@@ -24,7 +24,9 @@ def pod() -> dict[str, Any]:
     return deployment["spec"]["template"]["spec"]
 
 
-@pytest.mark.parametrize(("file", "default"), [("jetpack6", "87"), ("jetpack7", "110"), ("x86", "")])
+@pytest.mark.parametrize(
+    ("file", "default"), [("jetpack6", "87"), ("jetpack7", "110"), ("x86", "")]
+)
 def test_an_image_compiles_for_one_architecture(file, default):
     """A build has no GPU that CMake could ask; the server's GPU is not known here."""
     text = (FOLDER / f"{file}.Dockerfile").read_text()
@@ -45,7 +47,10 @@ def test_both_profiles_give_the_same_rights(service, pod):
     assert service["cap_drop"] == container["securityContext"]["capabilities"]["drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
-    assert service["user"] == f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
+    assert (
+        service["user"]
+        == f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
+    )
     assert service["environment"] == {each["name"]: each["value"] for each in container["env"]}
     assert service["command"] == container["args"][: len(service["command"])]
     assert {"mem_limit", "pids_limit"} <= set(service)
@@ -76,4 +81,7 @@ while "body" not in found and time.monotonic() < end:
 found["compiled"] = len(list(pathlib.Path("{cache}/pvlr_sdk/openvino").glob("*.blob")))
 """
     found = machine.observe("container", wait)
-    assert (found.get("body"), found["compiled"]) == ('{"status":"ok","reason":"","cameras":{}}', 1), found
+    assert (found.get("body"), found["compiled"]) == (
+        '{"status":"ok","reason":"","cameras":{}}',
+        1,
+    ), found

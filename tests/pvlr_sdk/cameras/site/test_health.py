@@ -30,7 +30,11 @@ def noisy(pixels, sigma=1.5, seed=0):
 def view(seed: int):
     """160 x 90: a texture with edges."""
     random = np.random.default_rng(seed)
-    coarse = cv2.resize(random.uniform(40, 200, (9, 16)).astype(np.float32), (160, 90), interpolation=cv2.INTER_NEAREST)
+    coarse = cv2.resize(
+        random.uniform(40, 200, (9, 16)).astype(np.float32),
+        (160, 90),
+        interpolation=cv2.INTER_NEAREST,
+    )
     return coarse + random.normal(0, 12, (90, 160))
 
 
@@ -47,7 +51,9 @@ class Watched:
         for second in range(seconds):
             pixels = frame(second) if callable(frame) else frame
             self.now += 1
-            captured = CapturedFrame(pixels, order, float(self.now), self.wall + self.now, None, self.now)
+            captured = CapturedFrame(
+                pixels, order, float(self.now), self.wall + self.now, None, self.now
+            )
             seen = Observation("door", captured, None, 0.0, False, {})
             for event, both in self.health.see(seen, float(self.now), self.wall + self.now):
                 found.append((second, event.state, event.health))
@@ -96,7 +102,10 @@ def test_what_is_wrong_with_a_camera_is_named_and_shown_beside_what_it_saw(watch
 
 def test_dusk_light_and_what_passes_are_no_events(watched):
     assert watched.see(lambda s: noisy(USUAL * np.exp(-3.5 * min(1, s / 1500)), seed=s), 2000) == []
-    assert watched.see(lambda s: noisy(USUAL * np.exp(3.5 * min(1, s / 1500) - 3.5), seed=s), 2000) == []
+    assert (
+        watched.see(lambda s: noisy(USUAL * np.exp(3.5 * min(1, s / 1500) - 3.5), seed=s), 2000)
+        == []
+    )
     assert watched.see(lambda s: noisy(USUAL * 0.5, seed=s), 100) == []
 
     def passing(second):
@@ -127,7 +136,11 @@ def test_a_lost_camera_ends_its_event(watched):
     assert watched.health.close(0.0, "camera lost: x") == []
     watched.see(TAMPERED["covered"], 60)
     (off,) = watched.health.close(watched.now + 5.0, "camera lost: x")
-    assert (off.state, off.reason, off.time) == ("off", "covered: camera lost: x", WALL + watched.now + 5)
+    assert (off.state, off.reason, off.time) == (
+        "off",
+        "covered: camera lost: x",
+        WALL + watched.now + 5,
+    )
     assert watched.health.close(0.0, "stopped") == []
 
 
@@ -138,7 +151,11 @@ def test_a_step_of_the_wall_clock_changes_no_duration(watched, step):
     assert watched.see(TAMPERED["turned"], 60) == []
     watched.see(lambda s: noisy(USUAL, seed=s), 60)
     on, off = watched.events
-    assert (off.reason, off.start, off.end - off.start) == ("turned: as before", WALL + 121, 120 + 29)
+    assert (off.reason, off.start, off.end - off.start) == (
+        "turned: as before",
+        WALL + 121,
+        120 + 29,
+    )
     assert (on.time, off.time) == (WALL + 150, off.end)
     watched.see(TAMPERED["turned"], 60)
     assert watched.events[2].start == watched.wall + 301
@@ -154,7 +171,9 @@ def test_after_a_pause_another_light_is_no_event_and_the_usual_view_is_still_kno
     views = [view.copy() for view in made.health._views]
     assert made.see(lambda s: noisy(view(2), seed=s), 1) == []
     (usual,) = made.health._views
-    assert np.abs(usual - views[0]).mean() < 0.02 * np.abs(view(2) - USUAL).mean()  # one frame does not replace it
+    assert (
+        np.abs(usual - views[0]).mean() < 0.02 * np.abs(view(2) - USUAL).mean()
+    )  # one frame does not replace it
 
 
 def test_after_a_short_pause_the_past_still_counts(watched):
@@ -172,11 +191,15 @@ def test_frames_of_every_kind(order):
         return np.stack([pixels] * 3, -1)
 
     assert made.see(lambda s: frame(noisy(USUAL, seed=s)), 70, order) == []
-    assert [one[1:] for one in made.see(lambda s: frame(noisy(view(2), seed=s)), 40, order)] == [("on", "turned")]
+    assert [one[1:] for one in made.see(lambda s: frame(noisy(view(2), seed=s)), 40, order)] == [
+        ("on", "turned")
+    ]
 
 
 @pytest.mark.slow
-def test_a_site_passes_them_to_its_sinks_its_memory_and_home_assistant(make_site, tmp_path, monkeypatch):
+def test_a_site_passes_them_to_its_sinks_its_memory_and_home_assistant(
+    make_site, tmp_path, monkeypatch
+):
     made = []
 
     def see(self, seen, monotonic, wall):
@@ -196,7 +219,9 @@ def test_a_site_passes_them_to_its_sinks_its_memory_and_home_assistant(make_site
         events={"snapshots": str(tmp_path / "snapshots")},
         memory={"folder": str(tmp_path / "memory")},
     )
-    home = HomeAssistant(Topics("pvlr", "homeassistant"), discovery=True, image=False, commands=True)
+    home = HomeAssistant(
+        Topics("pvlr", "homeassistant"), discovery=True, image=False, commands=True
+    )
     devices = {device.place: device.components for device in home.devices(site._status()).values()}
     assert (HEALTH in devices["door"], HEALTH in devices["door:left"]) == (True, False)
     assert not any(HEALTH in name for name in devices[None])
@@ -221,15 +246,23 @@ def tampered(own, other, size):
     random = np.random.default_rng(0)
     card = cv2.resize(random.uniform(90, 170, (6, 8, 3)), size, interpolation=cv2.INTER_CUBIC)
     hand = np.zeros((height, width, 1), np.float32)
-    cv2.ellipse(hand, (width // 2, height // 2), (52 * width // 100, 52 * height // 100), 0, 0, 360, 1, -1)
+    cv2.ellipse(
+        hand, (width // 2, height // 2), (52 * width // 100, 52 * height // 100), 0, 0, 360, 1, -1
+    )
     hand = cv2.GaussianBlur(hand, (0, 0), 15)[..., None]
     moved = np.float32([[1, 0, width / 2], [0, 1, 0.3 * height]])
     return {
         ("covered", "black"): (own, lambda f: noisy(np.full(f.shape, 12.0))),
         ("covered", "cloth"): (own, lambda f: noisy(card)),
         ("covered", "hand"): (own, lambda f: noisy(f * (1 - hand) + hand * (110, 130, 170))),
-        ("turned", "moved"): (own, lambda f: cv2.warpAffine(f, moved, size, borderMode=cv2.BORDER_REFLECT)),
-        ("turned", "rotated"): (own, lambda f: cv2.resize(cv2.rotate(f, cv2.ROTATE_90_CLOCKWISE), size)),
+        ("turned", "moved"): (
+            own,
+            lambda f: cv2.warpAffine(f, moved, size, borderMode=cv2.BORDER_REFLECT),
+        ),
+        ("turned", "rotated"): (
+            own,
+            lambda f: cv2.resize(cv2.rotate(f, cv2.ROTATE_90_CLOCKWISE), size),
+        ),
         ("turned", "elsewhere"): (other, lambda f: cv2.resize(f, size)),
         ("blurred", "3 pixels"): (own, lambda f: noisy(cv2.GaussianBlur(f, (0, 0), 3), 1)),
         ("blurred", "6 pixels"): (own, lambda f: noisy(cv2.GaussianBlur(f, (0, 0), 6), 1)),
@@ -289,4 +322,7 @@ def test_dusk_and_hours_of_a_real_clip_are_no_events(name, monkeypatch):
     monkeypatch.undo()
     made = Watched()
     assert made.see(lambda s: noisy(own[s % len(own)], 1.5, s), 200, "bgr") == []
-    assert made.see(lambda s: noisy(own[s % len(own)] * np.exp(-3.5 * s / 1800), 1.5, s), 1800, "bgr") == []
+    assert (
+        made.see(lambda s: noisy(own[s % len(own)] * np.exp(-3.5 * s / 1800), 1.5, s), 1800, "bgr")
+        == []
+    )

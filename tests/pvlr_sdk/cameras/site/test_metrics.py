@@ -29,7 +29,9 @@ DASHBOARD = json.loads((GRAFANA / "pvlr.json").read_text())
 ALERTS = yaml.safe_load((GRAFANA / "alerts.yaml").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 PAGE = (GRAFANA.parent / "monitoring.md").read_text()
-(COLLECTOR,) = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(receivers:.*?)```", PAGE, re.DOTALL))
+(COLLECTOR,) = (
+    yaml.safe_load(text) for text in re.findall(r"```yaml\n(receivers:.*?)```", PAGE, re.DOTALL)
+)
 RULES = [rule["expr"] for group in ALERTS["groups"] for rule in group["rules"]]
 
 
@@ -37,7 +39,9 @@ RULES = [rule["expr"] for group in ALERTS["groups"] for rule in group["rules"]]
 def run_site(plan, tagger, tmp_path):
     """Run a site to the end of its 30 frames; returns it and its registry."""
 
-    def run(*, frames=30, sinks=({"kind": "jsonl", "path": str(tmp_path / "e.jsonl")},)) -> tuple[Site, object]:
+    def run(
+        *, frames=30, sinks=({"kind": "jsonl", "path": str(tmp_path / "e.jsonl")},)
+    ) -> tuple[Site, object]:
         raw = {
             "cameras": {"door": f"test://?fps=60&size=64x48&frames={frames}"},
             "events": {"thresholds": {"cat": 0.0}, "labels": ["cat"], "min_duration": 0.1},
@@ -61,9 +65,9 @@ def test_the_histograms_count_each_tagged_frame_once(run_site):
         name: value("pvlr_stage_seconds_sum", {"stage": name})
         for name in ("decode", "preprocess", "inference", "head", "total")
     }
-    assert {name: value("pvlr_stage_seconds_count", {"stage": name}) for name in stages} == dict.fromkeys(
-        stages, tagged
-    )
+    assert {
+        name: value("pvlr_stage_seconds_count", {"stage": name}) for name in stages
+    } == dict.fromkeys(stages, tagged)
     assert sum(stages.values()) - stages["total"] <= stages["total"]
     assert 0 < stages["inference"] < value("pvlr_camera_age_seconds_sum", {"camera": "door"})
     assert value("pvlr_camera_tagged_total", {"camera": "door"}) == tagged
@@ -74,22 +78,31 @@ def test_the_histograms_count_each_tagged_frame_once(run_site):
 
 def test_sinks_of_one_name_are_one_series(run_site, tmp_path):
     """The address of a webhook is secret, so its name has the host alone."""
-    hooks = [{"kind": "webhook", "url": f"http://127.0.0.1:1/{name}", "queue": str(tmp_path / name)} for name in "ab"]
+    hooks = [
+        {"kind": "webhook", "url": f"http://127.0.0.1:1/{name}", "queue": str(tmp_path / name)}
+        for name in "ab"
+    ]
     _, registry = run_site(sinks=hooks)
     lines = generate_latest(registry).decode().splitlines()
     names = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
     assert len(names) == len(set(names))
-    assert registry.get_sample_value("pvlr_sink_waiting", {"sink": "webhook 127.0.0.1:1"}) == 4  # on and off, twice
+    assert (
+        registry.get_sample_value("pvlr_sink_waiting", {"sink": "webhook 127.0.0.1:1"}) == 4
+    )  # on and off, twice
 
 
 def test_a_name_that_is_no_text_breaks_nothing():
-    tagger = SimpleNamespace(info={"name": "half\ud800", "backend": "openvino", "precision": "fp32"})
+    tagger = SimpleNamespace(
+        info={"name": "half\ud800", "backend": "openvino", "precision": "fp32"}
+    )
     assert 'name="half?"' in generate_latest(make_registry(tagger, None)).decode()
 
 
 def scrape(address: str) -> dict:
     with urllib.request.urlopen(address, timeout=10) as answer:
-        return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+        return {
+            family.name: family for family in text_string_to_metric_families(answer.read().decode())
+        }
 
 
 @pytest.fixture
@@ -118,8 +131,15 @@ def test_watch_answers_prometheus_on_this_machine_only(watching):
 
     def measured() -> bool:
         families = scrape(watching)
-        states = {tuple(sample.labels.values()): sample.value for sample in families["pvlr_camera_state"].samples}
-        counts = [s.value for s in families["pvlr_camera_age_seconds"].samples if s.name.endswith("_count")]
+        states = {
+            tuple(sample.labels.values()): sample.value
+            for sample in families["pvlr_camera_state"].samples
+        }
+        counts = [
+            s.value
+            for s in families["pvlr_camera_age_seconds"].samples
+            if s.name.endswith("_count")
+        ]
         return states["gone", "lost"] and sum(counts)
 
     until(measured)
@@ -130,7 +150,9 @@ def test_watch_answers_prometheus_on_this_machine_only(watching):
 def test_a_port_in_use_is_an_error(tagger):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(errors.OptionError, match=f"metrics: host 127.0.0.1 and port {port}: expected a free"):
+        with pytest.raises(
+            errors.OptionError, match=f"metrics: host 127.0.0.1 and port {port}: expected a free"
+        ):
             serve_metrics(make_registry(tagger, None), "127.0.0.1", port)
 
 
@@ -148,7 +170,10 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_that_exist(run_site):
         assert used(query) or query.startswith("up")
         assert used(query) <= names, query
         for group in re.findall(r"(?:by|on|group_left) \(([a-z_, ]*)\)|\{([^}]*)\}", query):
-            assert set(re.findall(r"([a-z_]+)(?=[=!]|,|$)", re.sub(r'"[^"]*"', "", "".join(group)))) <= labels, query
+            assert (
+                set(re.findall(r"([a-z_]+)(?=[=!]|,|$)", re.sub(r'"[^"]*"', "", "".join(group))))
+                <= labels
+            ), query
 
 
 def test_the_collector_of_the_page_scrapes_the_port_of_the_page():
@@ -167,11 +192,21 @@ def test_prometheus_answers_every_query_of_the_dashboard(watching, tmp_path):
     """A real one, which reads the metrics of a real run, configured as the receiver of an OpenTelemetry Collector."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    config = json.dumps(COLLECTOR["receivers"]["prometheus"]["config"] | {"rule_files": [f"{GRAFANA}/alerts.yaml"]})
+    config = json.dumps(
+        COLLECTOR["receivers"]["prometheus"]["config"] | {"rule_files": [f"{GRAFANA}/alerts.yaml"]}
+    )
     host = urllib.parse.urlsplit(watching).netloc
-    (tmp_path / "prometheus.yml").write_text(config.replace("127.0.0.1:9464", host).replace("15s", "1s"))
-    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
-    server = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+    (tmp_path / "prometheus.yml").write_text(
+        config.replace("127.0.0.1:9464", host).replace("15s", "1s")
+    )
+    command = [
+        "prometheus",
+        f"--config.file={tmp_path}/prometheus.yml",
+        f"--storage.tsdb.path={tmp_path}/data",
+    ]
+    server = subprocess.Popen(
+        [*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL
+    )
 
     def ask(query: str) -> list:
         query = query.replace("$__rate_interval", "5s").replace("$camera", ".*")

@@ -69,7 +69,11 @@ def test_a_camera_outside_its_hours_has_no_events_and_costs_no_inference(make_si
     assert spans(site.events()) == {
         ("cat", None): [(8, 10, "not watched"), (32, 34, "camera ended: the end was reached")]
     }
-    assert [site.events_after(count) for count in (0, 3, 4)] == [(4, site.events()), (4, site.events()[3:]), (4, [])]
+    assert [site.events_after(count) for count in (0, 3, 4)] == [
+        (4, site.events()),
+        (4, site.events()[3:]),
+        (4, []),
+    ]
     assert site.stats()["cameras"]["door"]["tagged"] == 6
     assert site.stats()["cameras"]["door"]["captured"] == 10
 
@@ -81,7 +85,11 @@ def test_regions_have_hours_labels_and_thresholds_of_their_own(make_site, hours)
         "right": {"polygon": RIGHT, "labels": ["person"], "thresholds": {"person": 0}},
         "never": {"polygon": RIGHT, "exclude": True},
     }
-    site = make_site(cameras={"door": {"uri": "x.mp4", "regions": regions}}, timezone="UTC", events=ALWAYS_AT_ONCE)
+    site = make_site(
+        cameras={"door": {"uri": "x.mp4", "regions": regions}},
+        timezone="UTC",
+        events=ALWAYS_AT_ONCE,
+    )
     site.run()
     assert spans(site.events()) == {
         ("cat", "left"): [(8, 9, "not watched")],
@@ -96,7 +104,9 @@ def test_a_label_in_two_regions_gives_two_events_each_with_its_sensor(make_site,
     hours(7, 8, 9)
     regions = {"left": {"polygon": LEFT}, "right": {"polygon": RIGHT}}
     sinks = [{"kind": "sqlite", "path": str(tmp_path / "e.db")}]
-    site = make_site(cameras={"door": {"uri": "x.mp4", "regions": regions}}, sinks=sinks, events=ALWAYS_AT_ONCE)
+    site = make_site(
+        cameras={"door": {"uri": "x.mp4", "regions": regions}}, sinks=sinks, events=ALWAYS_AT_ONCE
+    )
     announced = []
     site._sinks.announce = lambda status: announced.append(status.labels)
     site.use(site.changes)
@@ -133,19 +143,30 @@ def test_other_regions_are_used_from_the_next_frame_on(make_site, hours):
 
 
 @pytest.mark.parametrize("every", [1, 2])
-def test_a_renamed_region_is_forgotten_at_once_and_its_detector_once_it_was_closed(make_site, hours, tmp_path, every):
+def test_a_renamed_region_is_forgotten_at_once_and_its_detector_once_it_was_closed(
+    make_site, hours, tmp_path, every
+):
     """Also if a region comes back before or after that, and with the recorders of the memory."""
     hours(*range(60))
     camera = {"uri": "x.mp4", "regions": {"gate": {"polygon": LEFT}}}
-    site = make_site(cameras={"door": camera}, events=ALWAYS_AT_ONCE, memory={"folder": str(tmp_path)}, stream=EVERY)
+    site = make_site(
+        cameras={"door": camera},
+        events=ALWAYS_AT_ONCE,
+        memory={"folder": str(tmp_path)},
+        stream=EVERY,
+    )
     control, names, most = Control(site.tagger, site), [], 0
 
     def change(observation) -> None:
         nonlocal most
-        most = max(most, len(site._detectors["door"]), len(site.memory._recorders if site.memory else ()))
+        most = max(
+            most, len(site._detectors["door"]), len(site.memory._recorders if site.memory else ())
+        )
         names.append(list(observation.regions))
         if len(names) <= 24 and len(names) % every == 0:
-            control.set_regions("door", {f"r{len(names) % 6}": {"polygon": [list(one) for one in LEFT]}})
+            control.set_regions(
+                "door", {f"r{len(names) % 6}": {"polygon": [list(one) for one in LEFT]}}
+            )
             assert list(site._status().labels) == [f"door:r{len(names) % 6}"]
             assert len(site.levels("door")) == 1
 
@@ -181,7 +202,9 @@ def test_polygons_that_are_set_are_checked_and_kept_as_those_of_the_file(make_si
     site = make_site(cameras={"door": {"uri": "test://?size=64x48", "regions": {}}})
     control = Control(site.tagger, site)
     control.set_regions("door", {"new": {"polygon": LEFT, "exclude": False}})
-    assert site.config.cameras["door"].model_dump()["regions"]["new"]["polygon"] == tuple(map(tuple, LEFT))
+    assert site.config.cameras["door"].model_dump()["regions"]["new"]["polygon"] == tuple(
+        map(tuple, LEFT)
+    )
     assert [str(one.message) for one in recwarn if "Pydantic" in str(one.message)] == []
     with pytest.raises(errors.OptionError, match="polygon"):
         control.set_regions("door", {"new": {"polygon": [*LEFT, LEFT[0]]}})
@@ -189,7 +212,9 @@ def test_polygons_that_are_set_are_checked_and_kept_as_those_of_the_file(make_si
 
 def test_a_site_of_paused_cameras_is_healthy_and_warms_no_engine(make_site, hours, monkeypatch):
     hours(6, 7)
-    site = make_site(cameras={"door": {"uri": "x.mp4", "schedule": ["09:00-10:00"]}}, timezone="UTC")
+    site = make_site(
+        cameras={"door": {"uri": "x.mp4", "schedule": ["09:00-10:00"]}}, timezone="UTC"
+    )
     states = []
     monkeypatch.setattr(site.tagger, "predict", lambda *_, **__: pytest.fail("an inference"))
     stream = site._stream

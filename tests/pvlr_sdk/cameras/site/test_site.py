@@ -71,7 +71,13 @@ def test_every_sink_gets_the_same_events(make_site, tmp_path):
 
     on, off = site.events()
     assert called == [on, off]
-    assert (on.state, off.state, off.reason, on.label, on.camera) == ("on", "off", "stopped", "cat", "door")
+    assert (on.state, off.state, off.reason, on.label, on.camera) == (
+        "on",
+        "off",
+        "stopped",
+        "cat",
+        "door",
+    )
     assert [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()] == [
         on.to_dict(),
         off.to_dict(),
@@ -86,7 +92,11 @@ def test_every_sink_gets_the_same_events(make_site, tmp_path):
     assert site.events(limit=1) == [off]
     stats = site.stats()
     assert stats["events"] == 2
-    assert [(sink["delivered"], sink["lost"]) for sink in stats["sinks"]] == [(2, 0), (2, 0), (1, 0)]
+    assert [(sink["delivered"], sink["lost"]) for sink in stats["sinks"]] == [
+        (2, 0),
+        (2, 0),
+        (1, 0),
+    ]
 
 
 @pytest.mark.slow
@@ -126,7 +136,14 @@ def test_a_file_that_ends_closes_its_events(make_site):
 def test_slow_and_dead_receivers_stop_no_camera(make_site, tmp_path):
     release = threading.Event()
     site = make_site(
-        sinks=[{"kind": "webhook", "url": "http://127.0.0.1:9/", "queue": str(tmp_path / "q.sqlite"), "timeout": 1}],
+        sinks=[
+            {
+                "kind": "webhook",
+                "url": "http://127.0.0.1:9/",
+                "queue": str(tmp_path / "q.sqlite"),
+                "timeout": 1,
+            }
+        ],
     )
     site.subscribe(lambda event: release.wait())
     running = Running(site)
@@ -204,10 +221,16 @@ def test_a_given_tagger_stays_open(make_site, plan):
     ("raw", "kind"),
     [
         ({"cameras": {"a": "foo://x"}}, errors.SourceUriError),
-        ({"events": {"thresholds": {"cat": 0.3}, "off_thresholds": {"cat": 0.5}}}, errors.OptionError),
+        (
+            {"events": {"thresholds": {"cat": 0.3}, "off_thresholds": {"cat": 0.5}}},
+            errors.OptionError,
+        ),
         ({"sinks": [{"kind": "jsonl", "path": "/proc/nope"}]}, errors.OutputError),
         ({"sinks": [{"kind": "mqtt", "url": "nope"}]}, errors.OptionError),
-        ({"sinks": [{"kind": "mqtt", "url": "mqtt://h", "queue": "/dev/null/x"}]}, errors.OutputError),
+        (
+            {"sinks": [{"kind": "mqtt", "url": "mqtt://h", "queue": "/dev/null/x"}]},
+            errors.OutputError,
+        ),
     ],
 )
 def test_what_cannot_be_is_said_at_once(make_site, raw, kind):
@@ -216,7 +239,9 @@ def test_what_cannot_be_is_said_at_once(make_site, raw, kind):
 
 
 def frame(captured: float, source_time: float | None, wall: float = 1e9) -> CapturedFrame:
-    return CapturedFrame(np.zeros((1, 1, 3), np.uint8), "bgr", captured, wall + captured, source_time, 0)
+    return CapturedFrame(
+        np.zeros((1, 1, 3), np.uint8), "bgr", captured, wall + captured, source_time, 0
+    )
 
 
 def test_the_clock_of_a_camera_is_the_machines():
@@ -227,13 +252,19 @@ def test_the_clock_of_a_camera_is_the_machines():
 
 def test_the_clock_of_a_file_is_its_own_and_goes_on_when_it_is_played_again():
     clock = Clock(media=True)
-    times = [clock.read(frame(captured, at)) for captured, at in ((5, 0), (5.1, 1), (5.2, 2), (5.3, 0), (5.4, 1))]
+    times = [
+        clock.read(frame(captured, at))
+        for captured, at in ((5, 0), (5.1, 1), (5.2, 2), (5.3, 0), (5.4, 1))
+    ]
     assert np.array(times) == pytest.approx(np.array([(t, 1e9 + t) for t in (5, 6, 7, 7, 8)]))
     assert clock.now() == 8
 
 
 def test_events_of_a_camera_with_tiles_use_the_thresholds_for_tiles(make_site):
-    cameras = {name: f"test://?fps=50&size=64x48&frames={count}" for name, count in (("plain", 2), ("tiled", 2))}
+    cameras = {
+        name: f"test://?fps=50&size=64x48&frames={count}"
+        for name, count in (("plain", 2), ("tiled", 2))
+    }
     cameras["tiled"] = {"uri": cameras["tiled"], "tiles": "2x1"}
     site = make_site(cameras=cameras, stream={"every_frame": True}, events={})
     site.run()

@@ -101,8 +101,12 @@ def test_it_is_valid_and_rated_as_the_documentation_states(tmp_path, command):
     done = subprocess.run(judge, capture_output=True, text=True, check=True)
     score = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)[1]
     (stated,) = re.findall(r"exposure level of ([\d.]+)", (ROOT / "docs/service.md").read_text())
-    assert float(score) <= float(stated) + 0.2, done.stdout  # versions of systemd differ by a few checks
-    checked = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert float(score) <= float(stated) + 0.2, (
+        done.stdout
+    )  # versions of systemd differ by a few checks
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
@@ -121,13 +125,18 @@ def test_systemd_runs_it_and_it_uses_its_cache(machine, command):
     status = dict(line.split(":\t") for line in found["status"].splitlines())
     assert (status["NoNewPrivs"], status["Seccomp"], int(status["CapBnd"], 16)) == ("1", "2", 0)
     assert "0" not in status["Uid"].split()
-    assert (command == "serve") == (found.get("health") == '{"status":"ok","reason":"","cameras":{}}')
+    assert (command == "serve") == (
+        found.get("health") == '{"status":"ok","reason":"","cameras":{}}'
+    )
     if command == "serve":  # /etc is read-only, and the process was killed
         assert (found["changed"], found["kept"]) == (200, [[0.25, "changed while running"]])
         assert found["site file"]
     assert found["reloaded"][0] == "active"
     assert "DeployError" in found["reloaded"][1]  # it is the same plan
-    assert sorted(Path(name).suffix for name in found["compiled"]) == [".blob", ".loaded"]  # loaded in isolation first
+    assert sorted(Path(name).suffix for name in found["compiled"]) == [
+        ".blob",
+        ".loaded",
+    ]  # loaded in isolation first
     assert found["compiled_again"] == found["compiled"]
 
 
@@ -137,7 +146,9 @@ def test_its_sandbox_refuses_what_the_command_does_not_need(machine):
     start = f"Type=oneshot\nRestart=no\nExecStart=\nExecStart={machine.python} /probe/attempt.py\n"
     machine.add("attempt.service.d/start.conf", f"[Service]\n{start}")
     (machine.folder / "attempt.py").write_text(ATTEMPT)
-    read = 'found.update(json.loads(pathlib.Path("/var/lib/private/pvlr/attempts.json").read_text()))'
+    read = (
+        'found.update(json.loads(pathlib.Path("/var/lib/private/pvlr/attempts.json").read_text()))'
+    )
     assert machine.observe("attempt", read) == {
         "write to its state": "done",
         "open an internet socket": "done",

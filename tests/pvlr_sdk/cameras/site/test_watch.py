@@ -33,14 +33,18 @@ def watch(*arguments, **options) -> subprocess.CompletedProcess[str]:
 
 def start(*arguments, command=("watch",), **options) -> subprocess.Popen[str]:
     line = [*PVLR, *command, *map(str, arguments)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 @pytest.fixture
 def site(tmp_path, plan) -> Path:
     """A site on the tiny network whose only label is always there."""
     path = tmp_path / "site.yaml"
-    path.write_text(f"plan: {plan}\nthreads: 1\ncameras: {{door: 'test://?fps=60&size=64x48'}}\nevents: {ALWAYS}\n")
+    path.write_text(
+        f"plan: {plan}\nthreads: 1\ncameras: {{door: 'test://?fps=60&size=64x48'}}\nevents: {ALWAYS}\n"
+    )
     return path
 
 
@@ -59,14 +63,21 @@ def test_a_signal_ends_it_within_a_second_and_closes_open_events(site, number, s
     assert time.monotonic() - began < a_second()
     assert process.returncode == status
     on, off = events(first + rest)
-    assert (on["event"], off["event"], off["reason"], on["id"]) == ("on", "off", "stopped", off["id"])
+    assert (on["event"], off["event"], off["reason"], on["id"]) == (
+        "on",
+        "off",
+        "stopped",
+        off["id"],
+    )
     assert messages == "pvlr: camera door: live\n"
 
 
 @pytest.mark.slow
 def test_options_add_to_the_file_and_replace_its_settings(plan, tmp_path):
     events_of_the_file = "{thresholds: {cat: 0.0}, min_duration: 0.1, labels: [person]}"
-    (file := tmp_path / "site.yaml").write_text(f"events: {events_of_the_file}\nsinks: [{{kind: sqlite, path: e.db}}]")
+    (file := tmp_path / "site.yaml").write_text(
+        f"events: {events_of_the_file}\nsinks: [{{kind: sqlite, path: e.db}}]"
+    )
     done = watch(
         "test://?fps=60&size=64x48&frames=60", "b=test://?fps=60&size=64x48&frames=60", "--plan", plan,
         "--label", "cat", "--events", tmp_path / "e.jsonl", "--stats", 60, "--config", file,
@@ -85,8 +96,14 @@ def test_a_signal_ends_it_within_a_second_whatever_hangs(site, tmp_path):
     """A camera, a broker and a web server that take connections and never say a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=20) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
-        sinks = [f"kind: mqtt, url: 'mqtt://{host}'", f"kind: webhook, url: 'http://{host}/'", "kind: video, folder: v"]
-        site.write_text(f"{site.read_text()}sinks: [{', '.join(f'{{{sink}}}' for sink in sinks)}]\n")
+        sinks = [
+            f"kind: mqtt, url: 'mqtt://{host}'",
+            f"kind: webhook, url: 'http://{host}/'",
+            "kind: video, folder: v",
+        ]
+        site.write_text(
+            f"{site.read_text()}sinks: [{', '.join(f'{{{sink}}}' for sink in sinks)}]\n"
+        )
         environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
         process = start("--config", site, f"rtsp://{host}/x", "--events", "-", env=environment)
         process.stdout.readline()
@@ -114,14 +131,27 @@ def test_a_reader_that_goes_away_ends_it(site):
 @pytest.mark.slow
 def test_check(site, tmp_path):
     done = watch("--config", site, "--check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "pvlr: valid: 1 camera, 1 sink, 5 labels.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "",
+        "pvlr: valid: 1 camera, 1 sink, 5 labels.\n",
+    )
     for change, message in (
-        (("cameras:", "camera:"), "site.yaml: camera: expected a known key, got 'camera'. Did you mean 'cameras'?"),
+        (
+            ("cameras:", "camera:"),
+            "site.yaml: camera: expected a known key, got 'camera'. Did you mean 'cameras'?",
+        ),
         (("labels: [cat]", "labels: [act]"), "Did you mean 'cat'?"),
         (("events:", "memory: {folder: m, precision: {act: 0.9}}\nevents:"), "Did you mean 'cat'?"),
         (("test://", "tset://"), "expected a known scheme, got tset://."),
-        (("test://?fps=60&size=64x48", "gone.mp4"), f"door: expected a file or folder that exists, got '{tmp_path}"),
-        (("events:", "sinks: [{kind: mqtt, url: 'http://x'}]\nevents:"), "mqtt url: expected mqtt://"),
+        (
+            ("test://?fps=60&size=64x48", "gone.mp4"),
+            f"door: expected a file or folder that exists, got '{tmp_path}",
+        ),
+        (
+            ("events:", "sinks: [{kind: mqtt, url: 'http://x'}]\nevents:"),
+            "mqtt url: expected mqtt://",
+        ),
     ):
         wrong = tmp_path / "wrong" / "site.yaml"
         wrong.parent.mkdir(exist_ok=True)
@@ -137,7 +167,9 @@ def on_a_terminal(*arguments: object) -> list[str]:
     leader, follower = pty.openpty()
     command = [*PVLR, "watch", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "80"}
-    done = subprocess.run(command, stdout=follower, stderr=subprocess.DEVNULL, env=environment, timeout=60, check=True)
+    done = subprocess.run(
+        command, stdout=follower, stderr=subprocess.DEVNULL, env=environment, timeout=60, check=True
+    )
     assert done.returncode == 0
     os.close(follower)
     text = b""
@@ -156,7 +188,9 @@ def test_a_terminal_gets_a_line_per_event_that_fits(plan):
     camera = "a_camera_with_a_long_name=test://?fps=60&size=64x48&frames=40"
     on, off = on_a_terminal(camera, "--plan", plan, *TINY)
     assert re.fullmatch(r"\d\d:\d\d:\d\d  a_camera_with_a_  cat +  on   0\.\d\d", on)
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  a_camera_with_a_  cat +  off  0\.\d\d +\d\.\d s  camera ended: .*…", off)
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d  a_camera_with_a_  cat +  off  0\.\d\d +\d\.\d s  camera ended: .*…", off
+    )
     assert max(len(on), len(off)) <= 80
 
 
@@ -171,11 +205,16 @@ def test_thresholds_and_durations_of_options(plan, tmp_path):
     config = tmp_path / "site.yaml"
     config.write_text("events: {threshold: 1, thresholds: {person: 0, cat: 1}}\n")
     clip = "test://?fps=60&size=64x48&frames=60"
-    done = watch(clip, "--plan", plan, "--config", config, "--threshold", "cat=0", "--min-duration", "0.1")
+    done = watch(
+        clip, "--plan", plan, "--config", config, "--threshold", "cat=0", "--min-duration", "0.1"
+    )
     assert {event["label"] for event in events(done.stdout)} == {"cat", "person"}
     assert watch(clip, "--plan", plan, "--threshold", "0", "--min-duration", "30").stdout == ""
     for wrong in ("2", "cat=", "x", "cat=nan"):
-        assert "--threshold: expected a score" in watch(clip, "--plan", plan, "--threshold", wrong).stderr
+        assert (
+            "--threshold: expected a score"
+            in watch(clip, "--plan", plan, "--threshold", wrong).stderr
+        )
     assert "Did you mean 'cat'?" in watch(clip, "--plan", plan, "--threshold", "act=0.5").stderr
 
 
@@ -207,8 +246,20 @@ def test_what_cannot_be_watched(plan, tmp_path):
 @pytest.mark.parametrize("check", [[], ["--check"]])
 def test_a_missing_part_is_an_error_at_the_start_and_no_lost_camera(plan, check):
     """Without PyAV no RTSP camera can ever come back; the pattern beside it would run on for ever."""
-    without = [sys.executable, "-c", "import sys; sys.modules['av'] = None; from pvlr_sdk.cli import main; main()"]
-    command = [*without, "watch", "rtsp://u:s3cret@127.0.0.1:1/x", "test://", "--plan", str(plan), *check]
+    without = [
+        sys.executable,
+        "-c",
+        "import sys; sys.modules['av'] = None; from pvlr_sdk.cli import main; main()",
+    ]
+    command = [
+        *without,
+        "watch",
+        "rtsp://u:s3cret@127.0.0.1:1/x",
+        "test://",
+        "--plan",
+        str(plan),
+        *check,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert "pvlr: MissingPartError: rtsp://***@127.0.0.1:1/x: expected PyAV" in done.stderr
@@ -241,7 +292,11 @@ def test_the_watchdog_of_systemd(site, tmp_path, command):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
         channel.settimeout(20)
-        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
+        environment = {
+            **os.environ,
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": "600000",
+        }
         process = start("--config", site, env=environment, command=command)
         assert channel.recv(100) == b"READY=1"
         moments = []
@@ -271,12 +326,17 @@ def test_cars_come_and_go_in_the_clip(tmp_path):
     config.write_text("events: {thresholds: {person: 0}, labels: [car, person], min_duration: 0.2}")
     done = watch(f"{DATA}/video/car-detection.mp4", "--every-frame", "--config", config)
     assert done.returncode == 0
-    (clip,) = (line for line in events(done.stdout) if (line["label"], line["event"]) == ("person", "off"))
+    (clip,) = (
+        line for line in events(done.stdout) if (line["label"], line["event"]) == ("person", "off")
+    )
     assert clip["reason"] == "camera ended: the end was reached"
     assert clip["duration"] == pytest.approx(30, abs=1)
     cars = [line for line in events(done.stdout) if line["label"] == "car"]
     assert [line["event"] for line in cars] == ["on", "off"] * (len(cars) // 2)
-    spans = [[_seconds(off, key) - _seconds(clip, "start") for key in ("start", "end")] for off in cars[1::2]]
+    spans = [
+        [_seconds(off, key) - _seconds(clip, "start") for key in ("start", "end")]
+        for off in cars[1::2]
+    ]
     assert any(start < 17 < end for start, end in spans)
     for start, end in spans:
         for empty, full in ((0, 3.8), (9.5, 14), (19.5, 23.5)):

@@ -21,7 +21,8 @@ from pvlr_sdk.cameras.site import SiteConfig, load_config, yaml_file
 from tests.waiting import LONG
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 MERGES = "a: &a {k: 1}\n" + "".join(
     f"{name}: &{name} {{<<: [{', '.join([f'*{before}'] * 20)}]}}\n"
@@ -47,14 +48,24 @@ except errors.ConfigError as error:
         pytest.param("cameras: &a {door: *a}", "an alias that contains itself", id="recursion"),
         pytest.param("[" * 1000, "deeply nested values", id="depth"),
         pytest.param("a: " + "9" * 5000, "an integer of more than 1000 digits", id="digits"),
-        pytest.param("threshold: 0x" + "f" * 5000, "an integer of more than 1000 digits", id="hexadecimal"),
+        pytest.param(
+            "threshold: 0x" + "f" * 5000, "an integer of more than 1000 digits", id="hexadecimal"
+        ),
         pytest.param("a: 2026-13-45", "month must be in 1..12", id="date"),
-        pytest.param("a: !!python/object/apply:os.system [true]", "could not determine a constructor", id="object"),
+        pytest.param(
+            "a: !!python/object/apply:os.system [true]",
+            "could not determine a constructor",
+            id="object",
+        ),
         pytest.param("a: 1\n---\nb: 2", "expected a single document", id="two documents"),
         pytest.param("? {a: 1}\n: 2", "unhashable key in line 1", id="unhashable"),
         pytest.param("a: !!int ''", "invalid literal|index out of range", id="empty integer"),
         pytest.param("a: !!timestamp x", "failed to construct timestamp", id="timestamp"),
-        pytest.param("a: {b: s3cret,\n  c: 2, b: s3cret}", 'found duplicate key "b" in line 2', id="a key twice"),
+        pytest.param(
+            "a: {b: s3cret,\n  c: 2, b: s3cret}",
+            'found duplicate key "b" in line 2',
+            id="a key twice",
+        ),
         pytest.param("a: \x01", "special characters are not allowed", id="control"),
         pytest.param("a: 1\nb: [1", "expected ',' or ']'.* in line 2", id="syntax"),
         pytest.param("", "got NoneType", id="empty"),
@@ -71,7 +82,9 @@ def test_invalid_documents(tmp_path: Path, text: str, message: str) -> None:
 def test_a_document_that_expands_costs_no_memory(tmp_path: Path) -> None:
     """Version 0.1 took 1.3 GB for these 400 bytes."""
     (tmp_path / "site.yaml").write_text(LAUGHS)
-    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))  # the machine survives a failure
+    limit = lambda: resource.setrlimit(
+        resource.RLIMIT_AS, (8 << 30, 8 << 30)
+    )  # the machine survives a failure
     done = subprocess.run(
         [sys.executable, "-c", PARSE, str(tmp_path / "site.yaml")],
         capture_output=True, text=True, check=True, timeout=60, preexec_fn=limit,
@@ -92,7 +105,11 @@ def test_a_document_may_begin_with_its_version(tmp_path: Path) -> None:
     assert yaml_file.read_yaml(path) == {"events": {"smoothing": 1}}
 
 
-@given(st.dictionaries(st.text(min_size=1), st.none() | st.text() | st.integers() | st.lists(st.text())))
+@given(
+    st.dictionaries(
+        st.text(min_size=1), st.none() | st.text() | st.integers() | st.lists(st.text())
+    )
+)
 def test_what_is_printed_can_be_read(raw: dict[str, Any]) -> None:
     comments = {(key,): "option" for key in raw}
     for text in (yaml_file.format_yaml(raw), yaml_file.format_yaml(raw, comments)):
@@ -143,7 +160,9 @@ def test_a_camera_name_that_is_no_file_name(name: str) -> None:
         lambda value: {"stream": {"staleness": value or -1}},
     ],
 )
-def test_sizes_and_times_are_finite(section: Callable[[object], dict[str, object]], value: object) -> None:
+def test_sizes_and_times_are_finite(
+    section: Callable[[object], dict[str, object]], value: object
+) -> None:
     with pytest.raises(errors.ConfigError):
         SiteConfig.parse({"cameras": {"a": "test://"}, **section(value)}, source="site.yaml")
 

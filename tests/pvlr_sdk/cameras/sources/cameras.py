@@ -41,8 +41,12 @@ class Camera(BaseHTTPRequestHandler):
         try:
             for index in range(self.frames):
                 time.sleep(max(began + index / self.fps - time.monotonic(), 0))
-                encoded = cv2.imencode(".jpg", np.full((48, 64, 3), 5 * (index % 50), np.uint8))[1].tobytes()
-                header = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(encoded)}\r\n\r\n"
+                encoded = cv2.imencode(".jpg", np.full((48, 64, 3), 5 * (index % 50), np.uint8))[
+                    1
+                ].tobytes()
+                header = (
+                    f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(encoded)}\r\n\r\n"
+                )
                 self.wfile.write(header.encode() + encoded + b"\r\n")
             time.sleep(self.hangs)
         except OSError:

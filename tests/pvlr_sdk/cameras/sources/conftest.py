@@ -21,8 +21,26 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pa
     folder, made = tmp_path_factory.mktemp("certificates"), {}
     for name in ("camera", "impostor"):
         made[name] = folder / f"{name}.pem", folder / f"{name}.key"
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-days", "2"]
-        names = ["-addext", "subjectAltName=DNS:localhost", "-out", str(made[name][0]), "-keyout", str(made[name][1])]
+        command = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            f"/CN={name}",
+            "-days",
+            "2",
+        ]
+        names = [
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-out",
+            str(made[name][0]),
+            "-keyout",
+            str(made[name][1]),
+        ]
         try:
             subprocess.run([*command, *names], capture_output=True, check=True)
         except FileNotFoundError:
@@ -42,7 +60,9 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*request.getfixturevalue("certificates")[certificate])
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         servers.append(server)
         return server

@@ -63,9 +63,13 @@ for format_ in ("BGR", "GRAY8", "NV12"):
     frames = [source.read() for _ in range(9)]
     copies = [frame.pixels.copy() for frame in frames]
     source.close()
-    assert all((frame.pixels == copy).all() for frame, copy in zip(frames, copies, strict=True)), format_
+    assert all((frame.pixels == copy).all() for frame, copy in zip(frames, copies, strict=True)), (
+        format_
+    )
     assert len({frame.pixels.tobytes() for frame in frames}) == 9, format_
-    assert all(frame.pixels.flags.writeable and frame.pixels.flags.c_contiguous for frame in frames), format_
+    assert all(
+        frame.pixels.flags.writeable and frame.pixels.flags.c_contiguous for frame in frames
+    ), format_
 
 # The matrix and the range come from the caps: the colours are those of the same pattern in BGR.
 for colorimetry, suffix in (
@@ -76,9 +80,13 @@ for colorimetry, suffix in (
     ("", "-bt709"),  # HD without a colorimetry
 ):
     for pattern, rgb in (("red", (255, 0, 0)), ("green", (0, 255, 0)), ("blue", (0, 0, 255))):
-        caps = "video/x-raw,format=NV12,width=1280,height=720" + (f",colorimetry={colorimetry}" if colorimetry else "")
+        caps = "video/x-raw,format=NV12,width=1280,height=720" + (
+            f",colorimetry={colorimetry}" if colorimetry else ""
+        )
         plain = "video/x-raw,format=BGR"
-        source = open_source(f"gst:videotestsrc num-buffers=1 pattern={pattern} ! {plain} ! videoconvert ! {caps}")
+        source = open_source(
+            f"gst:videotestsrc num-buffers=1 pattern={pattern} ! {plain} ! videoconvert ! {caps}"
+        )
         frame = source.read()
         assert frame.order == f"nv12{suffix}", (colorimetry, frame.order)
         assert frame.size == (720, 1280)
@@ -141,7 +149,9 @@ class Hls(SimpleHTTPRequestHandler):
 
 
 # The pipeline that the error about an HLS playlist names, and a server that drips while it plays.
-if not all(map(Gst.ElementFactory.find, ("souphttpsrc", "hlsdemux", "avenc_mpeg2video", "mpegtsmux"))):
+if not all(
+    map(Gst.ElementFactory.find, ("souphttpsrc", "hlsdemux", "avenc_mpeg2video", "mpegtsmux"))
+):
     print("HLS is not checked: an element is not installed")
     sys.exit()
 with tempfile.TemporaryDirectory() as Hls.folder:
@@ -149,7 +159,9 @@ with tempfile.TemporaryDirectory() as Hls.folder:
     chain = f'videotestsrc num-buffers=50 ! avenc_mpeg2video ! mpegtsmux ! filesink location="{segment}"'
     pipeline = Gst.parse_launch(chain)
     pipeline.set_state(Gst.State.PLAYING)
-    pipeline.get_bus().timed_pop_filtered(Gst.CLOCK_TIME_NONE, Gst.MessageType.EOS | Gst.MessageType.ERROR)
+    pipeline.get_bus().timed_pop_filtered(
+        Gst.CLOCK_TIME_NONE, Gst.MessageType.EOS | Gst.MessageType.ERROR
+    )
     pipeline.set_state(Gst.State.NULL)
     playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.7,\na.ts\n{}#EXT-X-ENDLIST\n"
     Path(Hls.folder, "whole.m3u8").write_text(playlist.format(""))

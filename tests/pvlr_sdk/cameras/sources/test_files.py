@@ -65,10 +65,14 @@ class TestFiles:
         data[starts[7] : end] = bytes(end - starts[7])
         clip.write_bytes(data)
         source = open_source(str(clip))
-        assert [grey(frame) for frame in read_all(source)] == [index for index in range(30) if index != 7]
+        assert [grey(frame) for frame in read_all(source)] == [
+            index for index in range(30) if index != 7
+        ]
         assert source.decode_errors == 1
 
-    def test_pictures_of_a_folder_in_order(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_pictures_of_a_folder_in_order(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         for index, name in enumerate(("a.png", "b.png", "sub/c.png")):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             cv2.imwrite(str(tmp_path / name), np.full((4, 6, 3), 5 * index, np.uint8))
@@ -76,7 +80,9 @@ class TestFiles:
         source = open_source(str(tmp_path), loop=True)
         assert [grey(source.read()) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
         assert source.decode_errors == 3
-        assert [f"skipped: frame '{tmp_path / '0.png'}'" in text for text in caplog.messages] == [True]  # once
+        assert [f"skipped: frame '{tmp_path / '0.png'}'" in text for text in caplog.messages] == [
+            True
+        ]  # once
         (tmp_path / "0.png").unlink()
         assert open_source(str(tmp_path / "a.png")).read().source_time is None
         source = open_source(str(tmp_path), loop=True)

@@ -38,7 +38,9 @@ class TestNetwork:
             source.read()
 
     def test_a_stall(self, address: Callable[[Any], str]) -> None:
-        source = open_source(f"http://{address(type('Hangs', (Mjpeg,), {'hangs': LONG}))}/", timeout=0.5)
+        source = open_source(
+            f"http://{address(type('Hangs', (Mjpeg,), {'hangs': LONG}))}/", timeout=0.5
+        )
         for _ in range(10):
             source.read()
         began = time.monotonic()
@@ -54,8 +56,12 @@ class TestNetwork:
         from pvlr_sdk.cameras.sources.ffmpeg import FFmpegSource
 
         decode = FFmpegSource._decode
-        monkeypatch.setattr(FFmpegSource, "_decode", lambda self, packet: (time.sleep(0.04), decode(self, packet)))
-        source = open_source(f"http://{address(type('Fast', (Mjpeg,), {'fps': 60.0, 'frames': 230}))}/", timeout=2)
+        monkeypatch.setattr(
+            FFmpegSource, "_decode", lambda self, packet: (time.sleep(0.04), decode(self, packet))
+        )
+        source = open_source(
+            f"http://{address(type('Fast', (Mjpeg,), {'fps': 60.0, 'frames': 230}))}/", timeout=2
+        )
         began = time.monotonic()
         while time.monotonic() < began + 3.5:
             frame = source.read()

@@ -47,7 +47,9 @@ class TestPattern:
             source.read()
 
 
-@pytest.mark.parametrize("options", [{"transport": "smoke"}, {"timeout": 0}, {"timeout": float("nan")}])
+@pytest.mark.parametrize(
+    "options", [{"transport": "smoke"}, {"timeout": 0}, {"timeout": float("nan")}]
+)
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(errors.OptionError):
         open_source("test://", **options)
@@ -64,7 +66,9 @@ def test_gstreamer() -> None:
     """In the system's Python, which has GStreamer's bindings; see gstreamer_check.py."""
     check = Path(__file__).parent / "gstreamer_check.py"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([SYSTEM_PYTHON, str(check)], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [SYSTEM_PYTHON, str(check)], env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode == 77:
         pytest.skip(f"GStreamer's bindings are not installed: {done.stdout.strip()}")
     assert done.returncode == 0, done.stdout + done.stderr

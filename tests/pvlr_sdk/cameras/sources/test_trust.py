@@ -56,7 +56,9 @@ def test_certificates_that_are_none(tmp_path: Path, serve) -> None:
 
 
 @pytest.mark.parametrize("certificate", [None, "camera"])
-def test_redirects_are_not_followed(serve, certificates, tmp_path: Path, certificate: str | None) -> None:
+def test_redirects_are_not_followed(
+    serve, certificates, tmp_path: Path, certificate: str | None
+) -> None:
     """A camera must not choose an address for this machine to request."""
     target = serve()
     server = serve(certificate, listing(tmp_path))
@@ -68,17 +70,24 @@ def test_redirects_are_not_followed(serve, certificates, tmp_path: Path, certifi
     assert target.heard == []
 
 
-@pytest.mark.parametrize("address", ["file:///etc/passwd", "http://127.0.0.1:PORT/", "rtsp://127.0.0.1:PORT/"])
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "http://127.0.0.1:PORT/", "rtsp://127.0.0.1:PORT/"]
+)
 def test_a_redirect_over_rtsp_leads_to_rtsp_alone(address: str) -> None:
     """FFmpeg has no option against it."""
-    with socket.create_server(("127.0.0.1", 0)) as target, socket.create_server(("127.0.0.1", 0)) as camera:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as target,
+        socket.create_server(("127.0.0.1", 0)) as camera,
+    ):
         address = address.replace("PORT", str(target.getsockname()[1]))
 
         def redirect() -> None:
             connection = camera.accept()[0]
             with connection:
                 connection.recv(4096)
-                connection.sendall(f"RTSP/1.0 302 Found\r\nCSeq: 1\r\nLocation: {address}\r\n\r\n".encode())
+                connection.sendall(
+                    f"RTSP/1.0 302 Found\r\nCSeq: 1\r\nLocation: {address}\r\n\r\n".encode()
+                )
 
         threading.Thread(target=redirect, daemon=True).start()
         with pytest.raises(errors.SourceOpenError):
@@ -114,10 +123,14 @@ class Hostile(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             while self.bomb:
-                head = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(self.bomb)}\r\n\r\n"
+                head = (
+                    f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(self.bomb)}\r\n\r\n"
+                )
                 self.wfile.write(head.encode() + self.bomb + b"\r\n")
                 time.sleep(0.05)
-            self.wfile.write(b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: 2147483000\r\n\r\n\xff\xd8")
+            self.wfile.write(
+                b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: 2147483000\r\n\r\n\xff\xd8"
+            )
             for _ in range(2048):
                 self.wfile.write(bytes(2**20))
         except OSError:
@@ -151,7 +164,9 @@ else:
 )
 def test_a_hostile_camera_costs_little_memory(serve, bomb: bool, message: str) -> None:
     """Version 0.1 took 1.1 GB for the frame, and 1.9 GB for the part of 2 GB."""
-    image = cv2.imencode(".jpg", np.zeros((16000, 16000, 3), np.uint8))[1].tobytes() if bomb else b""
+    image = (
+        cv2.imencode(".jpg", np.zeros((16000, 16000, 3), np.uint8))[1].tobytes() if bomb else b""
+    )
     server = serve(None, type("Bomb", (Hostile,), {"bomb": image}))
     uri = f"http://127.0.0.1:{server.server_port}/"
     # Through a shell: a program inherits the peak memory of the process that starts it.

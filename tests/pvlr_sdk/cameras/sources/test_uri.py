@@ -25,7 +25,10 @@ from pvlr_sdk.cameras.sources.uri import DeviceUri, NetworkUri, PathUri
         ("0", DeviceUri("v4l2", "/dev/video0")),
         ("12", DeviceUri("v4l2", "/dev/video12")),
         ("v4l2:///dev/video1", DeviceUri("v4l2", "/dev/video1")),
-        ("v4l2:///dev/v4l/by-id/cam?size=640x480&fps=15", DeviceUri("v4l2", "/dev/v4l/by-id/cam", (640, 480), 15.0)),
+        (
+            "v4l2:///dev/v4l/by-id/cam?size=640x480&fps=15",
+            DeviceUri("v4l2", "/dev/v4l/by-id/cam", (640, 480), 15.0),
+        ),
         ("csi://0", DeviceUri("csi", "0")),
         ("csi://1?fps=29.97", DeviceUri("csi", "1", None, 29.97)),
         ("gst: videotestsrc ! videoconvert ", PipelineUri("videotestsrc ! videoconvert")),
@@ -35,8 +38,14 @@ from pvlr_sdk.cameras.sources.uri import DeviceUri, NetworkUri, PathUri
         ("test://?fps=60&size=1920x1080&frames=9&seed=7", PatternUri((1920, 1080), 60.0, 9, 7)),
         ("TEST://?freeze_after=0&resize_after=5", PatternUri(freeze_after=0, resize_after=5)),
         ("rtsp://cam/a", NetworkUri("rtsp", "cam", "rtsp://cam/a")),
-        ("RTSPS://u:p@[fe80::1]:322/a?b=c", NetworkUri("rtsps", "[fe80::1]", "rtsps://u:p@[fe80::1]:322/a?b=c")),
-        ("https://10.0.0.1:8443/live", NetworkUri("https", "10.0.0.1", "https://10.0.0.1:8443/live")),
+        (
+            "RTSPS://u:p@[fe80::1]:322/a?b=c",
+            NetworkUri("rtsps", "[fe80::1]", "rtsps://u:p@[fe80::1]:322/a?b=c"),
+        ),
+        (
+            "https://10.0.0.1:8443/live",
+            NetworkUri("https", "10.0.0.1", "https://10.0.0.1:8443/live"),
+        ),
         ("http://u:p@ss@cam/", NetworkUri("http", "cam", "http://u:p@ss@cam/")),
         ("http://cam/?next=/a.m3u8", NetworkUri("http", "cam", "http://cam/?next=/a.m3u8")),
     ],
@@ -55,11 +64,49 @@ NO_SOURCES = [
         "rtsp://cam:8554x",
         "rtsp://[::1/",
     ),
-    *("ftp://cam/", "://", "://x", "gst:", "gst:  ", "", "  ", "a\nb", "rtsp://cam/\x00", "rtsp://a b/", "99999"),
-    *("csi://", "csi://x", "csi://0?x=1", "v4l2://video0", "v4l2:///etc/passwd", "v4l2:///dev/../etc/passwd"),
-    *("v4l2:///dev/video0?size=640", "file://host/x", "file://", "test://x", "test://?fps", "test://?fps=0"),
-    *("test://?fps=1e3", "test://?fps=nan", "test://?fps=-1", "test://?size=0x0", "test://?size=99999x2"),
-    *("test://?size=1x1x1", "test://?fps=1&fps=2", "test://?frames=-1", "test://?frames=\u0663", "test://?unknown=1"),
+    *(
+        "ftp://cam/",
+        "://",
+        "://x",
+        "gst:",
+        "gst:  ",
+        "",
+        "  ",
+        "a\nb",
+        "rtsp://cam/\x00",
+        "rtsp://a b/",
+        "99999",
+    ),
+    *(
+        "csi://",
+        "csi://x",
+        "csi://0?x=1",
+        "v4l2://video0",
+        "v4l2:///etc/passwd",
+        "v4l2:///dev/../etc/passwd",
+    ),
+    *(
+        "v4l2:///dev/video0?size=640",
+        "file://host/x",
+        "file://",
+        "test://x",
+        "test://?fps",
+        "test://?fps=0",
+    ),
+    *(
+        "test://?fps=1e3",
+        "test://?fps=nan",
+        "test://?fps=-1",
+        "test://?size=0x0",
+        "test://?size=99999x2",
+    ),
+    *(
+        "test://?size=1x1x1",
+        "test://?fps=1&fps=2",
+        "test://?frames=-1",
+        "test://?frames=\u0663",
+        "test://?unknown=1",
+    ),
 ]
 
 
@@ -84,7 +131,9 @@ def test_hls_is_for_gstreamer(scheme: str, address: str, shown: str) -> None:
     """The error names the pipeline, without credentials."""
     with pytest.raises(errors.SourceUriError, match="got an HLS playlist") as caught:
         parse_uri(f"{scheme}://{address}")
-    assert f'gst:souphttpsrc location="{scheme.lower()}://{shown}" ! hlsdemux ! decodebin' in str(caught.value)
+    assert f'gst:souphttpsrc location="{scheme.lower()}://{shown}" ! hlsdemux ! decodebin' in str(
+        caught.value
+    )
     assert "hunter2" not in str(caught.value)
 
 
@@ -105,7 +154,10 @@ def test_what_is_no_text(given_: object) -> None:
         ("http://cam/a?user=admin&pwd=hunter2&x", "http://cam/a?user=***&pwd=***&x"),
         ("rtsp://cam/user=admin_password=hunter2_channel=1.sdp", "rtsp://cam/user=***"),
         ("http://cam/a#hunter2", "http://cam/a"),
-        ("gst:rtspsrc location=rtsp://a:hunter2@cam user-pw=hunter2 ! decodebin", "gst:rtspsrc ! decodebin"),
+        (
+            "gst:rtspsrc location=rtsp://a:hunter2@cam user-pw=hunter2 ! decodebin",
+            "gst:rtspsrc ! decodebin",
+        ),
         ('gst:rtspsrc user-pw="hunter ! hunter2" ! decodebin', "gst:rtspsrc ! decodebin"),
         ('gst:rtspsrc user-pw="hunter2 ! decodebin', "gst:***"),
         ("gst:video/x-raw,width=5 ! hunter=2", "gst:*** ! ***"),
@@ -117,9 +169,9 @@ def test_what_is_shown(text: str, shown: str) -> None:
     assert redacted(text) == shown
 
 
-SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="*"), min_size=6).map(
-    "Zq7".__add__
-)
+SECRETS = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="*"), min_size=6
+).map("Zq7".__add__)
 
 
 @given(SECRETS, SECRETS, st.sampled_from(["rtsp", "rtsps", "http", "https"]), st.booleans())
@@ -129,7 +181,10 @@ def test_no_credential_is_shown(user: str, password: str, scheme: str, escaped: 
     if escaped:
         user, password = quote(user, safe=""), quote(password, safe="")
     texts = []
-    for uri in (f"{scheme}://{user}:{password}@cam.local:99/path", f"{scheme}://cam/x?user={user}&pwd={password}"):
+    for uri in (
+        f"{scheme}://{user}:{password}@cam.local:99/path",
+        f"{scheme}://cam/x?user={user}&pwd={password}",
+    ):
         try:
             parsed = parse_uri(uri)
         except errors.SourceUriError as error:

@@ -27,13 +27,18 @@ PAUSE = 0.05
 
 def part(data: bytes) -> bytes:
     """A part of an MJPEG stream."""
-    return b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(data), data)
+    return b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (
+        len(data),
+        data,
+    )
 
 
 @cache
 def jpeg() -> bytes:
     """A frame of 64 x 48."""
-    return cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))[1].tobytes()
+    return cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))[
+        1
+    ].tobytes()
 
 
 @cache
@@ -47,7 +52,11 @@ def transport_stream(seconds: float = 1.0) -> tuple[bytes, bytes]:
             pixels = np.full((48, 64, 3), 5 * index, np.uint8)
             container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
             samples = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), "s16", "mono")
-            samples.sample_rate, samples.pts, samples.time_base = 48000, 1920 * index, Fraction(1, 48000)
+            samples.sample_rate, samples.pts, samples.time_base = (
+                48000,
+                1920 * index,
+                Fraction(1, 48000),
+            )
             container.mux(sound.encode(samples))
         container.mux([*video.encode(None), *sound.encode(None)])
     data = file.getvalue()
@@ -96,7 +105,8 @@ def rtsp(media: Serve) -> Serve:
                 number = next(line for line in head if line.lower().startswith(b"cseq"))
                 body = b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:0\r\n"
                 more = {
-                    b"DESCRIBE": b"Content-Type: application/sdp\r\nContent-Length: %d\r\n" % len(body),
+                    b"DESCRIBE": b"Content-Type: application/sdp\r\nContent-Length: %d\r\n"
+                    % len(body),
                     b"SETUP": b"Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n",
                     b"OPTIONS": b"Public: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n",
                 }.get(method, b"Session: 1\r\n")
@@ -113,7 +123,9 @@ def rtsp(media: Serve) -> Serve:
 def rtp(data: bytes) -> bytes:
     """RTP packets of MPEG-TS, interleaved."""
     blocks = [data[at : at + 7 * 188] for at in range(0, len(data), 7 * 188)]
-    heads = [struct.pack(">BBHII", 0x80, 33, index, 3600 * index, 1) for index in range(len(blocks))]
+    heads = [
+        struct.pack(">BBHII", 0x80, 33, index, 3600 * index, 1) for index in range(len(blocks))
+    ]
     return b"".join(b"$\0" + struct.pack(">H", 12 + len(block)) + head + block
                     for head, block in zip(heads, blocks, strict=True))  # fmt: skip
 
@@ -130,15 +142,27 @@ def hostile() -> dict[str, tuple[str, Serve]]:
         "drip-head": ("http", partial(drip, first=HTTP + b"X: ", again=b"y")),
         "drip-heads": ("http", partial(drip, first=MULTIPART, again=b"X: y\r\n")),
         "endless-head": ("http", partial(flood, first=HTTP, again=b"X: y\r\n")),
-        "endless-continue": ("http", partial(flood, first=b"", again=b"HTTP/1.1 100 Continue\r\n\r\n")),
+        "endless-continue": (
+            "http",
+            partial(flood, first=b"", again=b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ),
         "drip-chunk": ("http", then(chunked, partial(drip, first=b"", again=b"0"))),
-        "drip-body": ("http", then(MULTIPART + b"\r\n", partial(drip, first=b"--cut\r\nX: ", again=b"y"))),
+        "drip-body": (
+            "http",
+            then(MULTIPART + b"\r\n", partial(drip, first=b"--cut\r\nX: ", again=b"y")),
+        ),
         "frames-drip": ("http", then(frames, partial(drip, first=part(bytes(10**5)), again=b" "))),
         "frames-hang": ("http", partial(hang, data=frames)),
         "frames-reset": ("http", partial(reset, data=frames)),
         "parts-without-frame": ("http", partial(flood, first=frames, again=part(b"no image"))),
-        "endless-part-head": ("http", partial(flood, first=frames + b"--cut\r\n", again=b"X: y\r\n")),
-        "endless-body": ("http", partial(flood, first=HTTP + b"\r\n", again=b"#EXTINF:1,\nhttp://127.0.0.1:9/\n")),
+        "endless-part-head": (
+            "http",
+            partial(flood, first=frames + b"--cut\r\n", again=b"X: y\r\n"),
+        ),
+        "endless-body": (
+            "http",
+            partial(flood, first=HTTP + b"\r\n", again=b"#EXTINF:1,\nhttp://127.0.0.1:9/\n"),
+        ),
         "flood": ("http", partial(flood, first=frames, again=part(jpeg()))),
         "ts-sound-alone": ("http", partial(flood, first=MPEGTS + clip, again=sound)),
         "ts-drip": ("http", then(MPEGTS + clip, partial(drip, first=b"", again=clip))),
@@ -148,8 +172,14 @@ def hostile() -> dict[str, tuple[str, Serve]]:
         "rtsp-drip": ("rtsp", partial(drip, first=b"RTSP/1.0 200 OK\r\n", again=b"y")),
         "rtsp-endless": ("rtsp", partial(flood, first=b"RTSP/1.0 200 OK\r\n", again=b"X: y\r\n")),
         "rtsp-frames-hang": ("rtsp", rtsp(partial(hang, data=media))),
-        "rtsp-frames-drip": ("rtsp", rtsp(then(media, partial(drip, first=b"$\0\xff\xff", again=b"\0")))),
-        "rtsp-frames-junk": ("rtsp", rtsp(partial(flood, first=media, again=b"$\1\0\x08" + bytes(8)))),
+        "rtsp-frames-drip": (
+            "rtsp",
+            rtsp(then(media, partial(drip, first=b"$\0\xff\xff", again=b"\0"))),
+        ),
+        "rtsp-frames-junk": (
+            "rtsp",
+            rtsp(partial(flood, first=media, again=b"$\1\0\x08" + bytes(8))),
+        ),
         "rtsp-frames-reset": ("rtsp", rtsp(partial(reset, data=media))),
     }
 
@@ -163,7 +193,9 @@ def served(behaviours: dict[str, tuple[str, Serve]]) -> Iterator[dict[str, str]]
     def accept(server: socket.socket, serve: Serve) -> None:
         with suppress(OSError):
             while True:
-                threading.Thread(target=answer, args=(server.accept()[0], serve), daemon=True).start()
+                threading.Thread(
+                    target=answer, args=(server.accept()[0], serve), daemon=True
+                ).start()
 
     def answer(connection: socket.socket, serve: Serve) -> None:
         with suppress(OSError, IndexError, StopIteration), connection:

@@ -33,8 +33,12 @@ def main(
     plan: Plan = None,
     minutes: Annotated[float, typer.Option(help="Duration.")] = 20.0,
     fps: Annotated[float, typer.Option(help="Frames per second of each camera.")] = 4.0,
-    limit: Annotated[float, typer.Option(help="Growth of memory after the warm-up that is allowed, in percent.")] = 2.0,
-    every: Annotated[float, typer.Option(help="Seconds between two writes of the result so far.")] = 60.0,
+    limit: Annotated[
+        float, typer.Option(help="Growth of memory after the warm-up that is allowed, in percent.")
+    ] = 2.0,
+    every: Annotated[
+        float, typer.Option(help="Seconds between two writes of the result so far.")
+    ] = 60.0,
     leak: Annotated[bool, typer.Option(help="Leak 64 KiB per frame, to test the check.")] = False,
     out: Json = None,
 ) -> int:
@@ -47,8 +51,12 @@ def main(
     with Tagger(plan, num_threads=1) as tagger, mjpeg_camera(fps) as address:
         cameras = [
             Camera("steady", f"test://?size=640x360&fps={fps:g}"),
-            Camera("freezes", f"test://?size=640x360&fps={fps:g}&seed=1&freeze_after=20", timeout=1),
-            Camera("resizes", f"test://?size=640x360&fps={fps:g}&seed=2&resize_after=10&frames=1000000"),
+            Camera(
+                "freezes", f"test://?size=640x360&fps={fps:g}&seed=1&freeze_after=20", timeout=1
+            ),
+            Camera(
+                "resizes", f"test://?size=640x360&fps={fps:g}&seed=2&resize_after=10&frames=1000000"
+            ),
             Camera("breaks-off", f"http://{address}/", timeout=2),
         ]
         stream = Stream(tagger, cameras, longest_pause=0.5)
@@ -56,10 +64,15 @@ def main(
         def report(complete: bool) -> dict[str, float]:
             figures = judge(samples)
             reconnects = {name: camera.reconnects for name, camera in stream.stats().items()}
-            save(out, {"conditions": facts, "complete": complete, **figures, "reconnects": reconnects})
+            save(
+                out,
+                {"conditions": facts, "complete": complete, **figures, "reconnects": reconnects},
+            )
             return figures
 
-        watch = threading.Thread(target=_watch, args=(stream, 60 * minutes, samples, every, report), daemon=True)
+        watch = threading.Thread(
+            target=_watch, args=(stream, 60 * minutes, samples, every, report), daemon=True
+        )
         with stream:
             watch.start()
             for event in stream:
@@ -84,7 +97,9 @@ def main(
     silent = [name for name, camera in stats.items() if not camera.tagged]
     if silent:
         print(f"no frame from {', '.join(silent)}")
-    grown = figures["growth_percent"] > limit or figures["threads"] > 0 or figures["descriptors"] > 0
+    grown = (
+        figures["growth_percent"] > limit or figures["threads"] > 0 or figures["descriptors"] > 0
+    )
     return int(grown or bool(silent))
 
 
@@ -126,7 +141,11 @@ def judge(samples: list[list[float]]) -> dict[str, float]:
 
 
 def _watch(
-    stream: Stream, seconds: float, samples: list[list[float]], every: float, report: Callable[[bool], object]
+    stream: Stream,
+    seconds: float,
+    samples: list[list[float]],
+    every: float,
+    report: Callable[[bool], object],
 ) -> None:
     """Sample memory, threads and descriptors up to 2000 times, report at intervals, then stop the stream."""
     end, written = time.monotonic() + seconds, time.monotonic()
@@ -143,7 +162,12 @@ def _watch(
 @contextmanager
 def mjpeg_camera(fps: float) -> Iterator[str]:
     """A camera on a free local port that closes each connection after twenty frames; yields its ``host:port``."""
-    noise = np.random.default_rng(0).integers(0, 256, (20, 90, 160, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+    noise = (
+        np.random.default_rng(0)
+        .integers(0, 256, (20, 90, 160, 3), np.uint8)
+        .repeat(4, 1)
+        .repeat(4, 2)
+    )
     frames = [cv2.imencode(".jpg", frame)[1] for frame in noise]
 
     class Handler(BaseHTTPRequestHandler):
@@ -152,7 +176,9 @@ def mjpeg_camera(fps: float) -> Iterator[str]:
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=cut")
             self.end_headers()
             for frame in frames:
-                header = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame)}\r\n\r\n"
+                header = (
+                    f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame)}\r\n\r\n"
+                )
                 self.wfile.write(header.encode() + frame.tobytes() + b"\r\n")
                 time.sleep(1 / fps)
 

@@ -15,12 +15,14 @@ RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")
 
 @functools.cache
 def has_rtsp_server() -> bool:
-    code = (
-        "import gi, numpy; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer; "
-    )
+    code = "import gi, numpy; gi.require_version('GstRtspServer', '1.0'); "
+    code += "from gi.repository import Gst, GstRtspServer; "
     code += "Gst.init(None); assert Gst.ElementFactory.find('x264enc')"
     try:
-        return subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False).returncode
+            == 0
+        )
     except OSError:
         return False
 
@@ -40,7 +42,9 @@ class RtspCamera:
 
     def start(self, *arguments: str) -> None:
         command = [SYSTEM_PYTHON, str(RTSP_SERVER), "--port", str(self._port), *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
 

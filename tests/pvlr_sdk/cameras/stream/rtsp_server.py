@@ -70,12 +70,16 @@ class Camera(GstRtspServer.RTSPMediaFactory):
             buffer.duration = Gst.SECOND // self._fps
             state["index"] += 1
             caps = f"video/x-raw,format=I420,width={width},height={height},framerate={self._fps}/1"
-            source.emit("push-sample", Gst.Sample.new(buffer, Gst.Caps.from_string(caps), None, None))
+            source.emit(
+                "push-sample", Gst.Sample.new(buffer, Gst.Caps.from_string(caps), None, None)
+            )
 
         media.get_element().get_by_name_recurse_up("in").connect("need-data", feed)
 
 
-def _demand_password(server: Any, factory: Any, user: str, password: str, cert: str | None, key: str | None) -> None:
+def _demand_password(
+    server: Any, factory: Any, user: str, password: str, cert: str | None, key: str | None
+) -> None:
     auth = GstRtspServer.RTSPAuth()
     if cert:
         auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(cert, key))
@@ -95,7 +99,9 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", required=True)
     parser.add_argument("--size", type=_size, default=(320, 240))
     parser.add_argument("--fps", type=int, default=25)

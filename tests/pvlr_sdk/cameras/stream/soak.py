@@ -48,7 +48,9 @@ def clients() -> list[Serve]:
         partial(flood, first=b"GET / HTTP/1.1\r\n", again=b"X: y\r\n"),
         partial(drip, first=post + length, again=b"0"),
         partial(reset, data=post + length + jpeg()),
-        partial(flood, first=post + b"Transfer-Encoding: chunked\r\n\r\n", again=b"8\r\n01234567\r\n"),
+        partial(
+            flood, first=post + b"Transfer-Encoding: chunked\r\n\r\n", again=b"8\r\n01234567\r\n"
+        ),
         partial(hang, data=post + b"Content-Length: %d\r\n\r\n" % len(jpeg()) + jpeg()),
         then(upgrade, lambda _: time.sleep(20)),  # a viewer that does not read
         partial(flood, first=upgrade, again=b"\x81\x84" + bytes(8)),
@@ -58,7 +60,10 @@ def clients() -> list[Serve]:
 def attack(port: int, serve: Serve, over: threading.Event) -> None:
     """Connect again and again, from an address of its own."""
     while not over.wait(PAUSE):
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 60, ("127.0.0.2", 0)) as connection:
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), 60, ("127.0.0.2", 0)) as connection,
+        ):
             serve(connection)
 
 
@@ -75,7 +80,9 @@ def fill(disk: Path, port: int, over: threading.Event, answers: list[int]) -> No
                     file.flush()
         body = json.dumps({"thresholds": {"person": int(present)}}).encode()
         head = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/settings", body, head, method="PUT")
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/v1/settings", body, head, method="PUT"
+        )
         try:
             answers.append(urllib.request.urlopen(request, timeout=60).status)
             present = not present
@@ -94,38 +101,61 @@ def listen(channel: socket.socket, over: threading.Event, pings: list[float]) ->
 def used(pid: int) -> dict[str, int]:
     """What a process uses."""
     memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 // 2**20
-    counts = {name: len(os.listdir(f"/proc/{pid}/{folder}")) for name, folder in (("threads", "task"), ("files", "fd"))}
+    counts = {
+        name: len(os.listdir(f"/proc/{pid}/{folder}"))
+        for name, folder in (("threads", "task"), ("files", "fd"))
+    }
     return {"memory MB": memory, **counts}
 
 
-def watch(cameras: dict[str, str], seconds: float, attacks: list[Serve], *, full: bool = False) -> dict[str, object]:
+def watch(
+    cameras: dict[str, str], seconds: float, attacks: list[Serve], *, full: bool = False
+) -> dict[str, object]:
     """Runs ``pvlr serve`` as systemd would, and reports the good camera, the pings and the states."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         channel = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         if full:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "pvlr-test", folder], check=True)
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=64m", "pvlr-test", folder], check=True
+            )
             stack.callback(subprocess.run, ["umount", "-l", folder], check=True)
         channel.bind(f"{folder}/notify")
         channel.settimeout(60)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         entries = {
-            name: {"uri": uri, "timeout": 2, "insecure": uri.startswith("https")} for name, uri in cameras.items()
+            name: {"uri": uri, "timeout": 2, "insecure": uri.startswith("https")}
+            for name, uri in cameras.items()
         }
         events = {"thresholds": {"person": 0}, "labels": ["person"]}
-        raw = {"cameras": entries, "events": events, "sinks": [{"kind": "jsonl", "path": f"{folder}/events"}]}
+        raw = {
+            "cameras": entries,
+            "events": events,
+            "sinks": [{"kind": "jsonl", "path": f"{folder}/events"}],
+        }
         Path(folder, "site.yaml").write_text(json.dumps(raw))
-        environment = {**os.environ, "NOTIFY_SOCKET": f"{folder}/notify", "WATCHDOG_USEC": "3000000"}
+        environment = {
+            **os.environ,
+            "NOTIFY_SOCKET": f"{folder}/notify",
+            "WATCHDOG_USEC": "3000000",
+        }
         command = ["pvlr", "serve", "--config", f"{folder}/site.yaml", "--port", str(port)]
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         stack.callback(process.kill)
         while channel.recvfrom(100)[0] != b"READY=1":
             pass
         over, answers, pings = threading.Event(), [], []
-        threads = [threading.Thread(target=attack, args=(port, serve, over), daemon=True) for serve in 2 * attacks]
+        threads = [
+            threading.Thread(target=attack, args=(port, serve, over), daemon=True)
+            for serve in 2 * attacks
+        ]
         threads += [threading.Thread(target=listen, args=(channel, over, pings), daemon=True)]
-        threads += [threading.Thread(target=fill, args=(Path(folder), port, over, answers))] if full else []
+        threads += (
+            [threading.Thread(target=fill, args=(Path(folder), port, over, answers))]
+            if full
+            else []
+        )
         for thread in threads:
             thread.start()
         began, failing, states, slowest, minutes = time.monotonic(), 0, {}, 0.0, [used(process.pid)]
@@ -144,7 +174,9 @@ def watch(cameras: dict[str, str], seconds: float, attacks: list[Serve], *, full
         if full:
             threads[-1].join()
         found = None
-        while found is None and process.poll() is None:  # where other programs have the cores, it takes a while
+        while (
+            found is None and process.poll() is None
+        ):  # where other programs have the cores, it takes a while
             found = ask(port, "/v1/cameras")
         stats = {camera["name"]: camera for camera in found["cameras"]}
         minutes.append(used(process.pid))
@@ -152,7 +184,16 @@ def watch(cameras: dict[str, str], seconds: float, attacks: list[Serve], *, full
         process.terminate()
         process.wait(10)
         lines = [json.loads(line) for line in Path(folder, "events").read_text().splitlines()]
-        shown = ("state", "captured", "tagged", "dropped", "late", "reconnects", "age_p50", "age_p99")
+        shown = (
+            "state",
+            "captured",
+            "tagged",
+            "dropped",
+            "late",
+            "reconnects",
+            "age_p50",
+            "age_p99",
+        )
         return {
             "pings": len(pings),
             "longest pause of pings": round(max(np.diff(pings)), 2),
@@ -177,7 +218,9 @@ def ask(port: int, path: str) -> dict | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--clients", action="store_true")
     parser.add_argument("--full-disk", action="store_true")
@@ -185,13 +228,24 @@ def main() -> int:
     seconds, attacks = 60 * options.minutes, clients() if options.clients else []
     good = {"good": "test://?fps=4&size=320x240"}
     with served(hostile()) as uris:
-        alone, beside = watch(good, min(60, seconds), []), watch(good | uris, seconds, attacks, full=options.full_disk)
+        alone, beside = (
+            watch(good, min(60, seconds), []),
+            watch(good | uris, seconds, attacks, full=options.full_disk),
+        )
     for name, result in (("alone", alone), ("beside hostile cameras", beside)):
         print(f"{name}:", *(f"  {key}: {value}" for key, value in result.items()), sep="\n")
-    bad = beside["/healthz failing"] or beside["ended"] is not None or beside["longest pause of pings"] > 3
+    bad = (
+        beside["/healthz failing"]
+        or beside["ended"] is not None
+        or beside["longest pause of pings"] > 3
+    )
     changes = 1 + beside["settings by status"].get(200, 0)
     expected = [("on", "off")[number % 2] for number in range(changes + changes % 2)]
-    return int(bool(bad) or beside["events of good"] != expected or beside["never lost"] != ["flood", "good"])
+    return int(
+        bool(bad)
+        or beside["events of good"] != expected
+        or beside["never lost"] != ["flood", "good"]
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,14 @@ def change(state: str) -> CameraChange:
 FRACTION = st.floats(0, 0.99)
 
 
-@given(st.integers(1, 40), st.integers(1, 40), FRACTION, FRACTION, st.floats(0.001, 1), st.floats(0.001, 1))
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    FRACTION,
+    FRACTION,
+    st.floats(0.001, 1),
+    st.floats(0.001, 1),
+)
 def test_a_region_lies_within_the_picture_and_is_never_empty(
     height: int, width: int, left: float, top: float, across: float, down: float
 ) -> None:
@@ -44,11 +51,14 @@ def test_a_region_lies_within_the_picture_and_is_never_empty(
     assert part.size
     np.testing.assert_allclose(part[0, 0, :2], (top * height, left * width), atol=1)
     end = (top + min(down, 1 - top)) * height, (left + min(across, 1 - left)) * width
-    np.testing.assert_allclose(part[-1, -1, :2] + 1.0, end, atol=1.51)  # a region narrower than a pixel is one wide
+    np.testing.assert_allclose(
+        part[-1, -1, :2] + 1.0, end, atol=1.51
+    )  # a region narrower than a pixel is one wide
 
 
 @pytest.mark.parametrize(
-    "region", [(0.0, 0.0, 1.0, 1.0), (0.5, 0.25, 0.5, 0.5), (0.3, 0.1, 0.31, 0.7), (0.99, 0.99, 0.01, 0.01)]
+    "region",
+    [(0.0, 0.0, 1.0, 1.0), (0.5, 0.25, 0.5, 0.5), (0.3, 0.1, 0.31, 0.7), (0.99, 0.99, 0.01, 0.01)],
 )
 @pytest.mark.parametrize("order", ["nv12", "nv12-bt709-full"])
 def test_a_region_of_nv12_shows_what_a_region_of_its_colours_shows(
@@ -61,14 +71,21 @@ def test_a_region_of_nv12_shows_what_a_region_of_its_colours_shows(
     camera = Camera("a", "test://", region=region)
     part = cv2.cvtColor(camera.parts[0].cut(frame(nv12, order)), cv2.COLOR_YUV2BGR_NV12)
     whole = cv2.cvtColor(nv12, cv2.COLOR_YUV2BGR_NV12)
-    left, top = (2 * min(int(region[axis] * cells + 0.5), cells - 1) for axis, cells in ((0, 32), (1, 24)))
-    np.testing.assert_array_equal(part, whole[top : top + part.shape[0], left : left + part.shape[1]])
+    left, top = (
+        2 * min(int(region[axis] * cells + 0.5), cells - 1) for axis, cells in ((0, 32), (1, 24))
+    )
+    np.testing.assert_array_equal(
+        part, whole[top : top + part.shape[0], left : left + part.shape[1]]
+    )
 
 
 def test_grey_and_whole_frames_are_not_copied() -> None:
     pixels = np.zeros((8, 8), np.uint8)
     assert Camera("a", "test://").parts[0].cut(frame(pixels, "gray")) is pixels
-    assert Camera("a", "test://", region=(0, 0, 0.5, 0.5)).parts[0].cut(frame(pixels, "gray")).base is pixels
+    assert (
+        Camera("a", "test://", region=(0, 0, 0.5, 0.5)).parts[0].cut(frame(pixels, "gray")).base
+        is pixels
+    )
 
 
 @given(st.integers(0, 10**9))
@@ -86,7 +103,9 @@ def test_inboxes_keep_the_newest_frame_and_every_change_in_order() -> None:
     replaced += [inboxes.put_frame(0, frame(sequence=number)) for number in range(3, 5)]
     assert replaced == [0, 1, 1, 0, 1]
     taken = [inboxes.take(time.monotonic()) for _ in range(4)]
-    found = [item and getattr(item[1], "sequence", getattr(item[1], "state", None)) for item in taken]
+    found = [
+        item and getattr(item[1], "sequence", getattr(item[1], "state", None)) for item in taken
+    ]
     assert found == [2, "lost", 4, None]
 
 
@@ -167,5 +186,8 @@ def test_a_process_that_was_stopped_for_a_minute_has_no_slow_engine() -> None:
 def test_a_file_is_shown_at_its_own_pace_and_jumps_of_its_clock_do_no_harm() -> None:
     playback, inboxes = Playback(), Inboxes(1)
     began = time.monotonic()
-    shown = [playback.hold(frame(at=at), inboxes).captured - began for at in (5.0, 5.1, 5.2, 900.0, 900.1, 0.0, 0.1)]
+    shown = [
+        playback.hold(frame(at=at), inboxes).captured - began
+        for at in (5.0, 5.1, 5.2, 900.0, 900.1, 0.0, 0.1)
+    ]
     np.testing.assert_allclose(shown, [0, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4], atol=0.08)

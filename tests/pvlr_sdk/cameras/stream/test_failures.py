@@ -49,16 +49,23 @@ def test_a_lost_camera_disturbs_no_other(tagger: Tagger) -> None:
                 assert state == "live"
 
 
-def test_files_that_cannot_be_read_end_instead_of_being_tried_for_ever(tagger: Tagger, tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_end_instead_of_being_tried_for_ever(
+    tagger: Tagger, tmp_path: Path
+) -> None:
     (tmp_path / "text.mp4").write_text("no video")
-    cameras = [Camera("none", str(tmp_path / "none.mp4")), Camera("text", str(tmp_path / "text.mp4"))]
+    cameras = [
+        Camera("none", str(tmp_path / "none.mp4")),
+        Camera("text", str(tmp_path / "text.mp4")),
+    ]
     with Stream(tagger, cameras) as stream:
         ended = {event.camera: event for event in stream}
     assert ended["none"].state == ended["text"].state == "ended"
     assert "no such file" in ended["none"].reason
 
 
-def test_a_folder_comes_whole_and_its_bad_picture_is_counted(tagger: Tagger, tmp_path: Path) -> None:
+def test_a_folder_comes_whole_and_its_bad_picture_is_counted(
+    tagger: Tagger, tmp_path: Path
+) -> None:
     for index in range(5):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((8, 8, 3), 50 * index, np.uint8))
     (tmp_path / "3.png").write_bytes(b"not an image")
@@ -71,7 +78,9 @@ def test_a_folder_comes_whole_and_its_bad_picture_is_counted(tagger: Tagger, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [errors.FrameValueError, errors.NonFiniteError])
 @pytest.mark.parametrize("parallel", [1, 2])
-def test_frames_that_cannot_be_tagged_are_counted(tagger: Tagger, parallel: int, error: type[errors.PvlrError]) -> None:
+def test_frames_that_cannot_be_tagged_are_counted(
+    tagger: Tagger, parallel: int, error: type[errors.PvlrError]
+) -> None:
     class Picky:
         """Fails each third time."""
 
@@ -100,13 +109,19 @@ def test_a_camera_whose_frames_all_fail_does_not_fill_the_log(
     tagger: Tagger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong: Future[Any] = Future()
-    wrong.set_exception(errors.FrameValueError("frame", expected="a good one", got="a bad one", hint=""))
+    wrong.set_exception(
+        errors.FrameValueError("frame", expected="a good one", got="a bad one", hint="")
+    )
     monkeypatch.setattr(tagger, "predict_async", lambda *_, **__: wrong)
-    with Stream(tagger, [Camera("a", f"test://?{SMALL}&fps=200&frames=100")], every_frame=True) as stream:
+    with Stream(
+        tagger, [Camera("a", f"test://?{SMALL}&fps=200&frames=100")], every_frame=True
+    ) as stream:
         assert observations(stream) == []
         failed = stream.stats()["a"].failed
     assert failed > 20
-    assert len([one for one in caplog.records if "a good one" in one.message]) == failed.bit_length()
+    assert (
+        len([one for one in caplog.records if "a good one" in one.message]) == failed.bit_length()
+    )
 
 
 def test_a_broken_tagger_ends_the_stream(plan: Path) -> None:
@@ -118,12 +133,16 @@ def test_a_broken_tagger_ends_the_stream(plan: Path) -> None:
             list(stream)
 
 
-def test_a_lost_gpu_ends_the_stream_instead_of_replacing_the_plan(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_gpu_ends_the_stream_instead_of_replacing_the_plan(
+    plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tagger, asked = Tagger(plan), list[object]()
     lost: Future[Any] = Future()
     lost.set_exception(errors.DeviceLostError("plan", expected="a context", got="none", hint=""))
     with Stream(
-        tagger, [Camera("a", f"test://?{SMALL}&fps=50")], recover=lambda error: not asked.append(error)
+        tagger,
+        [Camera("a", f"test://?{SMALL}&fps=50")],
+        recover=lambda error: not asked.append(error),
     ) as stream:
         next(stream)
         monkeypatch.setattr(tagger, "predict_async", lambda *_, **__: lost)

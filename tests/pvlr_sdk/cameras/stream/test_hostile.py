@@ -38,7 +38,9 @@ def watch_until_lost(tagger: Tagger, bad: list[Camera], *, then: int = 30) -> di
         for event in limited(stream):
             if isinstance(event, CameraChange) and event.state == "lost":
                 lost.setdefault(event.camera, event.reason)
-            more["good"] += isinstance(event, Observation) and event.camera == "good" and len(lost) == len(bad)
+            more["good"] += (
+                isinstance(event, Observation) and event.camera == "good" and len(lost) == len(bad)
+            )
             if more["good"] == then:
                 break
         assert "good" not in lost
@@ -70,13 +72,19 @@ def test_a_source_that_sends_sound_alone_is_lost() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "https"])
 def test_hostile_cameras_are_lost_and_the_good_one_goes_on(tagger: Tagger, scheme: str) -> None:
-    behaviours = {name: one for name, one in hostile().items() if one[0] == scheme and name != "flood"}
+    behaviours = {
+        name: one for name, one in hostile().items() if one[0] == scheme and name != "flood"
+    }
     with served(behaviours) as uris:
-        cameras = [Camera(name, uri, timeout=0.5, insecure=scheme == "https") for name, uri in uris.items()]
+        cameras = [
+            Camera(name, uri, timeout=0.5, insecure=scheme == "https") for name, uri in uris.items()
+        ]
         watch_until_lost(tagger, cameras)
 
 
-def test_a_camera_that_sends_more_frames_than_can_be_decoded_starves_no_other(tagger: Tagger) -> None:
+def test_a_camera_that_sends_more_frames_than_can_be_decoded_starves_no_other(
+    tagger: Tagger,
+) -> None:
     with (
         served({"flood": hostile()["flood"]}) as uris,
         Stream(tagger, [GOOD, Camera("flood", uris["flood"])]) as stream,
@@ -100,7 +108,9 @@ class _Hangs(PatternSource):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hangs", ["connecting", "reading"])
-def test_the_state_does_not_depend_on_the_source(tagger: Tagger, monkeypatch: pytest.MonkeyPatch, hangs: str) -> None:
+def test_the_state_does_not_depend_on_the_source(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
     from pvlr_sdk.cameras.stream import reader
 
     open_source, released = reader.open_source, threading.Event()
@@ -114,12 +124,16 @@ def test_the_state_does_not_depend_on_the_source(tagger: Tagger, monkeypatch: py
         return source
 
     monkeypatch.setattr(reader, "open_source", opened)
-    lost = watch_until_lost(tagger, [Camera("bad", "test://?fps=60&size=64x48&seed=7", timeout=0.2)])
+    lost = watch_until_lost(
+        tagger, [Camera("bad", "test://?fps=60&size=64x48&seed=7", timeout=0.2)]
+    )
     released.set()
     assert lost == {"bad": "no frame for 0.2 s"}
 
 
-def test_a_lost_camera_is_live_again_with_its_next_frame(tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_camera_is_live_again_with_its_next_frame(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a new connection: its source did not give up."""
     from pvlr_sdk.cameras.stream import reader
 
@@ -132,7 +146,9 @@ def test_a_lost_camera_is_live_again_with_its_next_frame(tagger: Tagger, monkeyp
             return super().read()
 
     monkeypatch.setattr(
-        reader, "open_source", lambda uri, **_: Pauses(reader.parse_uri(uri), SourceOptions(timeout=LONG))
+        reader,
+        "open_source",
+        lambda uri, **_: Pauses(reader.parse_uri(uri), SourceOptions(timeout=LONG)),
     )
     states: list[str] = []
     with Stream(tagger, [Camera("a", "test://?fps=60&size=64x48", timeout=0.2)]) as stream:
@@ -147,7 +163,9 @@ def test_a_lost_camera_is_live_again_with_its_next_frame(tagger: Tagger, monkeyp
 
 
 def test_the_loop_turns_without_frames_and_without_warming_up(tagger: Tagger) -> None:
-    with Stream(tagger, [Camera("a", "test://?fps=60&freeze_after=0", timeout=LONG)], keep_warm=None) as stream:
+    with Stream(
+        tagger, [Camera("a", "test://?fps=60&freeze_after=0", timeout=LONG)], keep_warm=None
+    ) as stream:
         began = stream.turned
         thread = threading.Thread(target=lambda: list(stream))
         thread.start()

@@ -26,15 +26,26 @@ def frame(pixels: Any, order: Any = "bgr") -> CapturedFrame:
 
 def star(corners: int, radius: float = 0.45) -> Any:
     angles = 2 * np.pi * np.arange(corners) / corners
-    return tuple((0.5 + radius * np.cos(angle), 0.5 + radius * np.sin(angle)) for angle in angles.tolist())
+    return tuple(
+        (0.5 + radius * np.cos(angle), 0.5 + radius * np.sin(angle)) for angle in angles.tolist()
+    )
 
 
 @pytest.mark.parametrize(
     ("polygon", "message"),
     [
-        (((0, 0), (1, 1), (1, 0), (0, 1)), r"not cross itself, as sides 1 and 3 do, got \(\(0, 0\), \(1, 1\)"),
-        (tuple(star(5)[2 * n % 5] for n in range(5)), "expected a polygon that does not cross itself"),
-        (((0, 0), (1, 0), (1, 1), (0.5, 0), (0, 1)), "that does not cross itself, as sides 1 and 3 do"),
+        (
+            ((0, 0), (1, 1), (1, 0), (0, 1)),
+            r"not cross itself, as sides 1 and 3 do, got \(\(0, 0\), \(1, 1\)",
+        ),
+        (
+            tuple(star(5)[2 * n % 5] for n in range(5)),
+            "expected a polygon that does not cross itself",
+        ),
+        (
+            ((0, 0), (1, 0), (1, 1), (0.5, 0), (0, 1)),
+            "that does not cross itself, as sides 1 and 3 do",
+        ),
         (((0, 1), (0.5, 0), (1, 1), (1, 0), (0, 0)), "that does not cross itself, as sides"),
         (((0, 0), (1, 0), (0.5, 0), (0.5, 1)), "that does not cross itself"),  # a spike
         (((0, 0), (0, 0), (1, 1)), "that does not cross itself, as sides 1 and 2 do"),
@@ -98,13 +109,18 @@ def test_excluded_regions_are_masked_everywhere() -> None:
     assert (whole == 114).sum() == pytest.approx(120 * 160 / 4, rel=0.05)
     left = cut(Camera("a", "test://", regions={"hole": hole, "left": Region(LEFT)}), pixels, "gray")
     assert (left == 114).sum() == pytest.approx(120 * 80 / 4, rel=0.05)
-    lower = cut(Camera("a", "test://", region=(0, 0.5, 1, 0.5), regions={"hole": hole}), pixels, "gray")
+    lower = cut(
+        Camera("a", "test://", region=(0, 0.5, 1, 0.5), regions={"hole": hole}), pixels, "gray"
+    )
     assert (lower == 114).sum() == pytest.approx(60 * 160 / 4, rel=0.05)
 
 
 def test_a_camera_whose_frames_change_their_size_costs_no_memory() -> None:
     """A hostile camera may send each frame in another size."""
-    camera, pixels = Camera("a", "test://", regions={"lower": Region(LOWER)}), np.zeros((2000, 1000), np.uint8)
+    camera, pixels = (
+        Camera("a", "test://", regions={"lower": Region(LOWER)}),
+        np.zeros((2000, 1000), np.uint8),
+    )
     tracemalloc.start()
     for height in range(1000, 1100):
         cut(camera, pixels[:height], "gray")
@@ -131,11 +147,18 @@ def test_a_region_of_a_few_pixels_has_no_tiles(tagger: Tagger) -> None:
     camera = Camera("a", f"test://?{SMALL}&fps=50&frames=1", regions=regions, tiles=(4, 4))
     with Stream(tagger, [camera]) as stream:
         (one,) = observations(stream)
-    assert {name: len(found.tiles) for name, found in one.regions.items()} == {"left": 17, "spot": 0}
+    assert {name: len(found.tiles) for name, found in one.regions.items()} == {
+        "left": 17,
+        "spot": 0,
+    }
 
 
 def test_each_region_has_its_own_result_and_the_frame_has_the_union(tagger: Tagger) -> None:
-    regions = {"left": Region(LEFT), "lower": Region(LOWER), "hole": Region(((0, 0), (0.1, 0), (0, 0.1)), True)}
+    regions = {
+        "left": Region(LEFT),
+        "lower": Region(LOWER),
+        "hole": Region(((0, 0), (0.1, 0), (0, 0.1)), True),
+    }
     camera = Camera("a", f"test://?{SMALL}&fps=50&frames=3", regions=regions, tiles=(1, 2))
     with Stream(tagger, [camera, Camera("b", f"test://?{SMALL}&fps=50&frames=2")]) as stream:
         seen = observations(stream)
@@ -143,8 +166,12 @@ def test_each_region_has_its_own_result_and_the_frame_has_the_union(tagger: Tagg
     assert list(one.regions) == ["left", "lower"]
     for part in camera.parts:
         pixels = part.cut(one.frame)
-        np.testing.assert_array_equal(one.regions[part.name].logits, tagger.predict(pixels, tiles=(1, 2)).logits)
-    np.testing.assert_array_equal(one.result.logits, np.maximum(*(found.logits for found in one.regions.values())))
+        np.testing.assert_array_equal(
+            one.regions[part.name].logits, tagger.predict(pixels, tiles=(1, 2)).logits
+        )
+    np.testing.assert_array_equal(
+        one.result.logits, np.maximum(*(found.logits for found in one.regions.values()))
+    )
     assert [tile.region for tile in one.result.tiles] == [(0, 0, 80, 120), (0, 60, 160, 60)]
     assert one.result.frame_size == (120, 160)
     for size in ("frame", "grid"):
@@ -160,7 +187,11 @@ def test_each_region_has_its_own_result_and_the_frame_has_the_union(tagger: Tagg
 def test_a_hundred_regions(tagger: Tagger) -> None:
     regions = {
         f"r{row}{column}": Region(
-            ((column / 10, row / 10), ((column + 1) / 10, row / 10), ((column + 1) / 10, (row + 1) / 10))
+            (
+                (column / 10, row / 10),
+                ((column + 1) / 10, row / 10),
+                ((column + 1) / 10, (row + 1) / 10),
+            )
         )
         for row in range(10)
         for column in range(10)

@@ -36,7 +36,9 @@ def is_observation(event: Any) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_it_is_read_and_the_size_may_change(rtsp: Callable[..., Any], tagger: Tagger, transport: str) -> None:
+def test_it_is_read_and_the_size_may_change(
+    rtsp: Callable[..., Any], tagger: Tagger, transport: str
+) -> None:
     camera = rtsp("--size", "320x240")
     with Stream(tagger, [Camera("a", camera.uri(), transport=transport)], keep_warm=0.1) as stream:
         until(stream, is_observation, 10)
@@ -52,7 +54,9 @@ def test_it_is_read_and_the_size_may_change(rtsp: Callable[..., Any], tagger: Ta
     assert max(event.age for event in seen) < 0.5
 
 
-def test_wrong_credentials_are_tried_seldom_and_never_shown(rtsp: Callable[..., Any], tagger: Tagger) -> None:
+def test_wrong_credentials_are_tried_seldom_and_never_shown(
+    rtsp: Callable[..., Any], tagger: Tagger
+) -> None:
     camera = rtsp("--user", "bob", "--password", "hunter2")
     assert open_source(camera.uri("bob:hunter2@")).read().size == (240, 320)
     for wrong in ("", "bob:wrong@", "eve:hunter2@"):
@@ -70,7 +74,9 @@ def test_wrong_credentials_are_tried_seldom_and_never_shown(rtsp: Callable[..., 
 
 HEADER = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=cut\r\n\r\n"
 JPEG = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
-FRAMES = HEADER + 4 * (b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(JPEG), JPEG))
+FRAMES = HEADER + 4 * (
+    b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(JPEG), JPEG)
+)
 
 
 @pytest.mark.slow
@@ -109,7 +115,9 @@ def test_many_reconnects_leave_nothing_behind(tagger: Tagger, scheme: str, sends
         server.shutdown(socket.SHUT_RDWR)
     first, last = usage[0], usage[-1]
     assert last["threads"] <= first["threads"]
-    assert last["descriptors"] <= first["descriptors"] + 4  # an open connection has both of its ends here
+    assert (
+        last["descriptors"] <= first["descriptors"] + 4
+    )  # an open connection has both of its ends here
     assert last["memory"] < first["memory"] + 2_000_000
 
 
@@ -125,13 +133,27 @@ def _usage() -> dict[str, int]:
 def test_rtsps_verifies_the_certificate(rtsp: Callable[..., Any], tmp_path: Path) -> None:
     """A real server with a self-signed certificate, which version 0.1 accepted from anyone."""
     pem, key = tmp_path / "camera.pem", tmp_path / "camera.key"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+        "-days",
+        "2",
+    ]
     names = ["-addext", "subjectAltName=DNS:localhost", "-out", str(pem), "-keyout", str(key)]
     if subprocess.run([*command, *names], capture_output=True, check=False).returncode:
         pytest.skip("openssl is not installed")
     camera = rtsp("--user", "bob", "--password", "hunter2", "--cert", str(pem), "--key", str(key))
     uri = camera.uri("bob:hunter2@", "rtsps", "localhost")
-    for attempt in (lambda: open_source(uri), lambda: open_source(uri.replace("localhost", "127.0.0.1"), ca=pem)):
+    for attempt in (
+        lambda: open_source(uri),
+        lambda: open_source(uri.replace("localhost", "127.0.0.1"), ca=pem),
+    ):
         with pytest.raises(errors.SourceOpenError, match="certificate must be trusted") as caught:
             attempt()
         assert "hunter2" not in str(caught.value)

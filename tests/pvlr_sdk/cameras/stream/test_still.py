@@ -21,7 +21,9 @@ from pvlr_sdk.result import TagResult
 from tests.pvlr_sdk.cameras.stream.seen import observations
 
 RNG = np.random.default_rng(5)
-PHOTO = cv2.resize(RNG.integers(60, 190, (9, 16, 3), np.uint8), (640, 360), interpolation=cv2.INTER_CUBIC)
+PHOTO = cv2.resize(
+    RNG.integers(60, 190, (9, 16, 3), np.uint8), (640, 360), interpolation=cv2.INTER_CUBIC
+)
 NV12 = np.concatenate([PHOTO[:, :, 1], cv2.resize(PHOTO, (320, 180))[:, :, :2].reshape(180, 640)])
 TILES = (3, 2)
 
@@ -38,7 +40,9 @@ class Watch:
     ) -> tuple[int, TagResult]:
         """How many rectangles were computed, and the result."""
         self.look = self.scene.look(frame, color, now, portion)
-        result = self.tagger.predict_async(frame, color=color, tiles=self.tiles, kept=self.look.kept).result()
+        result = self.tagger.predict_async(
+            frame, color=color, tiles=self.tiles, kept=self.look.kept
+        ).result()
         return self.scene.learn(self.look, result), result
 
 
@@ -53,14 +57,21 @@ def with_object(frame: np.ndarray, left: int = 30, top: int = 40, side: int = 16
 
 
 @pytest.mark.parametrize(
-    ("frame", "color"), [(PHOTO, "bgr"), (PHOTO, "rgb"), (PHOTO[:, :, 0], "bgr"), (NV12, "nv12"), (NV12, "nv12-bt709")]
+    ("frame", "color"),
+    [(PHOTO, "bgr"), (PHOTO, "rgb"), (PHOTO[:, :, 0], "bgr"), (NV12, "nv12"), (NV12, "nv12-bt709")],
 )
 @pytest.mark.parametrize(("tiles", "count"), [(TILES, 7), (None, 1)])
 def test_a_still_scene_is_computed_once_per_refresh(
     tagger: Tagger, frame: np.ndarray, color: Any, tiles: Any, count: int
 ) -> None:
     watch = Watch(tagger, 2.0, tiles)
-    assert [watch(noisy(frame), n / 10, color)[0] for n in range(41)] == [count, *[0] * 19, count, *[0] * 19, count]
+    assert [watch(noisy(frame), n / 10, color)[0] for n in range(41)] == [
+        count,
+        *[0] * 19,
+        count,
+        *[0] * 19,
+        count,
+    ]
     assert (watch.look.share, watch.look.lag) == (1, 0)
 
 
@@ -75,12 +86,22 @@ def test_a_new_object_is_computed_at_once_where_it_is(tagger: Tagger) -> None:
     fresh = tagger.predict(seen, tiles=TILES)
     for part, same in zip(result.tiles[:2], fresh.tiles[:2], strict=True):
         np.testing.assert_array_equal(part.result.logits, same.result.logits)
-    np.testing.assert_array_equal(result.logits, np.max([part.logits for _, part in result.tiles], axis=0))
-    whole = {(0, 0, 640, 360): tagger.predict(seen)}  # kept with the thresholds of frames without tiles
+    np.testing.assert_array_equal(
+        result.logits, np.max([part.logits for _, part in result.tiles], axis=0)
+    )
+    whole = {
+        (0, 0, 640, 360): tagger.predict(seen)
+    }  # kept with the thresholds of frames without tiles
     for one in (result, tagger.predict_async(seen, tiles=TILES, kept=whole).result()):
         np.testing.assert_array_equal(one.thresholds, fresh.thresholds)
     counts = [watch(seen, 2 + n / 4)[0] for n in range(1, 6)]
-    assert counts == [2, 2, 2, 0, 0]  # for a second, since one frame's score may be just below its threshold
+    assert counts == [
+        2,
+        2,
+        2,
+        0,
+        0,
+    ]  # for a second, since one frame's score may be just below its threshold
     assert watch(PHOTO, 3.2)[0] == 2  # and when it leaves
 
 
@@ -115,19 +136,29 @@ def test_movement_everywhere_is_not_noise(tagger: Tagger) -> None:
 
 def test_another_size_color_bank_or_time_computes_all(tagger: Tagger) -> None:
     watch = Watch(tagger)
-    assert [watch(frame, 0)[0] for frame in (PHOTO, PHOTO, PHOTO[:300], PHOTO[:300])] == [7, 0, 7, 0]
+    assert [watch(frame, 0)[0] for frame in (PHOTO, PHOTO, PHOTO[:300], PHOTO[:300])] == [
+        7,
+        0,
+        7,
+        0,
+    ]
     assert watch(PHOTO[:300], 1, "rgb")[0] == 7
     assert watch(PHOTO[:300], 0.5, "rgb")[0] == 7  # a clock that was set back
     _, result = watch(PHOTO, 1)
     look = watch.scene.look(PHOTO, "bgr", 2)
-    other = {region: type("Other", (), {"plan": "x", "bank": result.bank})() for region in look.kept or {}}
+    other = {
+        region: type("Other", (), {"plan": "x", "bank": result.bank})()
+        for region in look.kept or {}
+    }
     computed: Any = tagger.predict_async(PHOTO, tiles=TILES, kept=other).result()
     np.testing.assert_array_equal(computed.logits, result.logits)
     with pytest.raises(errors.ImageSizeError):
         watch(PHOTO[:1], 3)
 
 
-def test_the_longest_waiting_tiles_are_first_where_there_is_not_time_for_all(tagger: Tagger) -> None:
+def test_the_longest_waiting_tiles_are_first_where_there_is_not_time_for_all(
+    tagger: Tagger,
+) -> None:
     watch = Watch(tagger)
     watch(PHOTO, 0)
     counts, lags, seen = [], [], list[set[Any]]()
@@ -152,7 +183,10 @@ class TestStream:
 
     @pytest.mark.slow
     def test_a_file_without_changes(self, tagger: Tagger, still_clip: Path, capsys: Any) -> None:
-        cameras = [Camera("a", str(still_clip), tiles=TILES, refresh=1000), Camera("b", str(still_clip), tiles=TILES)]
+        cameras = [
+            Camera("a", str(still_clip), tiles=TILES, refresh=1000),
+            Camera("b", str(still_clip), tiles=TILES),
+        ]
         with Stream(tagger, cameras) as stream:
             seen = {(one.camera, one.frame.sequence): one.result for one in observations(stream)}
             stats = stream.stats()
@@ -161,22 +195,33 @@ class TestStream:
         assert stats["b"].computed == stats["b"].tiles == stats["a"].tiles == 280
         assert 7 <= stats["a"].computed <= 8 * 7  # the frames in flight meanwhile are computed too
         cameras_json = {name: asdict(camera) for name, camera in stats.items()}
-        site: Any = SimpleNamespace(stats=lambda: {"cameras": cameras_json, "sinks": [], "precision": []})
+        site: Any = SimpleNamespace(
+            stats=lambda: {"cameras": cameras_json, "sinks": [], "precision": []}
+        )
         _print_stats(site)
-        assert re.search(r"a: .* reconnects, \d+ % computed\n.*b: .* reconnects\n", capsys.readouterr().err)
+        assert re.search(
+            r"a: .* reconnects, \d+ % computed\n.*b: .* reconnects\n", capsys.readouterr().err
+        )
         for n in range(40):
             np.testing.assert_array_equal(seen["a", n].logits, seen["b", n].logits)
 
     @pytest.mark.slow
     def test_regions_have_scenes_of_their_own(self, tagger: Tagger, still_clip: Path) -> None:
-        halves = {"left": Region(((0, 0), (0.5, 0), (0.5, 1), (0, 1))), "right": Region(((0.5, 0), (1, 0), (1, 1)))}
+        halves = {
+            "left": Region(((0, 0), (0.5, 0), (0.5, 1), (0, 1))),
+            "right": Region(((0.5, 0), (1, 0), (1, 1))),
+        }
         refresh = {"a": 1000, "b": None}
-        cameras = [Camera(name, str(still_clip), regions=halves, refresh=refresh[name]) for name in "ab"]
+        cameras = [
+            Camera(name, str(still_clip), regions=halves, refresh=refresh[name]) for name in "ab"
+        ]
         with Stream(tagger, cameras) as stream:
             seen = {(one.camera, one.frame.sequence): one.regions for one in observations(stream)}
             stats = stream.stats()
         assert stats["b"].computed == stats["a"].tiles == 80
-        assert 4 <= stats["a"].computed <= 20  # both at first, the left one for a while after an object
+        assert (
+            4 <= stats["a"].computed <= 20
+        )  # both at first, the left one for a while after an object
         for n, half in itertools.product(range(40), halves):
             np.testing.assert_array_equal(seen["a", n][half].logits, seen["b", n][half].logits)
 
@@ -184,7 +229,11 @@ class TestStream:
         with Stream(tagger, [Camera("a", str(still_clip), refresh=1000)]) as stream:
             for event in stream:
                 if isinstance(event, Observation) and event.frame.sequence == 20:
-                    stream.replace(Camera("a", str(still_clip), refresh=1000, region=(0, 0, 1, 1), tiles=(2, 1)))
+                    stream.replace(
+                        Camera(
+                            "a", str(still_clip), refresh=1000, region=(0, 0, 1, 1), tiles=(2, 1)
+                        )
+                    )
             assert stream.stats()["a"].tiles > 40
 
     def test_a_frame_that_failed_is_not_kept(
@@ -203,13 +252,17 @@ class TestStream:
                 assert len(observations(stream)) == 39
                 assert stream.stats()["a"].failed == 1
 
-    def test_what_waits_for_too_slow_an_engine_is_late(self, tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_waits_for_too_slow_an_engine_is_late(
+        self, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         class Lagging(StillScene):
             def look(self, pixels: Any, color: Any, now: float, portion: float = 1.0) -> Look:
                 return Look(pixels, color, now, lag=30.0)
 
         monkeypatch.setattr("pvlr_sdk.cameras.stream.still.StillScene", Lagging)
-        with Stream(tagger, [Camera("a", "test://?size=160x120&fps=50&frames=3", refresh=1)], staleness=20) as stream:
+        with Stream(
+            tagger, [Camera("a", "test://?size=160x120&fps=50&frames=3", refresh=1)], staleness=20
+        ) as stream:
             seen = observations(stream)
             assert stream.stats()["a"].late == len(seen) > 0
         assert all(one.late and 30 <= one.age < 50 for one in seen)

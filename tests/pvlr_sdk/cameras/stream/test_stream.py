@@ -54,14 +54,20 @@ def test_only_the_region_is_tagged(tagger: Tagger) -> None:
 
 def test_cameras_have_tiles_of_their_own(tagger: Tagger) -> None:
     uri = f"test://?{SMALL}&fps=50&frames=3"
-    cameras = [Camera("a", uri, tiles=(2, 2)), Camera("b", uri), Camera("c", uri, (0.5, 0, 0.5, 1), (1, 2))]
+    cameras = [
+        Camera("a", uri, tiles=(2, 2)),
+        Camera("b", uri),
+        Camera("c", uri, (0.5, 0, 0.5, 1), (1, 2)),
+    ]
     with Stream(tagger, cameras) as stream:
         seen = {one.camera: one.result for one in observations(stream)}
     assert {name: len(result.tiles) for name, result in seen.items()} == {"a": 5, "b": 0, "c": 3}
     assert seen["c"].tiles[2].region == (0, 60, 80, 60)
 
 
-def test_every_frame_of_a_file_comes_once_and_in_order(tagger: Tagger, make_clip: Callable[..., Path]) -> None:
+def test_every_frame_of_a_file_comes_once_and_in_order(
+    tagger: Tagger, make_clip: Callable[..., Path]
+) -> None:
     clip = make_clip(40, step=6, fps=0.4)
     cameras = [Camera("a", str(clip)), Camera("b", str(clip))]
     with Stream(tagger, cameras, every_frame=True, staleness=0) as stream:
@@ -69,9 +75,13 @@ def test_every_frame_of_a_file_comes_once_and_in_order(tagger: Tagger, make_clip
         events = list(stream)
     assert time.monotonic() - began < LONG  # as fast as it can: the clip itself lasts 100 s
     for name in "ab":
-        assert [seen.frame.sequence for seen in observations(events) if seen.camera == name] == list(range(40))
+        assert [
+            seen.frame.sequence for seen in observations(events) if seen.camera == name
+        ] == list(range(40))
         assert events[-1].state == "ended"
-        assert stream.stats()[name].dropped == stream.stats()[name].late == 0  # a file waits for the caller
+        assert (
+            stream.stats()[name].dropped == stream.stats()[name].late == 0
+        )  # a file waits for the caller
 
 
 @pytest.mark.slow
@@ -149,7 +159,9 @@ def test_an_engine_of_several_inferences_gets_several_frames(tagger: Tagger) -> 
         assert numbers == sorted(numbers)
         assert len(numbers) > 0.8 * len(seen) / 2
     for observation in seen[:10]:
-        np.testing.assert_array_equal(observation.result.scores, tagger.predict(observation.frame.pixels).scores)
+        np.testing.assert_array_equal(
+            observation.result.scores, tagger.predict(observation.frame.pixels).scores
+        )
 
 
 @pytest.mark.slow
@@ -166,7 +178,9 @@ def test_cameras_take_turns(slow: Callable[[float], Any]) -> None:
 
 
 def test_the_size_may_change(tagger: Tagger) -> None:
-    with Stream(tagger, [Camera("a", f"test://?{SMALL}&fps=50&frames=20&resize_after=10")]) as stream:
+    with Stream(
+        tagger, [Camera("a", f"test://?{SMALL}&fps=50&frames=20&resize_after=10")]
+    ) as stream:
         sizes = {seen.frame.size for seen in observations(stream)}
         assert stream.stats()["a"].size == (60, 80)
     assert sizes == {(120, 160), (60, 80)}
@@ -176,7 +190,10 @@ def test_the_size_may_change(tagger: Tagger) -> None:
 def test_stop_ends_within_a_second(tagger: Tagger) -> None:
     silent = socket.create_server(("127.0.0.1", 0))  # accepts connections and never answers
     unanswered = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
-    cameras = [Camera("a", f"test://?{SMALL}&fps=1&freeze_after=1"), Camera("b", unanswered, timeout=3)]
+    cameras = [
+        Camera("a", f"test://?{SMALL}&fps=1&freeze_after=1"),
+        Camera("b", unanswered, timeout=3),
+    ]
     before = set(threading.enumerate())
     stream = Stream(tagger, cameras)
     threading.Timer(0.5, stream.stop).start()
@@ -185,7 +202,9 @@ def test_stop_ends_within_a_second(tagger: Tagger) -> None:
         list(stream)
         assert time.monotonic() - began < 1.5
     assert time.monotonic() - began < 2.5
-    left = [thread.name for thread in set(threading.enumerate()) - before if "camera" in thread.name]
+    left = [
+        thread.name for thread in set(threading.enumerate()) - before if "camera" in thread.name
+    ]
     assert left == ["pvlr-camera-b"]  # inside a connection attempt, which ends with its timeout
     silent.close()
     with pytest.raises(StopIteration):
@@ -230,7 +249,9 @@ def test_keep_warm_runs_the_engine_while_nothing_comes(slow: Callable[[float], A
 def test_the_clock_on_the_wall_may_jump(tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
     real, began = time.time, time.monotonic()
     monkeypatch.setattr(time, "time", lambda: real() - 3600 * (time.monotonic() - began > 0.3))
-    with Stream(tagger, [Camera("a", f"test://?{SMALL}&fps=30&frames=30")], staleness=LONG) as stream:
+    with Stream(
+        tagger, [Camera("a", f"test://?{SMALL}&fps=30&frames=30")], staleness=LONG
+    ) as stream:
         seen = observations(stream)
     walls = [observation.frame.wall for observation in seen]
     assert min(walls) < max(walls) - 3000

@@ -20,7 +20,9 @@ AWAY = float(os.environ.get("PVLR_CAMERA_AWAY", "3"))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_events_resume_within_five_seconds(rtsp: Callable[..., Any], plan: Path, tmp_path: Path, how: str) -> None:
+def test_events_resume_within_five_seconds(
+    rtsp: Callable[..., Any], plan: Path, tmp_path: Path, how: str
+) -> None:
     camera = rtsp("--size", "160x120")
     timeout = min(AWAY / 3, 5.0)
     (tmp_path / "site.yaml").write_text(
@@ -28,7 +30,9 @@ def test_events_resume_within_five_seconds(rtsp: Callable[..., Any], plan: Path,
         "events: {thresholds: {cat: 0}, labels: [cat], min_duration: 0.2}\n"
     )
     command = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()", "watch", "-c"]
-    with subprocess.Popen([*command, str(tmp_path / "site.yaml")], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, str(tmp_path / "site.yaml")], stdout=subprocess.PIPE, text=True
+    ) as process:
         notices: queue.Queue[tuple[float, dict[str, Any]]] = queue.Queue()
 
         def read() -> None:

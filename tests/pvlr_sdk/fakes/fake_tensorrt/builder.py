@@ -107,11 +107,16 @@ class OnnxParser:
             return False
         for node in graph.node:
             if node.op_type == "Mish":
-                self._errors.append(ParserError(node.name, node.op_type, "no importer registered for op: Mish"))
+                self._errors.append(
+                    ParserError(node.name, node.op_type, "no importer registered for op: Mish")
+                )
                 return False
         self._network.onnx = bytes(model)
         for tensor in graph.input:
-            shape = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.type.tensor_type.shape.dim]
+            shape = [
+                dim.dim_value if dim.HasField("dim_value") else -1
+                for dim in tensor.type.tensor_type.shape.dim
+            ]
             self._network.inputs.append(ITensor(tensor.name, shape))
         return True
 
@@ -205,14 +210,18 @@ class Builder:
     def create_optimization_profile(self) -> IOptimizationProfile:
         return IOptimizationProfile()
 
-    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
+    def build_serialized_network(
+        self, network: INetworkDefinition, config: IBuilderConfig
+    ) -> IHostMemory | None:
         monitor = config.progress_monitor
         for phase, steps in world.phases if monitor else []:
             monitor.phase_start(phase, None, steps)
             for step in range(steps):
                 world.during_build()
                 if not monitor.step_complete(phase, step):
-                    self._logger.log(ILogger.Severity.ERROR, "Build cancelled by the progress monitor")
+                    self._logger.log(
+                        ILogger.Severity.ERROR, "Build cancelled by the progress monitor"
+                    )
                     return None
             monitor.phase_finish(phase)
         if world.build_error:

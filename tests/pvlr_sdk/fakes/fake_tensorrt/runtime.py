@@ -57,9 +57,14 @@ class IExecutionContext:
 
         def run() -> None:
             ports = self._engine.session.get_inputs()
-            inputs = {port.name: np.empty(shape if port.name == "image" else port.shape, np.float32) for port in ports}
+            inputs = {
+                port.name: np.empty(shape if port.name == "image" else port.shape, np.float32)
+                for port in ports
+            }
             for name, array in inputs.items():
-                ctypes.memmove(array.ctypes.data, cuda.at(addresses[name], array.nbytes), array.nbytes)
+                ctypes.memmove(
+                    array.ctypes.data, cuda.at(addresses[name], array.nbytes), array.nbytes
+                )
             names = [name for name in addresses if name not in inputs]
             outputs = self._engine.session.run(names, inputs)
             for name, output in zip(names, outputs, strict=True):
@@ -91,15 +96,23 @@ class ICudaEngine:
             onnx = with_definition(edit.load(onnx, "plan")).SerializeToString()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            onnx, options, providers=["CPUExecutionProvider"]
+        )
         self.logger = logger
         self.contexts: weakref.WeakSet[IExecutionContext] = weakref.WeakSet()
-        self._tensors = {tensor.name: (TensorIOMode.INPUT, tensor) for tensor in self.session.get_inputs()}
-        self._tensors |= {tensor.name: (TensorIOMode.OUTPUT, tensor) for tensor in self.session.get_outputs()}
+        self._tensors = {
+            tensor.name: (TensorIOMode.INPUT, tensor) for tensor in self.session.get_inputs()
+        }
+        self._tensors |= {
+            tensor.name: (TensorIOMode.OUTPUT, tensor) for tensor in self.session.get_outputs()
+        }
 
     def create_execution_context(self, strategy: Any = 0) -> IExecutionContext | None:
         if world.contexts <= 0:
-            world.logger.log(ILogger.Severity.ERROR, "Requested size was 1048576 bytes: OutOfMemory")
+            world.logger.log(
+                ILogger.Severity.ERROR, "Requested size was 1048576 bytes: OutOfMemory"
+            )
             return None
         world.contexts -= 1
         return IExecutionContext(self)
@@ -127,13 +140,17 @@ class ICudaEngine:
     def get_tensor_shape(self, name: str) -> Dims:
         mode, tensor = self._tensors[name]
         shape = [side if isinstance(side, int) else -1 for side in tensor.shape]
-        if mode == TensorIOMode.OUTPUT and -1 in shape[1:]:  # TensorRT knows what ONNX Runtime knows after a run
+        if (
+            mode == TensorIOMode.OUTPUT and -1 in shape[1:]
+        ):  # TensorRT knows what ONNX Runtime knows after a run
             shape[1:] = self._outputs_of_zeros()[name].shape[1:]
         return Dims(shape)
 
     def _outputs_of_zeros(self) -> dict[str, np.ndarray]:
         zeros = {
-            port.name: np.zeros([side if isinstance(side, int) else 1 for side in port.shape], np.float32)
+            port.name: np.zeros(
+                [side if isinstance(side, int) else 1 for side in port.shape], np.float32
+            )
             for port in self.session.get_inputs()
         }
         names = [port.name for port in self.session.get_outputs()]
@@ -154,7 +171,9 @@ class IPluginRegistry:
             return None
         world.loaded.append(plugin_path)
         for name in ("DualSoftmaxAttention", "TagHead"):
-            self._creators.append(SimpleNamespace(name=name, plugin_namespace="pvlr", plugin_version="1"))
+            self._creators.append(
+                SimpleNamespace(name=name, plugin_namespace="pvlr", plugin_version="1")
+            )
         return object()
 
 
@@ -177,7 +196,8 @@ class Runtime:
         assert not self.engine_host_code_allowed
         if not serialized_engine.startswith(MAGIC):
             self.logger.log(
-                ILogger.Severity.ERROR, "Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed."
+                ILogger.Severity.ERROR,
+                "Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed.",
             )
             return None
         return ICudaEngine(serialized_engine[len(MAGIC) :], self.logger, self)

@@ -17,7 +17,11 @@ from pvlr_sdk.frames.isolated.process import MAX_MESSAGE
 
 _SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
 _SYSCALL.restype = ctypes.c_long
-FLAGS = {"w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, "a": os.O_WRONLY | os.O_APPEND, "r+": os.O_RDWR}
+FLAGS = {
+    "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+    "a": os.O_WRONLY | os.O_APPEND,
+    "r+": os.O_RDWR,
+}
 
 
 def call(number: int, *arguments: int) -> int:
@@ -59,7 +63,11 @@ def attempt_all(channel: socket.socket, memory_bytes: int, *, compute: bool) -> 
     while message := channel.recvmsg(MAX_MESSAGE)[0]:
         try:
             answer = attempt(*json.loads(message))
-        except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: no thread can be started
+        except (
+            OSError,
+            RuntimeError,
+            MemoryError,
+        ) as error:  # RuntimeError: no thread can be started
             answer = type(error).__name__
         channel.send(json.dumps(answer).encode())
 

@@ -69,7 +69,9 @@ def test_pixels_are_those_of_this_process(pool: Decoders) -> None:
         np.testing.assert_array_equal(here.pixels, there.pixels)
         assert there.full_size is None
         there.pixels[:] = 0  # writable, as those of this process
-    here, there = (decode(encoded(".jpg"), "frame", (10, 10)) for decode in (images.decode, pool.decode))
+    here, there = (
+        decode(encoded(".jpg"), "frame", (10, 10)) for decode in (images.decode, pool.decode)
+    )
     np.testing.assert_array_equal(here.pixels, there.pixels)
     assert here.full_size == there.full_size == (48, 64)
 
@@ -80,11 +82,18 @@ def test_system_calls_are_filtered(pool: Decoders) -> None:
     assert "Seccomp:\t2" in status
     assert "NoNewPrivs:\t1" in status
     limits = Path(f"/proc/{pid_of(pool)}/limits").read_text()
-    for limit in (r"file size +0 +0", r"core file size +0 +0", r"open files +16 +16", r"cpu time +600 +600"):
+    for limit in (
+        r"file size +0 +0",
+        r"core file size +0 +0",
+        r"open files +16 +16",
+        r"cpu time +600 +600",
+    ):
         assert re.search(f"Max {limit} ", limits), limit
 
 
-def test_a_process_that_has_decoded_for_long_is_replaced(pool: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_has_decoded_for_long_is_replaced(
+    pool: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before the kernel kills it, and between two images."""
     (before,) = {pool.decode(encoded()) and pid_of(pool) for _ in range(5)}
     monkeypatch.setattr(decoders, "CPU_SECONDS", 0.001)
@@ -109,7 +118,9 @@ def test_what_a_process_says_is_short_and_printable(defective: Decoders) -> None
         (encoded()[:60] + bytes(40) + encoded()[100:], errors.ImageDecodeError),
     ],
 )
-def test_errors_are_those_of_this_process(pool: Decoders, data: bytes, error: type[errors.PvlrError]) -> None:
+def test_errors_are_those_of_this_process(
+    pool: Decoders, data: bytes, error: type[errors.PvlrError]
+) -> None:
     raised = []
     for decode in (images.decode, pool.decode):
         with pytest.raises(error) as caught:
@@ -120,9 +131,12 @@ def test_errors_are_those_of_this_process(pool: Decoders, data: bytes, error: ty
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("text", "reason"), [(b"crash", r"crashed \(SIGSEGV\)"), (b"forever", "time|1 s"), (b"lie", "header")]
+    ("text", "reason"),
+    [(b"crash", r"crashed \(SIGSEGV\)"), (b"forever", "time|1 s"), (b"lie", "header")],
 )
-def test_a_decoder_that_fails_costs_one_image(defective: Decoders, text: bytes, reason: str) -> None:
+def test_a_decoder_that_fails_costs_one_image(
+    defective: Decoders, text: bytes, reason: str
+) -> None:
     bmp = encoded(".bmp")
     for _ in range(2):
         with pytest.raises(errors.ImageDecodeError, match=reason):
@@ -275,7 +289,9 @@ def test_processes_outlive_the_thread_that_started_them(pool: Decoders) -> None:
     assert pid_of(pool) == before
 
 
-def test_the_current_folder_does_not_decide_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_does_not_decide_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "cv2.py").write_text("import os; os._exit(77)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -67,14 +67,18 @@ def test_the_parent_cannot_be_read(attempt: Attempt) -> None:
         assert attempt("parent", file) == "PermissionError", file
 
 
-def test_actions_that_only_a_runtime_may_take(attempt: Attempt, request: pytest.FixtureRequest) -> None:
+def test_actions_that_only_a_runtime_may_take(
+    attempt: Attempt, request: pytest.FixtureRequest
+) -> None:
     results = attempt("thread"), attempt("pin itself")
     decoder = "decoder" in request.node.name
     assert results == (("RuntimeError", "PermissionError") if decoder else (None, None))
 
 
 @pytest.mark.parametrize("libraries", [None, "/opt/lib"])
-def test_the_environment_is_empty(libraries: str | None, functions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_empty(
+    libraries: str | None, functions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Except for the folders of libraries that the interpreter itself may need."""
     monkeypatch.setenv("PVLR_TOKEN", "secret")
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
@@ -120,18 +124,26 @@ def documented(kind: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", " ".join(rows)))
 
 
-def test_every_system_call_with_hostile_arguments(attempt: Attempt, request: pytest.FixtureRequest) -> None:
+def test_every_system_call_with_hostile_arguments(
+    attempt: Attempt, request: pytest.FixtureRequest
+) -> None:
     """What the kernel does not refuse is on the list of the documentation, which says what each call can do."""
     column = sandbox._MACHINES[platform.machine()][0]
     kind = "decoder" if "decoder" in request.node.name else "runtime"
     skipped = ENDS | PROBES[platform.machine()]
     reached, succeeded = set(), set()
     for argument in (2**64 - 1, os.getpid(), 2**31 + 2**62, 0):
-        calls = [(number, *[argument] * 6) for number in NUMBERS if name_of(number, column) not in skipped]
+        calls = [
+            (number, *[argument] * 6)
+            for number in NUMBERS
+            if name_of(number, column) not in skipped
+        ]
         for start in range(0, len(calls), 256):  # a message has a limited length
             part = calls[start : start + 256]
             for (number, *_), error in zip(part, attempt("calls", *part), strict=True):
-                reached |= {name_of(number, column)} if error not in (errno.EPERM, errno.ENOSYS) else set()
+                reached |= (
+                    {name_of(number, column)} if error not in (errno.EPERM, errno.ENOSYS) else set()
+                )
                 succeeded |= {name_of(number, column)} if not error else set()
     assert reached <= documented(kind)
     assert HARMLESS <= succeeded <= (HARMLESS if kind == "decoder" else HARMLESS_IN_A_RUNTIME)
@@ -156,7 +168,9 @@ def verdict(program: bytes, machine: str, number: int, arguments: list[int]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("action", "reason"), [("crash", "crashed"), ("forever", "took more than 0.5 s")])
+@pytest.mark.parametrize(
+    ("action", "reason"), [("crash", "crashed"), ("forever", "took more than 0.5 s")]
+)
 def test_processes_that_do_not_answer(attempt: Attempt, action: str, reason: str) -> None:
     assert attempt("memory") == "MemoryError"
     with pytest.raises(ProcessFailedError, match=reason):
@@ -169,7 +183,9 @@ PERMITTED = {
     ("clock_nanosleep", 0): [*range(8)],
     ("clone", 0): [0x3D0F00, 0x7D0F00],
     ("fcntl", 1): [1, 2, 3, 1030],
-    ("futex", 1): sorted(one + flags for one in (0, 1, 3, 4, 5, 9, 10) for flags in (0, 128, 256, 384)),
+    ("futex", 1): sorted(
+        one + flags for one in (0, 1, 3, 4, 5, 9, 10) for flags in (0, 128, 256, 384)
+    ),
     ("madvise", 2): [0, 1, 2, 3, 4, 8, 14, 15, 16, 17, 102, 103],
     ("prctl", 0): [15, 16, 0x53564D41],
     ("sched_getaffinity", 0): [0, os.getpid()],
@@ -194,7 +210,11 @@ def test_the_filter_of_each_architecture(machine: str, kind: str) -> None:
         arguments[position] = value
         return not verdict(program, machine, number, arguments)
 
-    names = {name_of(one, column) for one in NUMBERS if permitted(one, *usual.get(name_of(one, column), ()))}
+    names = {
+        name_of(one, column)
+        for one in NUMBERS
+        if permitted(one, *usual.get(name_of(one, column), ()))
+    }
     missing = {name for name, numbers in sandbox._COMPUTE.items() if numbers[column] is None}
     assert names == documented(kind) - missing
     for (name, position), values in PERMITTED.items():
@@ -202,10 +222,21 @@ def test_the_filter_of_each_architecture(machine: str, kind: str) -> None:
         if number is not None and name in names:
             found = [value for value in VALUES if permitted(number, position, value)]
             assert found == sorted(values), name
-    memory = {name: sandbox._DECODE[name][column] for name in ("mmap", "mprotect", "getrandom", "sendto")}
-    assert permitted(memory["mmap"], 2, 4) == permitted(memory["mprotect"], 2, 4) == (kind == "runtime")
-    assert [bit for bit in range(32) if not permitted(memory["mmap"], 3, 2**bit)] == [13, 18]  # LOCKED, HUGETLB
-    assert [bit for bit in range(32) if not permitted(memory["getrandom"], 2, 2**bit)] == [1]  # GRND_RANDOM
+    memory = {
+        name: sandbox._DECODE[name][column] for name in ("mmap", "mprotect", "getrandom", "sendto")
+    }
+    assert (
+        permitted(memory["mmap"], 2, 4)
+        == permitted(memory["mprotect"], 2, 4)
+        == (kind == "runtime")
+    )
+    assert [bit for bit in range(32) if not permitted(memory["mmap"], 3, 2**bit)] == [
+        13,
+        18,
+    ]  # LOCKED, HUGETLB
+    assert [bit for bit in range(32) if not permitted(memory["getrandom"], 2, 2**bit)] == [
+        1
+    ]  # GRND_RANDOM
     assert not permitted(memory["sendto"], 4, 2**32)
     other = next(one for one in sandbox._MACHINES if one != machine)
     assert verdict(program, other, memory["mmap"], [0] * 6) == errno.EPERM

@@ -49,7 +49,9 @@ def test_manifest_says_what_was_built(exported: Any, tmp_path: Path) -> None:
 def test_golden_logits_are_the_networks(exported: Any, plan: Path) -> None:
     manifest = load_bundle(plan).manifest
     image = preprocess_reference(default_frame(), "bgr", manifest.input)
-    np.testing.assert_allclose(manifest.golden.logits, exported.weights.forward(image)[0], atol=2e-4)
+    np.testing.assert_allclose(
+        manifest.golden.logits, exported.weights.forward(image)[0], atol=2e-4
+    )
     if "golden_bf16_difference" in manifest.measured:
         assert 0 < manifest.measured["golden_bf16_difference"] <= manifest.golden.tolerance["bf16"]
 
@@ -77,7 +79,9 @@ def test_label_bank_elsewhere(exported: Any, tmp_path: Path) -> None:
 
 class TestRefused:
     @pytest.mark.parametrize("spec", [{}, {"name": "half"}, {"format": 1}])
-    def test_metadata(self, make_network: Callable[..., Any], tmp_path: Path, spec: dict[str, Any]) -> None:
+    def test_metadata(
+        self, make_network: Callable[..., Any], tmp_path: Path, spec: dict[str, Any]
+    ) -> None:
         network = make_network(tmp_path, spec=spec)
         with pytest.raises(errors.ModelError):
             build(network.onnx, tmp_path / "engine.plan")
@@ -93,9 +97,16 @@ class TestRefused:
         ids=["newer", "rows", "columns", "an input size that the network cannot take"],
     )
     def test_metadata_of_another_network(
-        self, make_network: Callable[..., Any], tmp_path: Path, plan: Path, change: Callable[..., Any], told: str | None
+        self,
+        make_network: Callable[..., Any],
+        tmp_path: Path,
+        plan: Path,
+        change: Callable[..., Any],
+        told: str | None,
     ) -> None:
-        fields = load_bundle(plan).manifest.model_dump(mode="json", include={"name", "input", "attention"})
+        fields = load_bundle(plan).manifest.model_dump(
+            mode="json", include={"name", "input", "attention"}
+        )
         change(fields)
         network = make_network(tmp_path, spec=fields)
         with pytest.raises(errors.ModelError, match=told):
@@ -107,16 +118,22 @@ class TestRefused:
             with pytest.raises(errors.ModelError):
                 build(path, tmp_path / "engine.plan", bank=labels_path(exported.onnx))
 
-    def test_label_bank(self, exported: Any, make_network: Callable[..., Any], tmp_path: Path) -> None:
+    def test_label_bank(
+        self, exported: Any, make_network: Callable[..., Any], tmp_path: Path
+    ) -> None:
         network = make_network(tmp_path)
         labels_path(network.onnx).unlink()
         with pytest.raises(errors.LabelBankError):
             build(network.onnx, tmp_path / "engine.plan")
-        LabelBank(["one"], np.zeros((1, 4), np.float16), np.array([0.5], np.float32)).save(labels_path(network.onnx))
+        LabelBank(["one"], np.zeros((1, 4), np.float16), np.array([0.5], np.float32)).save(
+            labels_path(network.onnx)
+        )
         with pytest.raises(errors.ModelError, match="logits"):
             build(network.onnx, tmp_path / "engine.plan")
 
-    def test_logits_that_are_not_finite(self, make_network: Callable[..., Any], tmp_path: Path) -> None:
+    def test_logits_that_are_not_finite(
+        self, make_network: Callable[..., Any], tmp_path: Path
+    ) -> None:
         network = make_network(tmp_path, broken=True)
         with pytest.raises(errors.NonFiniteError):
             build(network.onnx, tmp_path / "engine.plan")
@@ -125,10 +142,20 @@ class TestRefused:
         self, exported: Any, make_network: Callable[..., Any], tmp_path: Path
     ) -> None:
         reference = Reference(read_exported(exported.onnx))
-        fields: dict[str, Any] = {"built": {"machine": "this"}, "measured": {}, "backend": "openvino"}
-        with pytest.raises(errors.AccuracyError, match=r"precision bf16: .*tolerance\.bf16: 1e\+03 is more than"):
-            reference.bundle(tmp_path / "a.plan", b"x", precision="bf16", tolerance={"bf16": 1e3}, **fields)
-        broken = OpenVinoBackend(read_exported(make_network(tmp_path, broken=True).onnx).network, "fp32")
+        fields: dict[str, Any] = {
+            "built": {"machine": "this"},
+            "measured": {},
+            "backend": "openvino",
+        }
+        with pytest.raises(
+            errors.AccuracyError, match=r"precision bf16: .*tolerance\.bf16: 1e\+03 is more than"
+        ):
+            reference.bundle(
+                tmp_path / "a.plan", b"x", precision="bf16", tolerance={"bf16": 1e3}, **fields
+            )
+        broken = OpenVinoBackend(
+            read_exported(make_network(tmp_path, broken=True).onnx).network, "fp32"
+        )
         with pytest.raises(errors.NonFiniteError, match="precision fp32"):
             reference.difference(broken, "precision fp32")
 
@@ -139,7 +166,9 @@ class TestRefused:
             monkeypatch.setattr(f"pvlr_sdk.{module}.supports_bf16", lambda _: False)
         images = CalibrationImages([default_frame()] * 32)
         with pytest.raises(errors.BackendError, match="a CPU that computes in bf16"):
-            build(exported.onnx, tmp_path / "engine.plan", precision="bf16", calibration_images=images)
+            build(
+                exported.onnx, tmp_path / "engine.plan", precision="bf16", calibration_images=images
+            )
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("out", [".", "engine.json", "engine.sig"])
@@ -159,7 +188,9 @@ class TestRefused:
             ({"options": BuildOptions(attention="native")}, errors.OptionError),
         ],
     )
-    def test_options(self, exported: Any, tmp_path: Path, options: dict[str, Any], error: type[Exception]) -> None:
+    def test_options(
+        self, exported: Any, tmp_path: Path, options: dict[str, Any], error: type[Exception]
+    ) -> None:
         with pytest.raises(error):
             build(exported.onnx, tmp_path / "engine.plan", **options)
         assert not list(tmp_path.iterdir())
@@ -174,7 +205,9 @@ class TestRefused:
             (["--precision", "fp8"], r"auto, fp32, bf16, int8, got 'fp8'\. Choose one of these"),
         ],
     )
-    def test_what_only_tensorrt_can_do(self, exported: Any, tmp_path: Path, given: list[str], words: str) -> None:
+    def test_what_only_tensorrt_can_do(
+        self, exported: Any, tmp_path: Path, given: list[str], words: str
+    ) -> None:
         plan = tmp_path / "engine.plan"
         result = CliRunner().invoke(app, ["build", str(exported.onnx), "-o", str(plan), *given])
         assert isinstance(result.exception, errors.OptionError)
@@ -184,15 +217,22 @@ class TestRefused:
     def test_a_network_is_not_overwritten_by_its_plan(self, plan: Path) -> None:
         before = plan.read_bytes()
         for device in ("cpu", "tensorrt"):
-            with pytest.raises(errors.OptionError, match=r"expected another file than the network, got .*engine\.plan"):
+            with pytest.raises(
+                errors.OptionError,
+                match=r"expected another file than the network, got .*engine\.plan",
+            ):
                 build(plan, plan.parent / "." / plan.name, device=device)
         assert plan.read_bytes() == before
 
     @pytest.mark.parametrize("device", ["cpu", "tensorrt"])
-    def test_a_network_in_another_precision(self, exported: Any, tmp_path: Path, device: str) -> None:
+    def test_a_network_in_another_precision(
+        self, exported: Any, tmp_path: Path, device: str
+    ) -> None:
         pytest.importorskip("onnxruntime")
         export_as(exported.onnx, tmp_path, precision="fp16")
-        with pytest.raises(errors.ModelError, match=r"a network in fp32, got one in fp16.*made from"):
+        with pytest.raises(
+            errors.ModelError, match=r"a network in fp32, got one in fp16.*made from"
+        ):
             build(tmp_path / "model-fp16.onnx", tmp_path / "engine.plan", device=device)
 
     def test_openvino_s_reason_is_one_sentence(self, exported: Any, tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def test_int8_with_labelled_photos(make_network: Any, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     source = make_network(tmp_path / "network").onnx
     network = onnx.load(source)
-    for node, name in zip(network.graph.node, ("conv", "relu", "shape", "turn", "/head/similarity"), strict=False):
+    for node, name in zip(
+        network.graph.node, ("conv", "relu", "shape", "turn", "/head/similarity"), strict=False
+    ):
         node.name = name
     onnx.save(network, source)
     lines = ["file,split,person,cat"]
@@ -62,7 +64,14 @@ def test_int8_with_labelled_photos(make_network: Any, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{index}.png"), image)
         lines.append(f"{index}.png,val,{(-1) ** index},{(-1) ** (index // 3)}")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
-    options = ["--calibration-images", tmp_path, "--labels", tmp_path / "labels.csv", "--min-agreement", 0.3]
+    options = [
+        "--calibration-images",
+        tmp_path,
+        "--labels",
+        tmp_path / "labels.csv",
+        "--min-agreement",
+        0.3,
+    ]
     result = invoke(source, "--precision", "int8", *options, "--out", tmp_path)
     assert "of 32 images" in result.stderr
     assert "mAP" in result.stderr
@@ -72,8 +81,15 @@ def test_int8_with_labelled_photos(make_network: Any, tmp_path: Path) -> None:
     pairs = [node for node in model.graph.node if node.op_type.endswith("QuantizeLinear")]
     assert pairs
     for node in pairs:  # signed, without zero points, with scales in the type of the rest
-        assert (weights[node.input[1]], weights[node.input[2]]) == (onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8)
-    zeros = [tensor for tensor in model.graph.initializer if tensor.name in {node.input[2] for node in pairs}]
+        assert (weights[node.input[1]], weights[node.input[2]]) == (
+            onnx.TensorProto.FLOAT16,
+            onnx.TensorProto.INT8,
+        )
+    zeros = [
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.name in {node.input[2] for node in pairs}
+    ]
     assert all((onnx.numpy_helper.to_array(tensor) == 0).all() for tensor in zeros)
     biases = [node for node in pairs if weights.get(node.input[0]) == onnx.TensorProto.INT32]
     assert not biases
@@ -86,7 +102,9 @@ def test_below_the_gate_nothing_is_written(exported: Any, tmp_path: Path) -> Non
     spec = spec_of(edit.load(source.read_bytes(), "network"), "network")
     image = Preprocessor(spec.input).load(synthetic()[0])
     networks = [convert(source.read_bytes(), precision=precision) for precision in ("fp32", "bf16")]
-    scores = [1 / (1 + np.exp(-next(outputs_of(one, [image]))[0].astype(np.float64))) for one in networks]
+    scores = [
+        1 / (1 + np.exp(-next(outputs_of(one, [image]))[0].astype(np.float64))) for one in networks
+    ]
     bank = LabelBank.load(labels_path(exported.onnx))
     close = LabelBank(bank.names, bank.embeddings, np.mean(scores, 0).astype(np.float32), bank.text)
     close.save(labels_path(source))
@@ -111,7 +129,9 @@ def test_a_network_that_overflows_is_refused(make_network: Any, tmp_path: Path) 
 
 
 class TestRefused:
-    @pytest.mark.parametrize("options", [{"precision": "int8"}, {"precision": "fp8"}, {"attention": "none"}])
+    @pytest.mark.parametrize(
+        "options", [{"precision": "int8"}, {"precision": "fp8"}, {"attention": "none"}]
+    )
     def test_options(self, exported: Any, tmp_path: Path, options: dict[str, str]) -> None:
         with pytest.raises(errors.OptionError):
             export_as(exported.onnx, tmp_path, **options)
@@ -119,7 +139,9 @@ class TestRefused:
 
     def test_few_photos(self, exported: Any, tmp_path: Path) -> None:
         with pytest.raises(errors.OptionError, match="at least"):
-            export_as(exported.onnx, tmp_path, calibration_images=CalibrationImages(smooth_images(5)))
+            export_as(
+                exported.onnx, tmp_path, calibration_images=CalibrationImages(smooth_images(5))
+            )
 
     def test_no_network(self, tmp_path: Path) -> None:
         with pytest.raises(errors.ModelError):

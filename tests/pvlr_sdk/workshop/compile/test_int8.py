@@ -32,7 +32,9 @@ def quantised(network: Any, fp32_until: str | None = None, **how: bool) -> Any:
     """The graph of a network of 40 x 32 pixels after quantisation."""
     prepare = Preprocessor(InputSpec(width=40, height=32, mean=(127,) * 3, std=(128,) * 3))
     frames = smooth_images(20)
-    payload = quantize(network.SerializeToString(), frames, lambda f: prepare(f, "bgr"), fp32_until, **how)
+    payload = quantize(
+        network.SerializeToString(), frames, lambda f: prepare(f, "bgr"), fp32_until, **how
+    )
     return onnx.load_from_string(payload).graph
 
 
@@ -44,12 +46,16 @@ def int8_plan(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_weights_are_stored_in_8_bit_and_the_metadata_is_kept(int8_plan: Path, exported: Any) -> None:
+def test_weights_are_stored_in_8_bit_and_the_metadata_is_kept(
+    int8_plan: Path, exported: Any
+) -> None:
     network = onnx.load(int8_plan)
     kinds = {tensor.data_type for tensor in network.graph.initializer if len(tensor.dims) == 4}
     assert kinds == {onnx.TensorProto.INT8}
     original = onnx.load(exported.onnx)
-    assert [(p.key, p.value) for p in network.metadata_props] == [(p.key, p.value) for p in original.metadata_props]
+    assert [(p.key, p.value) for p in network.metadata_props] == [
+        (p.key, p.value) for p in original.metadata_props
+    ]
     assert network.graph.input[0] == original.graph.input[0]  # still any batch
 
 
@@ -57,7 +63,9 @@ def test_it_tags_nearly_as_fp32_does(int8_plan: Path, plan: Path) -> None:
     frames = smooth_images(100)[80:]
     with Tagger(int8_plan) as quantised, Tagger(plan, precision="fp32") as exact:
         assert quantised.info["precision"] == "int8"
-        logits = np.stack([[tagger.predict(frame).logits for frame in frames] for tagger in (quantised, exact)])
+        logits = np.stack(
+            [[tagger.predict(frame).logits for frame in frames] for tagger in (quantised, exact)]
+        )
     difference = np.abs(logits[0] - logits[1])
     assert 0 < difference.mean() < 0.05 * np.ptp(logits[1])
 
@@ -69,7 +77,9 @@ def test_onnx_runtime_runs_the_payload_too(int8_plan: Path) -> None:
     with Tagger(int8_plan) as tagger:
         for frame in smooth_images(5):
             theirs = session.run(["logits"], {"image": preprocess(frame, "bgr")[None]})[0][0]
-            np.testing.assert_allclose(tagger.predict(frame).logits, theirs, atol=0.1 * np.ptp(theirs))
+            np.testing.assert_allclose(
+                tagger.predict(frame).logits, theirs, atol=0.1 * np.ptp(theirs)
+            )
 
 
 def test_manifest_says_what_was_measured(int8_plan: Path) -> None:
@@ -85,7 +95,11 @@ def test_manifest_says_what_was_measured(int8_plan: Path) -> None:
 
 def test_one_plan_runs_in_every_precision_that_passed_the_gate(int8_plan: Path, plan: Path) -> None:
     frame = smooth_images(1)[0]
-    with Tagger(int8_plan, precision="fp32") as stored, Tagger(int8_plan) as quantised, Tagger(plan) as exact:
+    with (
+        Tagger(int8_plan, precision="fp32") as stored,
+        Tagger(int8_plan) as quantised,
+        Tagger(plan) as exact,
+    ):
         logits = [tagger.predict(frame).logits for tagger in (stored, quantised, exact)]
     assert 0 < np.abs(logits[0] - logits[2]).max() < 0.2
     assert np.abs(logits[1] - logits[0]).max() > 1e-4
@@ -97,10 +111,16 @@ def test_one_plan_runs_in_every_precision_that_passed_the_gate(int8_plan: Path, 
 def test_below_the_gate_no_plan_is_written(exported: Any, tmp_path: Path) -> None:
     frames = smooth_images(200)
     build(exported.onnx, tmp_path / "float.plan", precision="fp32")
-    scores = np.stack([Tagger(tmp_path / "float.plan").predict(frame).scores for frame in frames[:60]])
+    scores = np.stack(
+        [Tagger(tmp_path / "float.plan").predict(frame).scores for frame in frames[:60]]
+    )
     bank = LabelBank.load(labels_path(exported.onnx))
-    close = LabelBank(bank.names, bank.embeddings, np.median(scores, 0).astype(np.float32), bank.text)
-    close.save(tmp_path / "close.safetensors")  # half of the images lie on either side of each threshold
+    close = LabelBank(
+        bank.names, bank.embeddings, np.median(scores, 0).astype(np.float32), bank.text
+    )
+    close.save(
+        tmp_path / "close.safetensors"
+    )  # half of the images lie on either side of each threshold
     options: dict[str, Any] = {
         "bank": tmp_path / "close.safetensors",
         "calibration_images": CalibrationImages(frames),
@@ -118,8 +138,12 @@ def test_depthwise_filters_get_a_scale_for_each_channel(make_network: Any, tmp_p
     network = onnx.load(make_network(tmp_path).onnx)
     filters = np.random.default_rng(0).normal(size=(3, 1, 5, 5)).astype(np.float16)
     network.graph.initializer.append(numpy_helper.from_array(filters, "filters_half"))
-    network.graph.node.insert(0, helper.make_node("Cast", ["filters_half"], ["filters"], "cast", to=1))
-    depthwise = helper.make_node("Conv", ["image", "filters"], ["blurred"], "dw", group=3, pads=[2, 2, 2, 2])
+    network.graph.node.insert(
+        0, helper.make_node("Cast", ["filters_half"], ["filters"], "cast", to=1)
+    )
+    depthwise = helper.make_node(
+        "Conv", ["image", "filters"], ["blurred"], "dw", group=3, pads=[2, 2, 2, 2]
+    )
     network.graph.node.insert(1, depthwise)
     network.graph.node[2].input[0] = "blurred"
     graph = quantised(network, for_tensorrt=True)
@@ -131,14 +155,18 @@ def test_depthwise_filters_get_a_scale_for_each_channel(make_network: Any, tmp_p
 
 
 @pytest.mark.slow
-def test_for_tensorrt_activations_are_signed_and_have_one_scale(make_network: Any, tmp_path: Path) -> None:
+def test_for_tensorrt_activations_are_signed_and_have_one_scale(
+    make_network: Any, tmp_path: Path
+) -> None:
     """NNCF uses unsigned numbers behind a ReLU and per-channel scales before a depthwise convolution."""
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     network = onnx.load(make_network(tmp_path).onnx)
     filters = np.random.default_rng(0).normal(size=(3, 1, 5, 5)).astype(np.float32)
     network.graph.initializer.append(numpy_helper.from_array(filters, "filters"))
     network.graph.node.insert(0, helper.make_node("Relu", ["image"], ["positive"], "relu0"))
-    depthwise = helper.make_node("Conv", ["positive", "filters"], ["blurred"], "dw", group=3, pads=[2, 2, 2, 2])
+    depthwise = helper.make_node(
+        "Conv", ["positive", "filters"], ["blurred"], "dw", group=3, pads=[2, 2, 2, 2]
+    )
     network.graph.node.insert(1, depthwise)
     network.graph.node[2].input[0] = "blurred"
 
@@ -161,12 +189,16 @@ def test_for_tensorrt_activations_are_signed_and_have_one_scale(make_network: An
 @pytest.mark.slow
 def test_first_layers_and_head_stay_as_they_are(make_network: Any, tmp_path: Path) -> None:
     network = onnx.load(make_network(tmp_path).onnx)
-    for node, name in zip(network.graph.node, ("conv", "relu", "shape", "turn", "/head/similarity"), strict=False):
+    for node, name in zip(
+        network.graph.node, ("conv", "relu", "shape", "turn", "/head/similarity"), strict=False
+    ):
         node.name = name
 
     def kinds(fp32_until: str | None) -> set[str]:
         nodes = quantised(network, fp32_until).node
-        stored = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+        stored = {
+            name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output
+        }
         return {node.op_type for node in nodes if stored & set(node.input)}
 
     assert "MatMul" not in kinds(None)
@@ -177,7 +209,12 @@ def test_first_layers_and_head_stay_as_they_are(make_network: Any, tmp_path: Pat
 def test_agreement_against_hand_counted_cases() -> None:
     reference = np.array([[1.0, -1.0], [2.0, 2.0], [-3.0, 0.5], [0.1, -0.1]], np.float32)
     changed = reference + np.float32([[0, 0], [0, 0], [0, -1], [-0.2, 0]])
-    agreement = compare(changed, reference, np.array([0.5, 0.5], np.float32), np.array([[1, -1]] * 2 + [[-1, 1]] * 2))
+    agreement = compare(
+        changed,
+        reference,
+        np.array([0.5, 0.5], np.float32),
+        np.array([[1, -1]] * 2 + [[-1, 1]] * 2),
+    )
     assert (agreement.photos, agreement.tag_sets) == (4, 0.5)
     assert agreement.largest_logit_difference == pytest.approx(1)
     assert agreement.mean_logit_difference == pytest.approx(1.2 / 8)
@@ -209,8 +246,23 @@ def test_the_command_reads_a_folder_and_a_csv(exported: Any, tmp_path: Path) -> 
         cv2.imwrite(str(photos / f"{number}.png"), image)
         rows.append(f"{number}.png,val,{1 if number % 3 else -1},-1")
     (tmp_path / "labels.csv").write_text("\n".join(rows))
-    command = ["build", str(exported.onnx), "--out", str(tmp_path / "a.plan"), "--precision", "int8", "--json"]
-    command += ["--calibration-images", str(photos), "--labels", str(tmp_path / "labels.csv"), "--min-agreement", "0"]
+    command = [
+        "build",
+        str(exported.onnx),
+        "--out",
+        str(tmp_path / "a.plan"),
+        "--precision",
+        "int8",
+        "--json",
+    ]
+    command += [
+        "--calibration-images",
+        str(photos),
+        "--labels",
+        str(tmp_path / "labels.csv"),
+        "--min-agreement",
+        "0",
+    ]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)["measured"]["precisions"]["int8"]
@@ -255,8 +307,14 @@ def test_tensorrt_can_fuse_a_convolution_with_its_residual(skip: str, joined: bo
     other = {"block": "x_dq", "conv": "side_dq", "float": "x"}[skip]
     nodes += [helper.make_node("Add", ["main_dq", other], ["sum"]), *quantised("sum")]
     nodes.append(helper.make_node("Conv", ["sum_dq", "w"], ["y"]))
-    values = {"w": np.full((2, 2, 1, 1), 0.5, np.float32), "scale": np.float32(0.1), "zero": np.int8(0)}
-    constants = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
+    values = {
+        "w": np.full((2, 2, 1, 1), 0.5, np.float32),
+        "scale": np.float32(0.1),
+        "zero": np.int8(0),
+    }
+    constants = [
+        onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()
+    ]
     ports = [helper.make_tensor_value_info(name, 1, (1, 2, 4, 4)) for name in "xy"]
     graph = helper.make_graph(nodes, "block", ports[:1], ports[1:], constants)
     join_residuals(graph)
@@ -271,9 +329,15 @@ def test_every_residual_of_a_shipped_network_can_be_fused() -> None:
     path = Path(__file__).parents[4] / "models/pvlr-lite0-coco80/engine.plan"
     if not path.is_file():
         pytest.skip("this checkout has no models/")
-    graph = onnx.load_from_string(convert(path.read_bytes(), precision="int8", frames=smooth_images(2))).graph
+    graph = onnx.load_from_string(
+        convert(path.read_bytes(), precision="int8", frames=smooth_images(2))
+    ).graph
     made = {name: node.op_type for node in graph.node for name in node.output}
     constants = {tensor.name for tensor in graph.initializer}
     sums = [node for node in graph.node if node.op_type == "Add" and "/blocks/" in node.name]
-    residuals = [sorted(made[name] for name in node.input) for node in sums if not constants & set(node.input)]
+    residuals = [
+        sorted(made[name] for name in node.input)
+        for node in sums
+        if not constants & set(node.input)
+    ]
     assert residuals == [["Conv", "DequantizeLinear"]] * 9

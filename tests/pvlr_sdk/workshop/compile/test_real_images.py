@@ -16,22 +16,35 @@ from pvlr_sdk.workshop.evaluation.labels_csv import read_labels
 pytest.importorskip("nncf")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled images"),
+    pytest.mark.skipif(
+        "PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no labelled images"
+    ),
 ]
 
 
-@pytest.mark.parametrize(("precision", "changed", "mean"), [("fp16", 0, 0.01), ("bf16", 1, 0.03), ("int8", 5, 0.15)])
+@pytest.mark.parametrize(
+    ("precision", "changed", "mean"), [("fp16", 0, 0.01), ("bf16", 1, 0.03), ("int8", 5, 0.15)]
+)
 def test_tags_stay_and_int8_shrinks(precision: str, changed: int, mean: float) -> None:
-    voc, bundle = Path(os.environ["PVLR_DATA"]) / "voc2007", load_bundle("models/pvlr-lite2-coco80/engine.plan")
+    voc, bundle = (
+        Path(os.environ["PVLR_DATA"]) / "voc2007",
+        load_bundle("models/pvlr-lite2-coco80/engine.plan"),
+    )
     photos, ranges = (
-        CalibrationImages.listed(voc / "images", read_labels(voc / "labels.csv", split, bundle.labels.names)).evenly(n)
+        CalibrationImages.listed(
+            voc / "images", read_labels(voc / "labels.csv", split, bundle.labels.names)
+        ).evenly(n)
         for split, n in (("testdev", 50), ("train", 40))
     )
-    payload = convert(bundle.payload, precision=precision, frames=ranges.frames, source="engine.plan")
+    payload = convert(
+        bundle.payload, precision=precision, frames=ranges.frames, source="engine.plan"
+    )
     found = check(payload, bundle.payload, photos.frames, bundle.labels.thresholds, photos.targets)
     assert found.photos == 50
     assert found.tag_sets >= 1 - changed / 50
     assert 0 < found.mean_logit_difference < mean
     assert found.mAP > found.mAP_fp32 - 1.5  # of 50 images
     if precision == "int8":
-        assert len(payload) < 0.65 * len(convert(bundle.payload, precision="fp16", source="engine.plan"))
+        assert len(payload) < 0.65 * len(
+            convert(bundle.payload, precision="fp16", source="engine.plan")
+        )

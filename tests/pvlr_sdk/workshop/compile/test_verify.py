@@ -56,20 +56,34 @@ def invoke(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_a_plan_agrees_with_its_own_network(plan: Path, exported: Any, images: Path) -> None:
-    code, out, _ = invoke(plan, "--against", exported.onnx, "--images", images, "--json", "--precision", "fp32")
+    code, out, _ = invoke(
+        plan, "--against", exported.onnx, "--images", images, "--json", "--precision", "fp32"
+    )
     report = json.loads(out)
     assert code == 0
     assert report["photos"] == COUNT
     assert report["tag_sets"] == 1
     assert report["largest_logit_difference"] < 1e-4
-    assert (report["precision"], report["min_agreement"], report["failed_images"]) == ("fp32", 0.98, [])
+    assert (report["precision"], report["min_agreement"], report["failed_images"]) == (
+        "fp32",
+        0.98,
+        [],
+    )
     assert "mAP" not in report
 
 
 def test_figures_of_another_plan_are_those_counted_by_hand(
     other_plan: Path, exported: Any, images: Path, plan: Path
 ) -> None:
-    arguments = [other_plan, "--against", exported.onnx, "--images", images, "--labels", images / "labels.csv"]
+    arguments = [
+        other_plan,
+        "--against",
+        exported.onnx,
+        "--images",
+        images,
+        "--labels",
+        images / "labels.csv",
+    ]
     code, out, err = invoke(*arguments, "--json", "--precision", "fp32")
     assert code == 1
     assert "AccuracyError" in err
@@ -80,30 +94,40 @@ def test_figures_of_another_plan_are_those_counted_by_hand(
         spec = Tagger(plan).info["input"]
     from pvlr_sdk.bundle.manifest import InputSpec
 
-    pixels = [preprocess_reference(cv2.imread(str(file)), "bgr", InputSpec(**spec)) for file in files]
+    pixels = [
+        preprocess_reference(cv2.imread(str(file)), "bgr", InputSpec(**spec)) for file in files
+    ]
     exact = np.stack([exported.weights.forward(image)[0] for image in pixels])
     mine = np.stack([result.logits for result in results])
     cuts = np.log(tagger.thresholds / (1 - tagger.thresholds))
-    assert report["tag_sets"] == pytest.approx(((mine >= cuts) == (exact >= cuts)).all(1).mean(), abs=1e-4)
+    assert report["tag_sets"] == pytest.approx(
+        ((mine >= cuts) == (exact >= cuts)).all(1).mean(), abs=1e-4
+    )
     assert report["largest_logit_difference"] == pytest.approx(np.abs(mine - exact).max(), abs=1e-3)
     truth = [line.split(",")[2:] for line in (images / "labels.csv").read_text().splitlines()[1:]]
     for key, logits in (("mAP", mine), ("mAP_fp32", exact)):
         average = [
-            sklearn.metrics.average_precision_score([row[column] == "1" for row in truth], logits[:, column])
+            sklearn.metrics.average_precision_score(
+                [row[column] == "1" for row in truth], logits[:, column]
+            )
             for column in (0, 1)
         ]
         assert report[key] == pytest.approx(100 * np.mean(average), abs=0.01)
     assert invoke(*arguments, "--min-agreement", 0)[0] == 0
 
 
-def test_the_criterion_is_that_of_the_build(other_plan: Path, exported: Any, images: Path, tmp_path: Path) -> None:
+def test_the_criterion_is_that_of_the_build(
+    other_plan: Path, exported: Any, images: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(other_plan.parent, copy)
     arguments = [copy / "engine.plan", "--against", exported.onnx, "--images", images, "--json"]
     code, out, _ = invoke(*arguments)
     agreement = json.loads(out)["tag_sets"]
     assert (code, agreement < 0.9) == (1, True)
-    edit_manifest(copy / "engine.plan", lambda raw: raw["measured"].update(min_agreement=agreement / 2))
+    edit_manifest(
+        copy / "engine.plan", lambda raw: raw["measured"].update(min_agreement=agreement / 2)
+    )
     code, out, _ = invoke(*arguments)
     assert (code, json.loads(out)["min_agreement"]) == (0, pytest.approx(agreement / 2))
     assert invoke(*arguments, "--min-agreement", 0.98)[0] == 1
@@ -118,10 +142,14 @@ def test_a_plan_that_shifts_one_label_is_caught(
     shifted = make_network(tmp_path)
     model = onnx.load(shifted.onnx)
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == "bias")
-    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32([0, 0, 0.5, 0, 0]), "bias"))
+    bias.CopyFrom(
+        numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32([0, 0, 0.5, 0, 0]), "bias")
+    )
     onnx.save(model, shifted.onnx)
     build(shifted.onnx, tmp_path / "engine.plan", precision="fp32")
-    code, out, _ = invoke(tmp_path / "engine.plan", "--against", exported.onnx, "--images", images, "--json")
+    code, out, _ = invoke(
+        tmp_path / "engine.plan", "--against", exported.onnx, "--images", images, "--json"
+    )
     assert json.loads(out)["largest_logit_difference"] == pytest.approx(0.5, abs=1e-3)
     assert (code == 1) == (json.loads(out)["tag_sets"] < 0.98)
 
@@ -133,7 +161,9 @@ def test_for_people(plan: Path, exported: Any, images: Path) -> None:
     assert f"images                    {COUNT}" in out
 
 
-def test_a_broken_photo_is_left_out_and_said(plan: Path, exported: Any, images: Path, tmp_path: Path) -> None:
+def test_a_broken_photo_is_left_out_and_said(
+    plan: Path, exported: Any, images: Path, tmp_path: Path
+) -> None:
     for file in sorted(images.glob("*.png"))[:5]:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "broken.png").write_bytes(b"not an image")
@@ -155,12 +185,16 @@ class TestRefused:
             with pytest.raises(errors.ModelError):
                 invoke(plan, "--against", path, "--images", images)
 
-    def test_other_labels(self, plan: Path, make_network: Callable[..., Any], images: Path, tmp_path: Path) -> None:
+    def test_other_labels(
+        self, plan: Path, make_network: Callable[..., Any], images: Path, tmp_path: Path
+    ) -> None:
         network = make_network(tmp_path, names=["a", "b", "c", "d", "e"])
         with pytest.raises(errors.ModelError, match="labels"):
             invoke(plan, "--against", network.onnx, "--images", images)
 
-    def test_a_converted_network(self, plan: Path, exported: Any, images: Path, tmp_path: Path) -> None:
+    def test_a_converted_network(
+        self, plan: Path, exported: Any, images: Path, tmp_path: Path
+    ) -> None:
         pytest.importorskip("onnx")
         from pvlr_sdk.workshop.compile.onnx.convert import convert
 

@@ -31,7 +31,11 @@ def test_report_has_every_figure(report: dict[str, Any]) -> None:
         assert figures["samples"] == len(report["samples_ms"]) >= 20
     assert all(rate > 0 for rates in report["throughput"].values() for rate in rates.values())
     assert [len(rates) for rates in report["throughput"].values()] == [4, 4, 3]
-    assert report["picture"] == {"height": 1080, "width": 1920, "bytes": len(measure.synthetic_jpeg())}
+    assert report["picture"] == {
+        "height": 1080,
+        "width": 1920,
+        "bytes": len(measure.synthetic_jpeg()),
+    }
     assert report["start_ms"]["load"] > 0
     assert report["peak_memory_mb"] > 50
 
@@ -40,7 +44,9 @@ def test_report_has_every_figure(report: dict[str, Any]) -> None:
 def test_peak_memory_leaves_out_the_program_that_started_this_one() -> None:
     start = "import subprocess, sys; bytearray(b'1') * 600_000_000; subprocess.run([sys.executable, '-c', sys.argv[1]])"
     show = "from pvlr_sdk.workshop.diagnostics.bench.machine import peak_memory_mb; print(peak_memory_mb())"
-    done = subprocess.run([sys.executable, "-c", start, show], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", start, show], capture_output=True, text=True, check=True
+    )
     assert 5 < float(done.stdout) < 500
 
 
@@ -81,7 +87,10 @@ def test_warnings_name_what_is_wrong() -> None:
     assert "busy" in measure.warnings(even, {**calm, "load": 1.0}, calm, 2)[0]
     assert "heat" in measure.warnings(even, calm, {**calm, "throttled": 4.0}, 2)[0]
     assert "1000 MHz" in measure.warnings(even, calm, {**calm, "clock_mhz": 1000.0}, 2)[0]
-    assert "drifted by 50 %" in measure.warnings({"total": np.repeat([2.0, 3.0], 200)}, calm, calm, 2)[0]
+    assert (
+        "drifted by 50 %"
+        in measure.warnings({"total": np.repeat([2.0, 3.0], 200)}, calm, calm, 2)[0]
+    )
     tail = np.full(400, 2.0)
     tail[::40] = 9
     assert "p99 is 4.5 times" in measure.warnings({"total": tail}, calm, calm, 2)[0]
@@ -89,7 +98,9 @@ def test_warnings_name_what_is_wrong() -> None:
 
 def test_energy_is_read_from_the_counters(tmp_path: Path) -> None:
     package = tmp_path / "intel-rapl:0"
-    (tmp_path / "intel-rapl:0:0").mkdir(parents=True)  # a part of the package must not be counted twice
+    (tmp_path / "intel-rapl:0:0").mkdir(
+        parents=True
+    )  # a part of the package must not be counted twice
     package.mkdir()
     for folder in (package, tmp_path / "intel-rapl:0:0"):
         (folder / "energy_uj").write_text("900000\n")

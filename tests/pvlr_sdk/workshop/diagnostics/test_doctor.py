@@ -64,7 +64,14 @@ def test_a_broken_plan_is_a_problem_with_its_reason(own_plan):
 
 
 def test_the_precisions_of_a_plan_by_their_time_and_what_they_cost(own_plan):
-    gate = {"inference_ms": 1.0, "photos": 40, "tag_sets": 0.95, "mAP": 60.5, "mAP_fp32": 60.75, "other": 1}
+    gate = {
+        "inference_ms": 1.0,
+        "photos": 40,
+        "tag_sets": 0.95,
+        "mAP": 60.5,
+        "mAP_fp32": 60.75,
+        "other": 1,
+    }
     edit_manifest(own_plan, lambda manifest: manifest["measured"].update(precisions={"fp32": gate}))
     found = doctor.examine(own_plan)["plan"]["precisions"]
     assert set(found) == ({"fp32", "bf16"} if supports_bf16(open_core()) else {"fp32"})
@@ -109,23 +116,41 @@ def without_slow_probes(monkeypatch):
     ],
 )
 def test_a_driver_that_is_older_than_tensorrt(monkeypatch, package, driver, said):
-    monkeypatch.setattr(doctor.gpu, "devices", lambda: driver and {"driver_cuda": driver, "gpus": []})
+    monkeypatch.setattr(
+        doctor.gpu, "devices", lambda: driver and {"driver_cuda": driver, "gpus": []}
+    )
     monkeypatch.setattr(doctor, "_packages", lambda: {package: "10.13.0"})
     problems = doctor.examine()["problems"]
-    assert [line.partition(";")[0] for line in problems] == ([f"{package} needs NVIDIA's {said}"] if said else [])
+    assert [line.partition(";")[0] for line in problems] == (
+        [f"{package} needs NVIDIA's {said}"] if said else []
+    )
 
 
 @pytest.mark.usefixtures("without_slow_probes")
 @pytest.mark.parametrize(
     ("kernels", "plugins", "nvcc", "said"),
     [
-        (False, None, None, "preprocessing on the GPU and fused attention: .*run sudo apt-get .* && PVLR_CUDA=1 pip"),
-        (True, None, "12.6", "fused attention: in a clone of the repository, run PVLR_CUDA=1 pip install"),
+        (
+            False,
+            None,
+            None,
+            "preprocessing on the GPU and fused attention: .*run sudo apt-get .* && PVLR_CUDA=1 pip",
+        ),
+        (
+            True,
+            None,
+            "12.6",
+            "fused attention: in a clone of the repository, run PVLR_CUDA=1 pip install",
+        ),
         (True, "1", "12.6", None),
     ],
 )
-def test_what_a_plain_installation_lacks_on_a_jetson(monkeypatch, tmp_path, kernels, plugins, nvcc, said):
-    monkeypatch.setattr(doctor.board, "jetson", lambda: {"l4t": "36.4.3", "jetpack": "6.2", "power_mode": None})
+def test_what_a_plain_installation_lacks_on_a_jetson(
+    monkeypatch, tmp_path, kernels, plugins, nvcc, said
+):
+    monkeypatch.setattr(
+        doctor.board, "jetson", lambda: {"l4t": "36.4.3", "jetpack": "6.2", "power_mode": None}
+    )
     monkeypatch.setattr(doctor.gpu, "toolkit", lambda: nvcc)
     monkeypatch.setattr(doctor, "_CUDA", tmp_path)
     built = {"core": "ok", "cuda_kernels": kernels, "tensorrt_plugins": plugins}

@@ -68,7 +68,11 @@ def test_clocks_and_heat(tmp_path, monkeypatch):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    assert board.clocks() == {"cpu_mhz": "729 of 1984", "governor": "schedutil", "17000000.ga10b_mhz": "306 of 918"}
+    assert board.clocks() == {
+        "cpu_mhz": "729 of 1984",
+        "governor": "schedutil",
+        "17000000.ga10b_mhz": "306 of 918",
+    }
     # A running fan does not count as throttling.
     assert board.heat() == {"hottest": "gpu-thermal 66", "throttling": "gpu-throttle-alert"}
 
@@ -125,7 +129,9 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         path = tmp_path / f"libcuda{fails}.so"
         command = ["g++", "-x", "c++", "-shared", "-fPIC", f"-DFAILS={fails}", "-", "-o", str(path)]
         subprocess.run(command, input=DRIVER, text=True, check=True)
-        monkeypatch.setattr(ctypes, "CDLL", lambda name: load(str(path) if name == "libcuda.so.1" else name))
+        monkeypatch.setattr(
+            ctypes, "CDLL", lambda name: load(str(path) if name == "libcuda.so.1" else name)
+        )
 
     return put
 
@@ -145,7 +151,10 @@ def test_gpus_by_the_driver(driver):
 
 
 def test_a_program_that_fails_says_so(program):
-    program("nvidia-smi", "echo 'NVIDIA-SMI has failed because it could not communicate with the driver.'; exit 9")
+    program(
+        "nvidia-smi",
+        "echo 'NVIDIA-SMI has failed because it could not communicate with the driver.'; exit 9",
+    )
     with pytest.raises(RuntimeError, match="could not communicate"):
         gpu.now()
     assert programs.output_of("no-such-program") is None
@@ -179,16 +188,22 @@ typefindfunctions: image/jpeg: jpg" """,
 
 def test_a_plan_for_another_gpu_lists_every_reason(gpu_manifest, monkeypatch):
     monkeypatch.setattr(gpu, "tensorrt", lambda: "10.13.0")
-    seen = {"driver_cuda": "12.6", "gpus": [{"name": "NVIDIA L4", "capability": "8.9", "multiprocessors": 58}]}
+    seen = {
+        "driver_cuda": "12.6",
+        "gpus": [{"name": "NVIDIA L4", "capability": "8.9", "multiprocessors": 58}],
+    }
     monkeypatch.setattr(gpu, "devices", lambda: seen)
     report = doctor.examine(gpu_manifest)
     assert report["plan"]["runs"] is False
     reasons = report["plan"]["does_not_fit"]
     assert "TensorRT: built for 10.3.0, here is 10.13.0" in reasons
     assert any(
-        reason.startswith("GPU: built for Orin, compute capability 8.7, here is NVIDIA L4") for reason in reasons
+        reason.startswith("GPU: built for Orin, compute capability 8.7, here is NVIDIA L4")
+        for reason in reasons
     )
-    assert reasons[-1].startswith("build it here: pvlr build model.onnx -o engine.plan --device tensorrt")
+    assert reasons[-1].startswith(
+        "build it here: pvlr build model.onnx -o engine.plan --device tensorrt"
+    )
 
 
 def test_a_plan_for_a_gpu_on_a_bare_laptop(gpu_manifest, monkeypatch):
@@ -196,7 +211,9 @@ def test_a_plan_for_a_gpu_on_a_bare_laptop(gpu_manifest, monkeypatch):
     monkeypatch.setattr(gpu, "devices", lambda: None)
     reasons = doctor.examine(gpu_manifest)["plan"]["does_not_fit"]
     assert "TensorRT: built for 10.3.0, here is none" in reasons
-    assert any(reason.startswith("GPU: built for Orin") and "here is none" in reason for reason in reasons)
+    assert any(
+        reason.startswith("GPU: built for Orin") and "here is none" in reason for reason in reasons
+    )
 
 
 @pytest.fixture
@@ -204,6 +221,13 @@ def gpu_manifest(own_plan: Path) -> Path:
     """A plan whose manifest is for an Orin."""
     import platform
 
-    section = {"version": "10.3.0", "capability": "8.7", "gpu": "Orin", "machine": platform.machine()}
-    edit_manifest(own_plan, lambda raw: raw.update(backend="tensorrt", precision="fp16", tensorrt=section))
+    section = {
+        "version": "10.3.0",
+        "capability": "8.7",
+        "gpu": "Orin",
+        "machine": platform.machine(),
+    }
+    edit_manifest(
+        own_plan, lambda raw: raw.update(backend="tensorrt", precision="fp16", tensorrt=section)
+    )
     return own_plan

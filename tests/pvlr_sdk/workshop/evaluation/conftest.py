@@ -19,6 +19,8 @@ def images(tmp_path: Path) -> Path:
     folder.mkdir()
     for index in range(COUNT):
         colour = random.integers(0, 256, 3)
-        pixels = np.clip(colour + random.normal(0, 40, (20 + index, 30, 3)), 0, 255).astype(np.uint8)
+        pixels = np.clip(colour + random.normal(0, 40, (20 + index, 30, 3)), 0, 255).astype(
+            np.uint8
+        )
         cv2.imwrite(str(folder / f"{index}.png"), pixels)
     return folder

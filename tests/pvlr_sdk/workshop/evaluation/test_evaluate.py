@@ -22,10 +22,14 @@ def tagger(plan: Path):
 
 
 def table_for(tagger: Tagger, seed: int = 0, missing: tuple[str, ...] = ()) -> LabelTable:
-    targets = np.random.default_rng(seed).choice(np.array([-1, -1, 0, 1], np.int8), (COUNT, len(tagger.labels)))
+    targets = np.random.default_rng(seed).choice(
+        np.array([-1, -1, 0, 1], np.int8), (COUNT, len(tagger.labels))
+    )
     for name in missing:
         targets[:, tagger.labels.index(name)] = 0
-    return LabelTable([f"{index}.png" for index in range(COUNT)], targets, list(missing), ["photographer"])
+    return LabelTable(
+        [f"{index}.png" for index in range(COUNT)], targets, list(missing), ["photographer"]
+    )
 
 
 def test_the_measures_are_those_of_the_plans_own_scores(tagger, images):
@@ -53,7 +57,9 @@ def test_the_measures_are_those_of_the_plans_own_scores(tagger, images):
     assert steps == list(range(1, COUNT + 1))
 
     known = table.targets != 0
-    tagged = np.array([[label in {tag.label for tag in result} for label in tagger.labels] for result in results])
+    tagged = np.array(
+        [[label in {tag.label for tag in result} for label in tagger.labels] for result in results]
+    )
     assert 0 < tagged[known].mean() < 1  # else the next lines test nothing
     precision, recall, f1, _ = sklearn.metrics.precision_recall_fscore_support(
         table.targets[known] > 0, tagged[known], average="binary"
@@ -99,7 +105,9 @@ def test_what_makes_no_sense_is_an_error(tagger, images, tmp_path):
 
 
 def test_from_the_csv_on(tagger, images, tmp_path):
-    lines = ["file,split,human,cat"] + [f"{index}.png,val,{index % 2},{1 - index % 2}" for index in range(COUNT)]
+    lines = ["file,split,human,cat"] + [
+        f"{index}.png,val,{index % 2},{1 - index % 2}" for index in range(COUNT)
+    ]
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(lines))
     table = read_labels(path, "val", tagger.labels, {"human": "person"})

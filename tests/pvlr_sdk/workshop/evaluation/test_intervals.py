@@ -48,26 +48,39 @@ def test_draws_without_a_prior_are_a_bayesian_bootstrap(monkeypatch: pytest.Monk
             wrong = np.array([mass[1][scores[:, c] >= level].sum() for level in levels])
             tagged = scores[:, c] >= 0.5
             right, false = mass[0][tagged].sum(), mass[1][tagged].sum()
-            each.append(((np.diff(hits) * hits[1:] / (hits[1:] + wrong)).sum() / share[c], right / (right + false)))
+            each.append(
+                (
+                    (np.diff(hits) * hits[1:] / (hits[1:] + wrong)).sum() / share[c],
+                    right / (right + false),
+                )
+            )
         areas.append(np.mean([area for area, _ in each]))
         precisions.append(np.mean([precision for _, precision in each]))
     for name, values in (("mAP", areas), ("CP", precisions)):
         wanted = np.quantile(values, [0.5, 0.025, 0.975])
-        np.testing.assert_allclose((got[name].value, got[name].low, got[name].high), wanted, atol=1e-3)
+        np.testing.assert_allclose(
+            (got[name].value, got[name].low, got[name].high), wanted, atol=1e-3
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [None, RARE], ids=["own", "rarer"])
-def test_intervals_cover_the_truth_at_thresholds_chosen_on_the_same_images(share: np.ndarray | None) -> None:
+def test_intervals_cover_the_truth_at_thresholds_chosen_on_the_same_images(
+    share: np.ndarray | None,
+) -> None:
     """Even where labels are rarer than on the labelled images, and no labelled image is tagged wrongly."""
     random = np.random.default_rng(0)
     wide = draw(random, 50_000, 0.3 if share is None else share)
     covered = {"mAP": 0, "OP": 0, "OR": 0}
     for _ in range(40):
         logits, targets = draw(random, 80, 0.3)
-        cuts = choose_thresholds(*((logits, targets) if share is None else reweighted(logits, targets, share)))
+        cuts = choose_thresholds(
+            *((logits, targets) if share is None else reweighted(logits, targets, share))
+        )
         got = expected(logits, sigmoid(logits) >= cuts, targets, prevalence=share)
-        truth = metrics.f1_scores(sigmoid(wide[0]) >= cuts, wide[1]) | {"mAP": metrics.mean_average_precision(*wide)}
+        truth = metrics.f1_scores(sigmoid(wide[0]) >= cuts, wide[1]) | {
+            "mAP": metrics.mean_average_precision(*wide)
+        }
         for name in covered:
             covered[name] += got[name].low <= truth[name] <= got[name].high
     assert min(covered.values()) >= 35, covered
@@ -91,7 +104,9 @@ def test_more_images_and_fewer_groups() -> None:
     random = np.random.default_rng(0)
     logits, targets = draw(random, 1500, 0.3)
     width = lambda rows, **more: np.subtract(
-        *(lambda one: (one.high, one.low))(expected(logits[rows], logits[rows] > 0, targets[rows], **more)["OP"])
+        *(lambda one: (one.high, one.low))(
+            expected(logits[rows], logits[rows] > 0, targets[rows], **more)["OP"]
+        )
     )
     assert width(slice(None)) < 0.5 * width(slice(80))
     assert width(slice(80), groups=np.arange(80) // 8) > 1.2 * width(slice(80))
@@ -105,7 +120,9 @@ def test_no_positives_no_interval() -> None:
 def test_weights_give_each_label_its_frequency() -> None:
     targets = np.random.default_rng(1).choice([-1, 1, 1], (60, 2))
     weight = weights(targets, RARE)
-    np.testing.assert_allclose([(weight * (column == 1)).mean() for column in targets.T], RARE, rtol=1e-3)
+    np.testing.assert_allclose(
+        [(weight * (column == 1)).mean() for column in targets.T], RARE, rtol=1e-3
+    )
     assert intervals.count(np.ones(60)) == pytest.approx(60)
     assert intervals.count(weight) < 30
 
@@ -125,10 +142,16 @@ def test_stated_prevalences(tmp_path: Path, tagger: Tagger) -> None:
     assert find(str(tmp_path / "shares.json")) == pytest.approx(
         [0.02 if label == "cat" else 1 / 3 for label in tagger.labels]
     )
-    for text, error in (('{"cta": 0.1}', UnknownLabelError), ('{"cat": 5}', OptionError), ("[1]", OptionError)):
+    for text, error in (
+        ('{"cta": 0.1}', UnknownLabelError),
+        ('{"cat": 5}', OptionError),
+        ("[1]", OptionError),
+    ):
         (tmp_path / "shares.json").write_text(text)
         with pytest.raises(error, match="--prevalence"):
             find(str(tmp_path / "shares.json"))
     for text in ("1", "0", "nan", "often"):
-        with pytest.raises(OptionError, match="--prevalence: expected shares of images between 0 and 1"):
+        with pytest.raises(
+            OptionError, match="--prevalence: expected shares of images between 0 and 1"
+        ):
             find(text)

@@ -17,7 +17,11 @@ from pvlr_sdk.workshop.evaluation.labels_csv import read_labels
 def coco() -> str:
     images = [{"id": 7, "file_name": "a.jpg"}, {"id": 9, "file_name": "b c.jpg"}]
     categories = [{"id": 1, "name": "dog"}, {"id": 5, "name": "garden chair"}]
-    pairs = [{"image_id": 7, "category_id": 1}, {"image_id": 9, "category_id": 5}, {"image_id": 9, "category_id": 1}]
+    pairs = [
+        {"image_id": 7, "category_id": 1},
+        {"image_id": 9, "category_id": 5},
+        {"image_id": 9, "category_id": 1},
+    ]
     return json.dumps({"images": images, "annotations": pairs, "categories": categories})
 
 
@@ -26,11 +30,24 @@ def label_studio(minimal: bool) -> str:
         if minimal:
             choice: Any = labels[0] if len(labels) == 1 else {"choices": list(labels)}
             return {"image": image, "id": 3, "choice": choice, "annotator": 1, "lead_time": 4.1}
-        result = {"value": {"choices": list(labels)}, "from_name": "choice", "to_name": "image", "type": "choices"}
+        result = {
+            "value": {"choices": list(labels)},
+            "from_name": "choice",
+            "to_name": "image",
+            "type": "choices",
+        }
         box = {"value": {"x": 1.0, "rectanglelabels": [labels[0]]}, "type": "rectanglelabels"}
-        return {"id": 3, "data": {"image": image}, "annotations": [{"result": [result, box], "was_cancelled": False}]}
+        return {
+            "id": 3,
+            "data": {"image": image},
+            "annotations": [{"result": [result, box], "was_cancelled": False}],
+        }
 
-    skipped = {"id": 4, "data": {"image": "c.jpg"}, "annotations": [{"result": [], "was_cancelled": True}]}
+    skipped = {
+        "id": 4,
+        "data": {"image": "c.jpg"},
+        "annotations": [{"result": [], "was_cancelled": True}],
+    }
     tasks = [task("a.jpg", "dog"), task("/data/local-files/?d=b%20c.jpg", "dog", "garden chair")]
     return json.dumps(tasks + ([] if minimal else [skipped, {**skipped, "annotations": []}]))
 
@@ -66,7 +83,10 @@ def test_every_format_gives_the_same_labels(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labels.txt"
     path.write_text(text, encoding="utf-8")
     table = read_labels(path, names=["dog", "garden chair"])
-    assert dict(zip(table.files, table.targets.tolist(), strict=True)) == {"a.jpg": [1, -1], "b c.jpg": [1, 1]}
+    assert dict(zip(table.files, table.targets.tolist(), strict=True)) == {
+        "a.jpg": [1, -1],
+        "b c.jpg": [1, 1],
+    }
     assert (table.missing, table.extra) == ([], [])
 
 
@@ -74,7 +94,11 @@ def test_spaces_separate_tags_only_without_another_separator(tmp_path: Path) -> 
     path = tmp_path / "labels.csv"
     path.write_text("file,split,tags\na.jpg,train,dog cat\nb.jpg,val,\n")
     read = read_annotations(path)
-    assert (read.labels, read.splits, read.targets.tolist()) == (["dog", "cat"], ["train", "val"], [[1, 1], [-1, -1]])
+    assert (read.labels, read.splits, read.targets.tolist()) == (
+        ["dog", "cat"],
+        ["train", "val"],
+        [[1, 1], [-1, -1]],
+    )
 
 
 def test_a_column_named_file_or_tags_may_be_a_label(tmp_path: Path) -> None:
@@ -88,7 +112,13 @@ def test_a_column_named_file_or_tags_may_be_a_label(tmp_path: Path) -> None:
 
 def test_classes_of_fiftyone_are_names_or_numbers(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
-    found = {"a.jpg": 1, "b.jpg": "cat", "c": [0, {"label": "dog", "confidence": 0.5}], "d.jpg": None, "e.jpg": []}
+    found = {
+        "a.jpg": 1,
+        "b.jpg": "cat",
+        "c": [0, {"label": "dog", "confidence": 0.5}],
+        "d.jpg": None,
+        "e.jpg": [],
+    }
     path.write_text(json.dumps({"classes": ["cat", "dog"], "labels": found}))
     read = read_annotations(path)
     assert (read.labels, read.files) == (["cat", "dog"], list(found))
@@ -103,7 +133,9 @@ def test_folders_are_labels(tmp_path: Path, below: str) -> None:
         path.touch()
     read = read_annotations(tmp_path)
     assert read.labels == ["dog", "garden chair"]
-    assert read.files == [below + name for name in ("dog/a.jpg", "dog/deeper/d.png", "garden chair/b.jpg")]
+    assert read.files == [
+        below + name for name in ("dog/a.jpg", "dog/deeper/d.png", "garden chair/b.jpg")
+    ]
     assert read.targets.tolist() == [[1, -1], [1, -1], [-1, 1]]
     assert read.splits == (["train"] * 3 if below else None)
 
@@ -158,5 +190,7 @@ def test_rows_that_cannot_be_read_are_kept_apart(tmp_path: Path) -> None:
 def test_what_is_not_a_regular_file_neither_blocks_nor_floods(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")
     for path in (tmp_path / "labels.csv", Path("/dev/zero")):
-        with pytest.raises(errors.LabelsFileError, match="expected a readable file, got Not a regular file"):
+        with pytest.raises(
+            errors.LabelsFileError, match="expected a readable file, got Not a regular file"
+        ):
             read_annotations(path)

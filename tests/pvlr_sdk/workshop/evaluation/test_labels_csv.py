@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.workshop.evaluation.labels_csv import parse_renames, read_columns, read_labels, read_rename
+from pvlr_sdk.workshop.evaluation.labels_csv import (
+    parse_renames,
+    read_columns,
+    read_labels,
+    read_rename,
+)
 
 VOC_STYLE = """file,split,dog,cat,sofa
 a.jpg,train,1,-1,0
@@ -118,11 +123,16 @@ def test_the_map_must_name_what_exists(write):
 
 
 def test_rename_reads_json(write):
-    assert read_rename(write('{"sofa": "couch", "tvmonitor": "tv"}')) == {"sofa": "couch", "tvmonitor": "tv"}
+    assert read_rename(write('{"sofa": "couch", "tvmonitor": "tv"}')) == {
+        "sofa": "couch",
+        "tvmonitor": "tv",
+    }
     assert read_rename(write("{}")) == {}
 
 
-@pytest.mark.parametrize("text", ["", "sofa=couch", "[]x", '["sofa"]', '{"sofa": 1}', '{"a": "b", "a": "c"}', "[[1]]"])
+@pytest.mark.parametrize(
+    "text", ["", "sofa=couch", "[]x", '["sofa"]', '{"sofa": 1}', '{"a": "b", "a": "c"}', "[[1]]"]
+)
 def test_rename_rejects_the_rest(write, text):
     with pytest.raises(errors.LabelsFileError):
         read_rename(write(text))
@@ -145,7 +155,9 @@ def test_voc_and_coco(tmp_path):
     assert (table.targets == 0).any()
     assert read_labels(coco, "testdev").targets.all()
     names = [name for name in read_columns(coco) if name != "person_biased"]
-    renames = json.loads((Path(__file__).parents[4] / "training" / "configs" / "voc_to_coco.json").read_text())
+    renames = json.loads(
+        (Path(__file__).parents[4] / "training" / "configs" / "voc_to_coco.json").read_text()
+    )
     both = read_labels(voc, "testdev", names, renames)
     assert len(both.missing) == 60
     assert both.extra == []
@@ -157,6 +169,9 @@ def test_renames_come_from_files_and_pairs(tmp_path: Path) -> None:
     path.write_text('{"sofa": "couch", "tvmonitor": "tv"}')
     assert parse_renames([]) == {}
     assert parse_renames([str(path)]) == {"sofa": "couch", "tvmonitor": "tv"}
-    assert parse_renames([str(path), "tvmonitor=screen"]) == {"sofa": "couch", "tvmonitor": "screen"}
+    assert parse_renames([str(path), "tvmonitor=screen"]) == {
+        "sofa": "couch",
+        "tvmonitor": "screen",
+    }
     with pytest.raises(errors.LabelsFileError):
         parse_renames(["nowhere.json"])

@@ -14,7 +14,9 @@ from pvlr_sdk.workshop.evaluation import metrics
 
 PAIRS = st.integers(1, 40).flatmap(
     lambda n: st.tuples(
-        hnp.arrays(np.float64, n, elements=st.integers(-6, 6).map(lambda value: value / 4)),  # many ties
+        hnp.arrays(
+            np.float64, n, elements=st.integers(-6, 6).map(lambda value: value / 4)
+        ),  # many ties
         hnp.arrays(np.int8, n, elements=st.sampled_from([-1, 0, 1])),
     )
 )
@@ -68,7 +70,9 @@ def test_eleven_points_do_not_lose_a_recall_to_rounding():
     # Recall 0.3 and 0.7 are reached exactly here; 3 * 0.1 > 0.3 in floating point.
     scores = np.arange(20.0)[::-1]
     targets = np.tile([1, -1], 10)
-    assert metrics.average_precision_11pt(scores, targets) == pytest.approx(devkit_11pt(scores, targets), abs=1e-12)
+    assert metrics.average_precision_11pt(scores, targets) == pytest.approx(
+        devkit_11pt(scores, targets), abs=1e-12
+    )
     assert metrics.average_precision_11pt([2, 1], [1, -1]) == 1.0
     assert metrics.average_precision_11pt([1, 2], [1, -1]) == pytest.approx(0.5)
 
@@ -107,8 +111,14 @@ def test_f1_leaves_unknown_entries_out():
 
 def test_top_k_by_hand():
     scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.5, 0.5]])
-    tagged = np.array([[True, True, True, True], [False, False, False, True], [False, True, True, True]])
-    assert metrics.top_k(scores, 3).tolist() == [[1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0]]  # the first of equal ones
+    tagged = np.array(
+        [[True, True, True, True], [False, False, False, True], [False, True, True, True]]
+    )
+    assert metrics.top_k(scores, 3).tolist() == [
+        [1, 1, 1, 0],
+        [0, 1, 1, 1],
+        [1, 1, 1, 0],
+    ]  # the first of equal ones
     # Labels below their threshold keep their rank: the third image's first label does.
     assert metrics.top_k(scores, 3, tagged).tolist() == [[1, 1, 1, 0], [0, 0, 0, 1], [0, 1, 1, 0]]
     assert metrics.top_k(scores, 9).all()
@@ -117,12 +127,20 @@ def test_top_k_by_hand():
 def test_top_3_measures_by_hand():
     """COCO-style: five labels, four images; counted on paper."""
     scores = [[9, 8, 7, 6, 1], [9, 1, 8, 2, 7], [1, 2, 3, 8, 9], [5, 4, 3, 2, 1]]
-    targets = np.array([[1, 1, -1, 1, -1], [1, -1, -1, 1, 1], [-1, -1, 1, -1, 1], [-1, 0, 1, -1, -1]])
+    targets = np.array(
+        [[1, 1, -1, 1, -1], [1, -1, -1, 1, 1], [-1, -1, 1, -1, 1], [-1, 0, 1, -1, -1]]
+    )
     tagged = np.array(scores) >= 3
     # Tagged, top 3:  abc, ace, cde, abc; without a threshold the same, the fourth's too.
     # Right:          ab,  ae,  ce,  c.    Unknown: b of the fourth.   Present: abd, ade, ce, c.
     values = metrics.f1_scores(metrics.top_k(scores, 3, tagged), targets)
-    precision = [2 / 3, 1 / 1, 2 / 4, 0 / 1, 2 / 2]  # a: images 1, 2, 4; b: 1; c: 1 to 4; d: 3; e: 2, 3
+    precision = [
+        2 / 3,
+        1 / 1,
+        2 / 4,
+        0 / 1,
+        2 / 2,
+    ]  # a: images 1, 2, 4; b: 1; c: 1 to 4; d: 3; e: 2, 3
     recall = [2 / 2, 1 / 1, 2 / 2, 0 / 2, 2 / 2]
     assert values["CP"] == pytest.approx(np.mean(precision))
     assert values["CR"] == pytest.approx(np.mean(recall))
@@ -180,7 +198,9 @@ def test_bad_input_of_the_table_measures():
 def test_doubts_name_what_means_little() -> None:
     targets = np.full((60, 3), -1)
     targets[:30, 0] = targets[:9, 1] = 1
-    assert metrics.doubts(["dog", "cat", "never"], targets[:49])[0].startswith("49 images are too few")
+    assert metrics.doubts(["dog", "cat", "never"], targets[:49])[0].startswith(
+        "49 images are too few"
+    )
     assert metrics.doubts(["dog", "cat", "never"], targets) == [
         "fewer than 10 images with cat (9): their metrics are chance."
     ]

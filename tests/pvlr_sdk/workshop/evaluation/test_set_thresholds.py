@@ -23,7 +23,9 @@ from tests.pvlr_sdk.workshop.evaluation.conftest import COUNT
 def table(plan: Path) -> LabelTable:
     """Random targets; no image shows "rocket"."""
     names = [label.name for label in load_bundle(plan).manifest.labels]
-    targets = np.random.default_rng(1).choice(np.array([-1, -1, 0, 1], np.int8), (COUNT, len(names)))
+    targets = np.random.default_rng(1).choice(
+        np.array([-1, -1, 0, 1], np.int8), (COUNT, len(names))
+    )
     column = targets[:, names.index("rocket")]
     column[column == 1] = -1
     return LabelTable([f"{index}.png" for index in range(COUNT)], targets, [], [])
@@ -32,10 +34,17 @@ def table(plan: Path) -> LabelTable:
 def tag_sets(plan: Path, images: Path, table: LabelTable) -> np.ndarray:
     with Tagger(plan) as tagger:
         results = [tagger.predict(images / file) for file in table.files]
-        return np.array([[name in {tag.label for tag in result} for name in tagger.labels] for result in results])
+        return np.array(
+            [
+                [name in {tag.label for tag in result} for name in tagger.labels]
+                for result in results
+            ]
+        )
 
 
-@pytest.mark.parametrize(("objective", "kind"), [("recall=0.8", "recall"), ("precision=0.5", "precision")])
+@pytest.mark.parametrize(
+    ("objective", "kind"), [("recall=0.8", "recall"), ("precision=0.5", "precision")]
+)
 def test_the_new_thresholds_reach_the_objective(
     own_plan: Path, images: Path, table: LabelTable, objective: str, kind: str
 ) -> None:
@@ -57,7 +66,9 @@ def test_the_new_thresholds_reach_the_objective(
     assert any(label.before != label.after for label in report.labels)
 
 
-def test_f1_does_not_get_worse_and_both_are_reported(own_plan: Path, images: Path, table: LabelTable) -> None:
+def test_f1_does_not_get_worse_and_both_are_reported(
+    own_plan: Path, images: Path, table: LabelTable
+) -> None:
     report = set_thresholds(own_plan, images, table, Objective())
     assert report.images == COUNT
     assert report.after["OF1"] >= report.before["OF1"]
@@ -68,7 +79,9 @@ def test_f1_does_not_get_worse_and_both_are_reported(own_plan: Path, images: Pat
     json.dumps(report.to_dict())
 
 
-def test_only_thresholds_and_the_banks_hash_change(own_plan: Path, images: Path, table: LabelTable) -> None:
+def test_only_thresholds_and_the_banks_hash_change(
+    own_plan: Path, images: Path, table: LabelTable
+) -> None:
     paths = [own_plan, manifest_path(own_plan), labels_path(own_plan)]
     payload, text, bank = (path.read_bytes() for path in paths)
     before, old = json.loads(text), load_bundle(own_plan)
@@ -77,12 +90,20 @@ def test_only_thresholds_and_the_banks_hash_change(own_plan: Path, images: Path,
     assert own_plan.read_bytes() == payload
     assert paths[2].read_bytes() != bank
     assert after["files"]["labels"]["sha256"] == hashlib.sha256(paths[2].read_bytes()).hexdigest()
-    assert [label["threshold"] for label in after["labels"]] == [label.after for label in report.labels]
-    np.testing.assert_array_equal(new.labels.thresholds, np.array([x.after for x in report.labels], np.float32))
+    assert [label["threshold"] for label in after["labels"]] == [
+        label.after for label in report.labels
+    ]
+    np.testing.assert_array_equal(
+        new.labels.thresholds, np.array([x.after for x in report.labels], np.float32)
+    )
     np.testing.assert_array_equal(new.labels.embeddings, old.labels.embeddings)
     assert (new.labels.names, new.labels.text) == (old.labels.names, old.labels.text)
-    assert [label["precise_threshold"] for label in after["labels"]] == [label.precise for label in report.labels]
-    np.testing.assert_array_equal(new.labels.precise_thresholds, np.array([x.precise for x in report.labels], "f4"))
+    assert [label["precise_threshold"] for label in after["labels"]] == [
+        label.precise for label in report.labels
+    ]
+    np.testing.assert_array_equal(
+        new.labels.precise_thresholds, np.array([x.precise for x in report.labels], "f4")
+    )
     for manifest in (before, after):
         manifest["files"].pop("labels")
         manifest.pop("format")
@@ -90,7 +111,9 @@ def test_only_thresholds_and_the_banks_hash_change(own_plan: Path, images: Path,
             label.pop("threshold")
             label.pop("precise_threshold", None)
     assert after == before
-    assert {path.name for path in own_plan.parent.iterdir()} == {path.name for path in paths}, "leftovers"
+    assert {path.name for path in own_plan.parent.iterdir()} == {path.name for path in paths}, (
+        "leftovers"
+    )
 
 
 def test_the_old_thresholds_again_give_the_old_files(own_plan: Path) -> None:
@@ -109,14 +132,20 @@ def test_the_precise_thresholds_are_chosen_with_every_objective(
 ) -> None:
     """Twice: labels without an image keep what the first run found or had."""
     rocket = [label.name for label in load_bundle(own_plan).manifest.labels].index("rocket")
-    write_thresholds(load_bundle(own_plan), np.full(5, 0.25, np.float32), np.full(5, 0.75, np.float32))
+    write_thresholds(
+        load_bundle(own_plan), np.full(5, 0.25, np.float32), np.full(5, 0.75, np.float32)
+    )
     for objective in ("f1", "recall=1"):
         report = set_thresholds(own_plan, images, table, Objective.parse(objective))
         assert (report.labels[rocket].after, report.labels[rocket].precise) == (0.25, 0.75)
         assert all(label.precise >= label.after for label in report.labels)
         with Tagger(own_plan, operating_point="precise") as tagger:
-            np.testing.assert_array_equal(tagger.thresholds, np.float32([label.precise for label in report.labels]))
-            tagged = np.array([tagger.predict(images / file).scores >= tagger.thresholds for file in table.files])
+            np.testing.assert_array_equal(
+                tagger.thresholds, np.float32([label.precise for label in report.labels])
+            )
+            tagged = np.array(
+                [tagger.predict(images / file).scores >= tagger.thresholds for file in table.files]
+            )
         for index, label in enumerate(report.labels):
             known, present = table.targets[:, index] != 0, table.targets[:, index] == 1
             hits, tags = (tagged[:, index] & present).sum(), (tagged[:, index] & known).sum()
@@ -154,7 +183,9 @@ def test_thresholds_for_a_plan_that_was_replaced_are_refused(own_plan: Path) -> 
         write_thresholds(bundle, thresholds)
 
 
-def test_photos_without_a_label_are_an_error(own_plan: Path, images: Path, table: LabelTable) -> None:
+def test_photos_without_a_label_are_an_error(
+    own_plan: Path, images: Path, table: LabelTable
+) -> None:
     none = LabelTable(table.files, -np.abs(table.targets), [], [])
     with pytest.raises(errors.LabelsFileError, match="at least one of the plan's labels"):
         set_thresholds(own_plan, images, none, Objective())
@@ -169,16 +200,28 @@ def test_thresholds_of_tiles_keep_the_precision_and_all_other_thresholds(
     after = json.loads(manifest_path(two_points).read_bytes())
     tiles = after.pop("tiles")
     assert (before.pop("format"), after.pop("format")) == (2, 3)
-    assert tiles == {"2x2": {"f1": [x.after for x in report.labels], "precise": [x.precise for x in report.labels]}}
+    assert tiles == {
+        "2x2": {
+            "f1": [x.after for x in report.labels],
+            "precise": [x.precise for x in report.labels],
+        }
+    }
     assert after == before
     for point, measured in (("f1", report.after), ("precise", report.precise)):
         with Tagger(two_points, operating_point=point) as tagger:
             results = [tagger.predict(images / file, tiles=(2, 2)) for file in table.files]
             limits = results[0].thresholds
-            np.testing.assert_array_equal(limits, np.maximum(tagger.thresholds, np.float32(tiles["2x2"][point])))
+            np.testing.assert_array_equal(
+                limits, np.maximum(tagger.thresholds, np.float32(tiles["2x2"][point]))
+            )
             tags = [np.array([result.scores for result in results]) >= limits]
-            tags += [np.array([tagger.predict(images / file).scores for file in table.files]) >= tagger.thresholds]
-        for tagged, reported in zip(tags, (measured, report.before) if point == "f1" else (measured,), strict=False):
+            tags += [
+                np.array([tagger.predict(images / file).scores for file in table.files])
+                >= tagger.thresholds
+            ]
+        for tagged, reported in zip(
+            tags, (measured, report.before) if point == "f1" else (measured,), strict=False
+        ):
             known, hits = table.targets != 0, (tagged & (table.targets == 1)).sum()
             assert reported["OP"] == pytest.approx(100 * hits / (tagged & known).sum(), abs=1e-3)
     # Another layout adds its own, and thresholds without tiles leave both.
@@ -191,7 +234,11 @@ def test_thresholds_of_tiles_keep_the_precision_and_all_other_thresholds(
     assert load_bundle(two_points).labels.precise_thresholds.tolist() == [0.25] * 5
 
 
-def test_tiles_have_no_objective_of_their_own(own_plan: Path, images: Path, table: LabelTable) -> None:
+def test_tiles_have_no_objective_of_their_own(
+    own_plan: Path, images: Path, table: LabelTable
+) -> None:
     for objective, prevalence in ((Objective.parse("recall=0.9"), None), (Objective(), "0.1")):
-        with pytest.raises(errors.OptionError, match="tiles: expected no objective and no prevalence"):
+        with pytest.raises(
+            errors.OptionError, match="tiles: expected no objective and no prevalence"
+        ):
             set_thresholds(own_plan, images, table, objective, prevalence=prevalence, tiles=(2, 2))

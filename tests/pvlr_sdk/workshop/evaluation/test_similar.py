@@ -19,7 +19,9 @@ def photos(tmp_path: Path) -> list[Path]:
     for name in ("astronaut", "chelsea", "coffee"):
         photo = cv2.imread(str(SHOWN / f"{name}.jpg"))
         height, width = (side // 50 for side in photo.shape[:2])
-        copy = cv2.convertScaleAbs(cv2.resize(photo[height:-height, width:-width], (200, 150)), alpha=1.2)
+        copy = cv2.convertScaleAbs(
+            cv2.resize(photo[height:-height, width:-width], (200, 150)), alpha=1.2
+        )
         for number, pixels in enumerate((photo, copy)):
             paths.append(tmp_path / f"{number}-{name}.jpg")
             cv2.imwrite(str(paths[-1]), pixels, [cv2.IMWRITE_JPEG_QUALITY, 60])

@@ -20,7 +20,8 @@ from pvlr_sdk.labels.thresholds import (
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "value"), [("f1", "f1", 0), ("precision=0.9", "precision", 0.9), ("recall=1", "recall", 1.0)]
+    ("text", "kind", "value"),
+    [("f1", "f1", 0), ("precision=0.9", "precision", 0.9), ("recall=1", "recall", 1.0)],
 )
 def test_objectives(text: str, kind: str, value: float) -> None:
     objective = Objective.parse(text)
@@ -28,7 +29,18 @@ def test_objectives(text: str, kind: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "F1", "f1=0.5", "precision", "precision=", "recall=0", "recall=1.1", "recall=nan", "accuracy=0.9"]
+    "text",
+    [
+        "",
+        "F1",
+        "f1=0.5",
+        "precision",
+        "precision=",
+        "recall=0",
+        "recall=1.1",
+        "recall=nan",
+        "accuracy=0.9",
+    ],
 )
 def test_other_objectives_are_an_error(text: str) -> None:
     with pytest.raises(errors.OptionError, match="objective"):
@@ -42,7 +54,9 @@ def test_thresholds_are_the_best_f1_where_positives_abound() -> None:
     thresholds = choose_thresholds(logits, targets)
     for column in range(2):
         score = sigmoid(logits[:, column])
-        best = max(np.linspace(0.02, 0.98, 97), key=lambda cut: _f1(score >= cut, targets[:, column] == 1))
+        best = max(
+            np.linspace(0.02, 0.98, 97), key=lambda cut: _f1(score >= cut, targets[:, column] == 1)
+        )
         assert (
             _f1(score >= thresholds[column], targets[:, column] == 1)
             > _f1(score >= best, targets[:, column] == 1) - 2e-3
@@ -88,7 +102,10 @@ def test_least_precision_and_recall_are_what_a_search_finds(
         assert got == every[max(cut for cut, (_, recall) in every.items() if recall >= value)]
     else:
         reachable = min(value, max(precision for precision, _ in every.values()))
-        assert got == every[min(cut for cut, (precision, _) in every.items() if precision >= reachable)]
+        assert (
+            got
+            == every[min(cut for cut, (precision, _) in every.items() if precision >= reachable)]
+        )
 
 
 def test_labels_without_a_positive_fall_back() -> None:
@@ -114,10 +131,14 @@ def test_extreme_logits_stay_strictly_inside(objective: str) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(st.tuples(*[st.integers(-6, 6), st.sampled_from([1, 0, -1])] * 2), min_size=1, max_size=60),
+    st.lists(
+        st.tuples(*[st.integers(-6, 6), st.sampled_from([1, 0, -1])] * 2), min_size=1, max_size=60
+    ),
     st.floats(0.05, 0.95),
 )
-def test_precise_thresholds_are_what_a_search_finds(images: list[tuple[int, int, int, int]], least: float) -> None:
+def test_precise_thresholds_are_what_a_search_finds(
+    images: list[tuple[int, int, int, int]], least: float
+) -> None:
     logits = np.array([row[::2] for row in images], np.float64)
     targets = np.array([row[1::2] for row in images], np.int8)
     chosen = precise_thresholds(logits, targets, np.full(2, least))
@@ -160,7 +181,9 @@ def test_a_precision_out_of_reach_or_few_positives_give_a_higher_threshold() -> 
 
 
 @pytest.mark.parametrize(("positives", "cut"), [(9, 8.5), (10, 3.0)])
-def test_only_labels_with_few_positives_follow_the_common_threshold(positives: int, cut: float) -> None:
+def test_only_labels_with_few_positives_follow_the_common_threshold(
+    positives: int, cut: float
+) -> None:
     """Of all labels together, only the images above 8 are right; the first label's own cut is between 5 and 1."""
     logits = np.full((60, 2), [1.0, 8.0])
     targets = np.full((60, 2), -1, np.int8)
@@ -199,14 +222,22 @@ def test_thresholds_of_tiles_are_never_lower() -> None:
     targets = np.ones((30, 1), np.int8)
     logits = np.linspace(-3, 3, 30)[:, None]
     assert tile_thresholds(logits, logits + 5, targets, np.array([0.3]), 0) == pytest.approx(0.3)
-    assert tile_thresholds(logits - 50, logits, targets, np.array([0.3]), 0) == pytest.approx(0.3)  # without a tag
+    assert tile_thresholds(logits - 50, logits, targets, np.array([0.3]), 0) == pytest.approx(
+        0.3
+    )  # without a tag
     # 30 positives weigh 30 of 230, the rule the rest.
     shifted = sigmoid(np.log(0.3 / 0.7) + 200 / 230 * np.log(np.sqrt(5)))
-    assert tile_thresholds(logits, logits + 5, targets, np.array([0.3]), 4) == pytest.approx(shifted)
+    assert tile_thresholds(logits, logits + 5, targets, np.array([0.3]), 4) == pytest.approx(
+        shifted
+    )
 
 
 def test_thresholds_of_tiles_rise_sooner_than_they_fall() -> None:
     targets, whole = (np.repeat(pair, 100)[:, None] for pair in ([1, -1], [3.0, -1.0]))
-    tiled = np.where(targets == 1, whole, 2.0)  # precise from 2.5: 100 positives weigh 100 of 150, the rule the rest
+    tiled = np.where(
+        targets == 1, whole, 2.0
+    )  # precise from 2.5: 100 positives weigh 100 of 150, the rule the rest
     shift = (2 * 2.5 + np.log(np.sqrt(5))) / 3
-    assert tile_thresholds(whole, tiled, targets, np.array([0.5]), 4) == pytest.approx(sigmoid(np.array(shift)))
+    assert tile_thresholds(whole, tiled, targets, np.array([0.5]), 4) == pytest.approx(
+        sigmoid(np.array(shift))
+    )

@@ -40,7 +40,9 @@ def prepared(frame: np.ndarray, config: dict[str, str]) -> np.ndarray:
     """What nvinfer makes of a BGR frame of the network's size, by its documentation: scale * (pixel - offset)."""
     assert config["infer-dims"] == f"3;{frame.shape[0]};{frame.shape[1]}"
     assert config["model-color-format"] == "0"  # RGB
-    pixels = frame[:, :, ::-1].astype(np.float32) - np.array(config["offsets"].split(";"), np.float32)
+    pixels = frame[:, :, ::-1].astype(np.float32) - np.array(
+        config["offsets"].split(";"), np.float32
+    )
     return (np.float32(config["net-scale-factor"]) * pixels).transpose(2, 0, 1)[None]
 
 
@@ -61,7 +63,9 @@ class Parser:
     def __call__(self, scores: np.ndarray, kind=0, threshold=0.0) -> list[list[str]]:
         """The fields of each line."""
         given = np.ascontiguousarray(scores, np.float32)
-        out = self._run(self._driver, self._library, kind, given.shape[1], threshold, input=given.tobytes())
+        out = self._run(
+            self._driver, self._library, kind, given.shape[1], threshold, input=given.tobytes()
+        )
         return [line.split("\t") for line in out.decode().splitlines()]
 
 
@@ -71,13 +75,17 @@ def test_nvinfers_input_gives_our_scores_and_tags(plan, tmp_path, bundled):
     onnxruntime = pytest.importorskip("onnxruntime")
     plan = default_plan() if bundled else plan
     config = settings(export_deepstream(plan, tmp_path))
-    session = onnxruntime.InferenceSession(tmp_path / config["onnx-file"], providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / config["onnx-file"], providers=["CPUExecutionProvider"]
+    )
     assert [output.name for output in session.get_outputs()] == ["scores"]
     spec = open_bundle(plan).manifest.input
     scores, tags = [], []
     with Tagger(plan, precision="fp32") as ours:
         for image in sorted(IMAGES.glob("*.jpg"))[:4]:
-            frame = cv2.resize(cv2.imread(str(image)), (spec.width, spec.height), interpolation=cv2.INTER_AREA)
+            frame = cv2.resize(
+                cv2.imread(str(image)), (spec.width, spec.height), interpolation=cv2.INTER_AREA
+            )
             result = ours.predict(frame)
             (found,) = session.run(None, {"image": prepared(frame, config)})[0]
             assert np.abs(found - result.scores).max() < 1e-3
@@ -96,11 +104,20 @@ def test_the_parser_gives_the_tags_of_200_random_outputs(tmp_path):
         labels, thresholds = ours.labels, ours.thresholds
     scores = np.random.default_rng(1).random((200, len(labels)), np.float32)
     # Also scores at the thresholds, and the floats next to them.
-    close = np.stack([np.nextafter(thresholds, np.float32(0)), thresholds, np.nextafter(thresholds, np.float32(1))])
+    close = np.stack(
+        [
+            np.nextafter(thresholds, np.float32(0)),
+            thresholds,
+            np.nextafter(thresholds, np.float32(1)),
+        ]
+    )
     scores[:3] = close
     scores[3] = np.nan
     expected = [
-        [(str(index), labels[index], float(row[index])) for index in np.flatnonzero(row >= thresholds)]
+        [
+            (str(index), labels[index], float(row[index]))
+            for index in np.flatnonzero(row >= thresholds)
+        ]
         for row in scores
     ]
     assert (expected[0], expected[3]) == ([], [])
@@ -120,7 +137,9 @@ def test_the_parser_gives_the_tags_of_200_random_outputs(tmp_path):
 def test_labels_of_any_form(tmp_path):
     strange = ['a "quoted\\" cup??=', "Ärger; ☕"]
     bank = Knowledge.load().bank(["espresso", "cat"])
-    LabelBank(strange, bank.embeddings, bank.thresholds, bank.text).save(tmp_path / "bank.safetensors")
+    LabelBank(strange, bank.embeddings, bank.thresholds, bank.text).save(
+        tmp_path / "bank.safetensors"
+    )
     export_deepstream(None, tmp_path, bank=tmp_path / "bank.safetensors")
     (line,) = Parser(tmp_path, tmp_path)(np.ones((1, 2)))
     assert line[2::3] == strange
@@ -147,7 +166,9 @@ def test_errors(tmp_path, plan, monkeypatch):
     with pytest.raises(errors.PlanNotFoundError):
         export_deepstream(tmp_path / "no.plan", tmp_path)
     manifest, exported, thresholds = deepstream.read_plan(plan, None, "f1")
-    changed = manifest.model_copy(update={"input": manifest.input.model_copy(update={"resize": "letterbox"})})
+    changed = manifest.model_copy(
+        update={"input": manifest.input.model_copy(update={"resize": "letterbox"})}
+    )
     monkeypatch.setattr(deepstream, "read_plan", lambda *_: (changed, exported, thresholds))
     with pytest.raises(errors.BackendError, match="stretched images"):
         export_deepstream(plan, tmp_path)

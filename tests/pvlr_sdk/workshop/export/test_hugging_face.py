@@ -21,7 +21,10 @@ def test_the_card_is_valid_and_has_the_results(tmp_path):
     card = hub.ModelCard.load(folder / "README.md")
     assert (card.data.license, card.data.library_name) == ("apache-2.0", "pvlr-sdk")
     assert card.data.pipeline_tag == "image-classification"
-    assert {result.dataset_name for result in card.data.eval_results} == {"COCO testdev", "VOC 2007 testdev"}
+    assert {result.dataset_name for result in card.data.eval_results} == {
+        "COCO testdev",
+        "VOC 2007 testdev",
+    }
     assert card.text.lstrip().startswith("# pvlr-lite2-open")
     assert hub.repocard.metadata_load(folder / "README.md")["model-index"]
 

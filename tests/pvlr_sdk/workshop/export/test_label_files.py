@@ -30,15 +30,24 @@ def test_our_reader_gets_the_same_tags(results, tmp_path, kind):
     assert sorted(read.labels) == ["dog", "traffic light"]
     assert [Path(file).name for file in read.files] == [Path(file).name for file in results]
     for target, scores in zip(read.targets, results.values(), strict=True):
-        assert {label for label, value in zip(read.labels, target, strict=True) if value == 1} == set(scores)
+        assert {
+            label for label, value in zip(read.labels, target, strict=True) if value == 1
+        } == set(scores)
         assert set(target.tolist()) <= {1, -1}
 
 
 def test_coco_has_the_sizes_of_the_images(results, tmp_path):
     write_labels(results, tmp_path / "coco.json", "coco")
     content = json.loads((tmp_path / "coco.json").read_text())
-    assert [(image["width"], image["height"]) for image in content["images"]] == [(30, 20), (30, 21), (30, 22)]
-    assert {tuple(one["bbox"]) for one in content["annotations"]} == {(0, 0, 30, 20), (0, 0, 30, 21)}
+    assert [(image["width"], image["height"]) for image in content["images"]] == [
+        (30, 20),
+        (30, 21),
+        (30, 22),
+    ]
+    assert {tuple(one["bbox"]) for one in content["annotations"]} == {
+        (0, 0, 30, 20),
+        (0, 0, 30, 21),
+    }
     assert [one["score"] for one in content["annotations"]] == [0.9, 0.8, 0.7]
     pycocotools = pytest.importorskip("pycocotools.coco")
     assert len(pycocotools.COCO(str(tmp_path / "coco.json")).getAnnIds(catIds=[1])) == 2
@@ -47,14 +56,18 @@ def test_coco_has_the_sizes_of_the_images(results, tmp_path):
 def test_fiftyone_has_all_tags_with_their_scores(results, tmp_path):
     write_labels(results, tmp_path / "labels.json", "fiftyone")
     found = json.loads((tmp_path / "labels.json").read_text())["labels"]
-    assert {file: {one["label"]: one["confidence"] for one in tags} for file, tags in found.items()} == results
+    assert {
+        file: {one["label"]: one["confidence"] for one in tags} for file, tags in found.items()
+    } == results
 
 
 def test_fiftyone_itself(results, tmp_path):
     # In an environment of its own: its requirements replace OpenCV.
     importers = pytest.importorskip("fiftyone.utils.data.importers")
     write_labels(results, tmp_path / "labels.json", "fiftyone")
-    importer = importers.FiftyOneImageClassificationDatasetImporter(labels_path=str(tmp_path / "labels.json"))
+    importer = importers.FiftyOneImageClassificationDatasetImporter(
+        labels_path=str(tmp_path / "labels.json")
+    )
     importer.setup()
     for path, _, label in importer:
         assert {one.label: one.confidence for one in label.classifications} == results[path]

@@ -22,13 +22,18 @@ IMAGES = Path(__file__).parents[4] / "docs/images"
 def resized(path: Path, plan: Path) -> np.ndarray:
     """An image of the size of the network: Model API resizes others in another way."""
     spec = open_bundle(plan).manifest.input
-    return cv2.resize(cv2.imread(str(path)), (spec.width, spec.height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(
+        cv2.imread(str(path)), (spec.width, spec.height), interpolation=cv2.INTER_AREA
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bundled", [False, True], ids=["closed", "open"])
 def test_model_api_gives_our_scores_and_tags(plan, tmp_path, bundled):
-    adapters, models = pytest.importorskip("model_api.adapters"), pytest.importorskip("model_api.models")
+    adapters, models = (
+        pytest.importorskip("model_api.adapters"),
+        pytest.importorskip("model_api.models"),
+    )
     if bundled:
         pytest.importorskip("onnx")
         plan = default_plan()

@@ -111,14 +111,23 @@ def test_messages_are_our_tags(store, node, photo, words):
         image(store, photo, "mono16"),
     ):
         callback(given)
-    with Tagger(None, words=["person", "rocket"] if words else None, operating_point="precise") as ours:
-        expected = [[(tag.label, tag.score) for tag in ours.predict(frame)] for frame in (photo, photo, black)]
+    with Tagger(
+        None, words=["person", "rocket"] if words else None, operating_point="precise"
+    ) as ours:
+        expected = [
+            [(tag.label, tag.score) for tag in ours.predict(frame)]
+            for frame in (photo, photo, black)
+        ]
     assert expected[0]
     name = "vision_msgs/msg/Classification"
     for message, tags in zip(one.published, expected, strict=True):
         read = store.deserialize_cdr(store.serialize_cdr(message, name), name)
         assert [(result.class_id, result.score) for result in read.results] == tags
-        assert (read.header.stamp.sec, read.header.stamp.nanosec, read.header.frame_id) == (5, 6, "camera")
+        assert (read.header.stamp.sec, read.header.stamp.nanosec, read.header.frame_id) == (
+            5,
+            6,
+            "camera",
+        )
         # rclpy accepts no other types.
         assert {type(result.score) for result in message.results} <= {float}
     assert len(one.logged) == 1

@@ -50,8 +50,17 @@ def test_a_plan_is_one_model(plan, tmp_path):
 def test_each_value_of_a_configuration_has_its_reason(plan, tmp_path):
     folder = export_triton(plan, tmp_path)
     lines = (folder / "config.pbtxt").read_text().splitlines()
-    for value in ("backend:", "max_batch_size:", "  max_queue_delay", "instance_group", "model_warmup", "optional:"):
-        places = [number for number, line in enumerate(lines) if line.strip().startswith(value.strip())]
+    for value in (
+        "backend:",
+        "max_batch_size:",
+        "  max_queue_delay",
+        "instance_group",
+        "model_warmup",
+        "optional:",
+    ):
+        places = [
+            number for number, line in enumerate(lines) if line.strip().startswith(value.strip())
+        ]
         assert places, value
         assert any("#" in line for line in lines[max(0, places[0] - 5) : places[0]]), value
 
@@ -140,7 +149,12 @@ def server(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         "--backend-directory",
         str(folder / "backends"),
     ]
-    command += ["--http-address=127.0.0.1", f"--http-port={http}", "--grpc-address=127.0.0.1", f"--grpc-port={grpc}"]
+    command += [
+        "--http-address=127.0.0.1",
+        f"--http-port={http}",
+        "--grpc-address=127.0.0.1",
+        f"--grpc-port={grpc}",
+    ]
     packages = home.parents[1]
     # The backend runs the Python of PATH: with NumPy 1, as it needs, from Triton's environment, and the rest from here.
     venv.create(folder / "env", symlinks=True)
@@ -193,7 +207,10 @@ def test_64_clients_get_what_the_tagger_says(server, photos, plan, tmp_path, pro
     paths = sorted(photos.iterdir())
     names = [str(path) for path in [*paths, invalid, *paths]]
     done = subprocess.run(
-        [CLIENT, "-c", CLIENTS, protocol, getattr(server, protocol), *names], capture_output=True, text=True, check=True
+        [CLIENT, "-c", CLIENTS, protocol, getattr(server, protocol), *names],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = json.loads(done.stdout)
     with Tagger(plan) as tagger:
@@ -225,5 +242,9 @@ def test_raw_frames_the_open_inference_protocol_and_no_input(server, photos, pla
     assert np.array_equal(np.float32(outputs["SCORES"]), expected.scores)
     assert json.loads(outputs["TAGS"][0]) == expected.to_dict()["tags"]
     with pytest.raises(HTTPError) as refused:
-        urlopen(Request(f"http://{server.http}/v2/models/tiny/infer", json.dumps({"inputs": []}).encode()))
+        urlopen(
+            Request(
+                f"http://{server.http}/v2/models/tiny/infer", json.dumps({"inputs": []}).encode()
+            )
+        )
     assert b"FrameTypeError" in refused.value.read() or refused.value.code == 400

@@ -72,7 +72,9 @@ def test_exiv2_reads_bags(photo):
     if not shutil.which("exiv2"):
         pytest.skip("exiv2 is not installed")
     tag_photo(photo, TAGS)
-    lines = subprocess.run(["exiv2", "-px", photo.with_name("photo.jpg.xmp")], capture_output=True, text=True).stdout
+    lines = subprocess.run(
+        ["exiv2", "-px", photo.with_name("photo.jpg.xmp")], capture_output=True, text=True
+    ).stdout
     rows = {line.split()[0]: line.split(maxsplit=3)[1:] for line in lines.splitlines()}
     for name in ("Xmp.dc.subject", "Xmp.lr.hierarchicalSubject", "Xmp.digiKam.TagsList"):
         assert rows[name] == ["XmpBag", "2", "dog, café"]
@@ -107,7 +109,8 @@ def test_every_other_field_of_a_sidecar_stays_byte_for_byte():
 
 def test_flat_tags_of_others_stay_visible_where_a_field_with_levels_is_new(photo):
     packet = LIGHTROOM.replace(
-        "<lr:hierarchicalSubject><rdf:Bag><rdf:li>people|family</rdf:li></rdf:Bag></lr:hierarchicalSubject>", ""
+        "<lr:hierarchicalSubject><rdf:Bag><rdf:li>people|family</rdf:li></rdf:Bag></lr:hierarchicalSubject>",
+        "",
     )
     path = photo.with_name("photo.jpg.xmp")
     path.write_text(packet)
@@ -212,6 +215,8 @@ def test_a_kill_leaves_each_sidecar_whole_or_absent(tmp_path):
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
         start = int(line or start)
-        digests = {hashlib.sha256(path.read_bytes()).digest() for path in tmp_path.glob("*.jpg.xmp")}
+        digests = {
+            hashlib.sha256(path.read_bytes()).digest() for path in tmp_path.glob("*.jpg.xmp")
+        }
         assert digests == {hashlib.sha256(whole).digest()}
     assert 0 < len(list(tmp_path.glob("*.jpg.xmp"))) < 200

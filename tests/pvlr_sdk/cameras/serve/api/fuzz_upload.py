@@ -12,7 +12,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["pvlr_sdk.cameras.serve.server.bodies", "pvlr_sdk.frames"]):
+with atheris.instrument_imports(
+    include=["pvlr_sdk.cameras.serve.server.bodies", "pvlr_sdk.frames"]
+):
     from pvlr_sdk import Tagger, errors
     from pvlr_sdk.cameras.serve.server import bodies as uploads
     from pvlr_sdk.frames.images import decode
@@ -44,7 +46,9 @@ def _starts() -> list[bytes]:
 
 
 STARTS = _starts()
-TAGGER = Tagger(os.environ["PVLR_FUZZ_PLAN"], num_threads=1) if "PVLR_FUZZ_PLAN" in os.environ else None
+TAGGER = (
+    Tagger(os.environ["PVLR_FUZZ_PLAN"], num_threads=1) if "PVLR_FUZZ_PLAN" in os.environ else None
+)
 
 
 def check(data: bytes) -> None:
@@ -71,7 +75,9 @@ def check(data: bytes) -> None:
 
 
 if "PVLR_PLANTED_BUG" in os.environ:  # the limit of pixels is not the one for uploads
-    uploads.images = SimpleNamespace(decode=lambda *arguments, max_pixels, formats: decode(*arguments, formats=formats))
+    uploads.images = SimpleNamespace(
+        decode=lambda *arguments, max_pixels, formats: decode(*arguments, formats=formats)
+    )
 
 if __name__ == "__main__":
     atheris.Setup(sys.argv, check)

@@ -18,7 +18,9 @@ def post(served: Any, path: str, **body: Any) -> Any:
 def pick(served: Any, camera: str, count: int, label: str = "my mug") -> Any:
     """Pick so many frames of a camera: the door shows the label."""
     while count:
-        answer = post(served, "/v1/teach/examples", camera=camera, label=label, **{"is": camera == "door"})
+        answer = post(
+            served, "/v1/teach/examples", camera=camera, label=label, **{"is": camera == "door"}
+        )
         if answer.status == 200:
             count -= 1
         else:  # no frame yet, or the same as before

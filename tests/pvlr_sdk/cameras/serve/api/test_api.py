@@ -18,20 +18,32 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.pvlr_sdk.cameras.serve.conftest import HEAD, JPEG, NOISE, jpeg
 
-PATTERN = {"door": "test://?fps=30&size=64x48", "yard": {"uri": "http://me:s3cret@127.0.0.1:1/x", "timeout": 1}}
+PATTERN = {
+    "door": "test://?fps=30&size=64x48",
+    "yard": {"uri": "http://me:s3cret@127.0.0.1:1/x", "timeout": 1},
+}
 
 
 def png_of(width: int, height: int) -> bytes:
     """A PNG that says it has this size and has no pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "image/webp; x=y", "application/octet-stream"])
+@pytest.mark.parametrize(
+    "kind", ["image/jpeg", "image/png", "image/webp; x=y", "application/octet-stream"]
+)
 def test_a_photo_is_tagged_as_the_tagger_tags_it(serve, tagger, photo, kind):
     suffix = {"image/png": ".png", "image/webp; x=y": ".webp"}.get(kind, ".jpg")
     options = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
@@ -46,7 +58,9 @@ def test_a_photo_is_tagged_as_the_tagger_tags_it(serve, tagger, photo, kind):
         assert (heat["label"], heat["rows"], heat["columns"]) == (tag.label, 32, 32)
         # The centres of the 32 x 32 cells lie between four pixels each.
         centres = expected.attention(tag.label).reshape(32, 16, 32, 16)[:, 7:9, :, 7:9].mean((1, 3))
-        np.testing.assert_allclose(np.reshape(heat["weights"], (32, 32)), centres / centres.max(), atol=2e-3)
+        np.testing.assert_allclose(
+            np.reshape(heat["weights"], (32, 32)), centres / centres.max(), atol=2e-3
+        )
 
 
 def test_a_photo_taken_on_its_side_is_turned(serve, tagger):
@@ -114,7 +128,9 @@ def test_a_progressive_jpeg_is_a_picture(serve):
     ],
 )
 def test_wrong_requests_are_problems(serve, method, path, status):
-    answer = serve().ask(method, path, JPEG if method == "POST" else None, {"Content-Type": "image/jpeg"})
+    answer = serve().ask(
+        method, path, JPEG if method == "POST" else None, {"Content-Type": "image/jpeg"}
+    )
     assert (answer.status, answer.json["status"]) == (status, status)
     assert answer.headers["Content-Type"] == "application/problem+json"
 
@@ -140,7 +156,9 @@ def test_an_upload_that_trickles_is_ended(serve):
         assert (answer := slow.recv(4000)).startswith(b"HTTP/1.1 408 ")
         assert b"The image" not in answer  # settings and plans are bodies, too
         assert 0.4 < time.monotonic() - began < 3
-    served.until(lambda: served.tag(JPEG).status == 200)  # half a second may be too short on a busy machine
+    served.until(
+        lambda: served.tag(JPEG).status == 200
+    )  # half a second may be too short on a busy machine
 
 
 @pytest.mark.slow
@@ -149,12 +167,16 @@ def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serv
     began = time.monotonic()
     with ThreadPoolExecutor(12) as callers:
         answers = list(callers.map(lambda _: served.tag(JPEG), range(12)))
-    assert time.monotonic() - began < 4  # nobody waited for the engine, which takes five seconds for ten
+    assert (
+        time.monotonic() - began < 4
+    )  # nobody waited for the engine, which takes five seconds for ten
     details = [answer.json["detail"] for answer in answers]
     assert [answer.status for answer in answers] == [503] * 12
     assert details.count("Tagging the image took too long.") == 10
     assert all(1 <= int(answer.headers["Retry-After"]) <= 10 for answer in answers)
-    served.until(lambda: served.tag(JPEG).json["detail"] == "Tagging the image took too long.")  # room again
+    served.until(
+        lambda: served.tag(JPEG).json["detail"] == "Tagging the image took too long."
+    )  # room again
 
 
 @pytest.mark.slow
@@ -197,13 +219,23 @@ def test_pictures_are_of_a_width_for_browsers():
 
 
 def test_events(serve):
-    served = serve({"door": "test://?fps=30&size=64x48&frames=30", "yard": "test://?fps=30&size=64x48&frames=30"})
+    served = serve(
+        {
+            "door": "test://?fps=30&size=64x48&frames=30",
+            "yard": "test://?fps=30&size=64x48&frames=30",
+        }
+    )
     served.until(lambda: len(served.get("/v1/events").json["events"]) == 8)
     events = served.get("/v1/events").json["events"]
     assert events == [event.to_dict() for event in served.site.events()]
-    assert {event["reason"] for event in events if event["event"] == "off"} == {"camera ended: the end was reached"}
+    assert {event["reason"] for event in events if event["event"] == "off"} == {
+        "camera ended: the end was reached"
+    }
     yard = served.get("/v1/events?camera=yard&label=cat").json["events"]
-    assert [(event["camera"], event["event"]) for event in yard] == [("yard", "on"), ("yard", "off")]
+    assert [(event["camera"], event["event"]) for event in yard] == [
+        ("yard", "on"),
+        ("yard", "off"),
+    ]
     assert served.get("/v1/events?limit=1").json["events"] == events[-1:]
     assert served.get("/v1/events?label=rocket").json["events"] == []
     between = served.site.events()[3].time + 0.001
@@ -237,17 +269,31 @@ def test_health_and_metrics(serve, monkeypatch):
     served = serve(PATTERN)
     served.until(lambda: served.get("/readyz").status == 200)
     served.until(lambda: served.site.stats()["cameras"]["door"]["tagged"])
-    assert served.get("/healthz").json == {"status": "ok", "reason": "", "cameras": {"yard": "lost"}}
+    assert served.get("/healthz").json == {
+        "status": "ok",
+        "reason": "",
+        "cameras": {"yard": "lost"},
+    }
     text = served.get("/metrics")
-    families = {family.name: family for family in text_string_to_metric_families(text.body.decode())}
-    states = {tuple(sample.labels.values()): sample.value for sample in families["pvlr_camera_state"].samples}
+    families = {
+        family.name: family for family in text_string_to_metric_families(text.body.decode())
+    }
+    states = {
+        tuple(sample.labels.values()): sample.value
+        for sample in families["pvlr_camera_state"].samples
+    }
     assert states["door", "live"] == states["yard", "lost"] == 1
     assert states["door", "lost"] == 0
-    (tagged,) = (one for one in families["pvlr_camera_tagged"].samples if one.labels == {"camera": "door"})
+    (tagged,) = (
+        one for one in families["pvlr_camera_tagged"].samples if one.labels == {"camera": "door"}
+    )
     assert 0 < tagged.value <= served.site.stats()["cameras"]["door"]["tagged"]
     assert families["pvlr_info"].samples[0].labels["name"] == "tiny"
     monkeypatch.setattr(served.site, "healthy", lambda: False)
-    assert (served.get("/healthz").status, served.get("/healthz").json["status"]) == (503, "failing")
+    assert (served.get("/healthz").status, served.get("/healthz").json["status"]) == (
+        503,
+        "failing",
+    )
     monkeypatch.setattr(type(served.site), "cameras", {"door": "starting"})
     starting = {"reason": "not all cameras were tried yet", "cameras": {"door": "starting"}}
     assert served.get("/readyz").json == {"status": "failing", **starting}
@@ -265,7 +311,9 @@ def test_a_tagger_that_fails_is_no_bug(serve, tagger):
     from pvlr_sdk import errors
 
     def fail(*_, **__):
-        raise errors.BackendError("tagger", expected="an open tagger", got="a closed tagger", hint="Create a new one.")
+        raise errors.BackendError(
+            "tagger", expected="an open tagger", got="a closed tagger", hint="Create a new one."
+        )
 
     alike = {name: getattr(tagger, name) for name in ("labels", "thresholds", "info", "label_bank")}
     broken = SimpleNamespace(**alike, predict=fail)

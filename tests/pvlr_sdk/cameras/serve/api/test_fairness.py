@@ -20,7 +20,9 @@ from tests.pvlr_sdk.cameras.serve.conftest import HEAD, JPEG
 
 
 def post(port: int, address: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(address, 0))
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=30, source_address=(address, 0)
+    )
     try:
         connection.request("POST", "/v1/tag", JPEG, {"Content-Type": "image/jpeg"})
         return connection.getresponse().status
@@ -70,7 +72,11 @@ def test_bytes_that_wait_are_limited_too(serve):
     with ExitStack() as stack:
         held = []
         for _ in range(16):
-            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10)))
+            held.append(
+                stack.enter_context(
+                    socket.create_connection(("127.0.0.1", served.port), timeout=10)
+                )
+            )
             held[-1].sendall(HEAD + b"Content-Length: 100000\r\n\r\n" + bytes(90_000))
         served.until(lambda: len(_answered(held)) >= 7)
         time.sleep(0.3)

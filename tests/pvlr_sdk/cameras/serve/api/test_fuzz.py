@@ -45,9 +45,13 @@ CONFIG = {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx"]}}}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("token", [None, "0123456789abcdef"])
-def test_the_api_keeps_to_its_own_description(serve: Any, token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_api_keeps_to_its_own_description(
+    serve: Any, token: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Status codes, media types and bodies are those that the document names, whatever is sent."""
-    monkeypatch.setattr("pvlr_sdk.cameras.serve.server.audit._INTERVAL", 0)  # each wrong token is a 401, never a 429
+    monkeypatch.setattr(
+        "pvlr_sdk.cameras.serve.server.audit._INTERVAL", 0
+    )  # each wrong token is a 401, never a 429
     served = serve(PATTERN, token=token)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     served.until(lambda: served.get("/v1/cameras/door/picture", **headers).status == 200)
@@ -55,23 +59,35 @@ def test_the_api_keeps_to_its_own_description(serve: Any, token: str | None, mon
         f"{served.url}/openapi.json", headers=headers, config=SchemathesisConfig.from_dict(CONFIG)
     )
     operations = [result.ok() for result in document.get_all_operations()]
-    assert len(operations) == sum(len(methods) for methods in document.raw_schema["paths"].values()) > 10
+    assert (
+        len(operations)
+        == sum(len(methods) for methods in document.raw_schema["paths"].values())
+        > 10
+    )
     with requests.Session() as session:
         for operation in operations:
-            for mode in MODES[:1] if token else MODES:  # a made-up Authorization would be replaced by ours
+            for mode in (
+                MODES[:1] if token else MODES
+            ):  # a made-up Authorization would be replaced by ours
                 _fuzz(operation, mode, session, headers)
             if "{name}" in operation.path:  # else no made-up name would ever be that of a camera
                 _fuzz(operation, MODES[0], session, headers, path_parameters={"name": "door"})
 
 
-def _fuzz(operation: Any, mode: Any, session: requests.Session, headers: dict[str, str], **fixed: Any) -> None:
+def _fuzz(
+    operation: Any, mode: Any, session: requests.Session, headers: dict[str, str], **fixed: Any
+) -> None:
     count = EXAMPLES // 4 if headers else EXAMPLES
 
     @given(case=operation.as_strategy(generation_mode=mode, **fixed))
-    @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(
+        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    )
     def check(case: Any) -> None:
         # A picture that the document allows may still be damaged, and a camera's name unknown.
-        case.call_and_validate(excluded_checks=[positive_data_acceptance], session=session, headers=headers, timeout=20)
+        case.call_and_validate(
+            excluded_checks=[positive_data_acceptance], session=session, headers=headers, timeout=20
+        )
 
     with suppress(Unsatisfiable):  # where there is nothing to get wrong
         check()

@@ -54,9 +54,15 @@ def test_ollama(server, image, tags):
 @pytest.mark.slow
 def test_openai(server, data_url, tags):
     openai = pytest.importorskip("openai")
-    client, names = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none"), [tag["label"] for tag in tags]
+    client, names = (
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none"),
+        [tag["label"] for tag in tags],
+    )
     model = client.models.list().data[0].id
-    parts = [{"type": "text", "text": "Which tags?"}, {"type": "image_url", "image_url": {"url": data_url}}]
+    parts = [
+        {"type": "text", "text": "Which tags?"},
+        {"type": "image_url", "image_url": {"url": data_url}},
+    ]
     asked = {"model": model, "messages": [{"role": "user", "content": parts}]}
     assert client.chat.completions.create(**asked).choices[0].message.content == ", ".join(names)
     answer = client.chat.completions.create(**asked, response_format={"type": "json_object"})
@@ -75,7 +81,11 @@ def test_openai(server, data_url, tags):
         ("/api/generate", {"prompt": "Why is the sky blue?"}, "images"),
         ("/api/generate", b"no JSON", "request"),
         ("/api/chat", {"messages": [{"role": "user", "content": "Hello"}]}, "messages"),
-        ("/v1/chat/completions", {"messages": [{"content": [{"image_url": 1}, 2, {"image_url": {}}]}]}, "image"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"content": [{"image_url": 1}, 2, {"image_url": {}}]}]},
+            "image",
+        ),
     ],
 )
 def test_requests_without_an_image(server, path, body, named):

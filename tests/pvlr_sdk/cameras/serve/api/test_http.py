@@ -72,7 +72,11 @@ def test_the_document_has_the_bodies_that_routes_read_themselves(serve):
         for method, one in operations.items()
         if method in ("put", "post")
     }
-    assert {"put /v1/settings", "post /v1/words", "put /v1/memory/events/{id}/answer"} <= bodies.keys()
+    assert {
+        "put /v1/settings",
+        "post /v1/words",
+        "put /v1/memory/events/{id}/answer",
+    } <= bodies.keys()
     assert {one: required for one, required in bodies.items() if not required} == {
         "post /v1/reload": False,
         "post /v1/rollback": None,  # has no body
@@ -80,7 +84,9 @@ def test_the_document_has_the_bodies_that_routes_read_themselves(serve):
 
 
 def put(served, change, **headers):
-    return served.ask("PUT", "/v1/settings", json.dumps(change), {"Content-Type": "application/json", **headers})
+    return served.ask(
+        "PUT", "/v1/settings", json.dumps(change), {"Content-Type": "application/json", **headers}
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,8 +134,15 @@ def test_only_those_who_may_change_settings(serve):
     served = serve(DOOR, token=TOKEN)
     assert put(served, {"labels": []}).status == 401
     assert put(served, {"labels": []}, Authorization=f"Bearer {TOKEN}").status == 200
-    assert put(served, {"labels": []}, Authorization=f"Bearer {TOKEN}", Origin="http://evil.example").status == 403
-    served.until(lambda: [event.reason for event in served.site.events()] in ([], [None, "label excluded"]))
+    assert (
+        put(
+            served, {"labels": []}, Authorization=f"Bearer {TOKEN}", Origin="http://evil.example"
+        ).status
+        == 403
+    )
+    served.until(
+        lambda: [event.reason for event in served.site.events()] in ([], [None, "label excluded"])
+    )
 
 
 def test_snapshots(serve, tmp_path):
@@ -162,7 +175,9 @@ def test_the_canvas_of_a_webp_is_rejected_before_its_decoder_allocates_it(monkey
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("the decoder was called"))
     header = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0"
     with pytest.raises(errors.ImageSizeError, match="12000 x 9000"):
-        decode_upload(header + (11999).to_bytes(3, "little") + (8999).to_bytes(3, "little"), 1_000_000)
+        decode_upload(
+            header + (11999).to_bytes(3, "little") + (8999).to_bytes(3, "little"), 1_000_000
+        )
 
 
 def test_an_upload_that_crashes_its_decoder_is_one_problem(serve, photo, monkeypatch):

@@ -30,12 +30,18 @@ def studio(image):
     class Files(BaseHTTPRequestHandler):
         def do_GET(self):
             asked.append((self.path, self.headers["Authorization"]))
-            known = self.path.startswith("/data/") and self.headers["Authorization"] == "Token secret"
+            known = (
+                self.path.startswith("/data/") and self.headers["Authorization"] == "Token secret"
+            )
             self.send_response(302 if "moved" in self.path else 200 if known else 404)
             self.send_header("Location", "/data/upload/1/photo.png")
             self.end_headers()
             self.wfile.write(
-                bytes(len(image) + 1) if "large" in self.path else b"<html>" if "page" in self.path else image
+                bytes(len(image) + 1)
+                if "large" in self.path
+                else b"<html>"
+                if "page" in self.path
+                else image
             )
 
         def log_message(self, *arguments):
@@ -56,9 +62,22 @@ def config(names, **options) -> str:
 
 def predict(server, images, label_config, **headers):
     # The request of label_studio/ml/api_connector.py.
-    tasks = [{"id": number, "data": {"image": one}, "meta": {}, "predictions": []} for number, one in enumerate(images)]
-    body = {"tasks": tasks, "model_version": None, "project": "3.1681234567", "label_config": label_config}
-    body["params"] = {"login": None, "password": None, "hostname": "http://localhost:8080", "context": None}
+    tasks = [
+        {"id": number, "data": {"image": one}, "meta": {}, "predictions": []}
+        for number, one in enumerate(images)
+    ]
+    body = {
+        "tasks": tasks,
+        "model_version": None,
+        "project": "3.1681234567",
+        "label_config": label_config,
+    }
+    body["params"] = {
+        "login": None,
+        "password": None,
+        "hostname": "http://localhost:8080",
+        "context": None,
+    }
     headers = {"Content-Type": "application/json", **headers}
     return server.ask("POST", "/label-studio/predict", json.dumps(body), headers)
 
@@ -69,13 +88,23 @@ def test_predictions_are_the_tags_that_are_choices(serve, image, data_url):
     names = [tag["label"] for tag in tags]
     assert len(names) > 1
     assert server.get("/label-studio/health").json["status"] == "UP"
-    setup = {"project": "3.16812", "schema": config(names), "hostname": "", "access_token": "x", "extra_params": None}
+    setup = {
+        "project": "3.16812",
+        "schema": config(names),
+        "hostname": "",
+        "access_token": "x",
+        "extra_params": None,
+    }
     model = server.ask("POST", "/label-studio/setup", json.dumps(setup)).json["model_version"]
     answer = predict(server, [data_url], config([*names, "other"])).json
     [prediction] = answer["results"]
     assert model == answer["model_version"] == prediction["model_version"]
     [result] = prediction["result"]
-    assert (result["from_name"], result["to_name"], result["type"]) == ("choice", "image", "choices")
+    assert (result["from_name"], result["to_name"], result["type"]) == (
+        "choice",
+        "image",
+        "choices",
+    )
     assert result["value"]["choices"] == [name.title() for name in names]
     assert prediction["score"] == pytest.approx(tags[-1]["score"])
     best = predict(server, [data_url], config(names, choice="single")).json["results"][0]
@@ -89,9 +118,23 @@ def test_uploads_are_fetched_from_label_studio_alone(serve, image, data_url, stu
     uploads = ["/data/upload/1/photo.png", f"{studio.url}/data/local-files/?d=photo.png", data_url]
     results = predict(server, uploads, config(names)).json["results"]
     assert [len(one["result"]) for one in results] == [1, 1, 1]
-    assert studio.asked == [(uploads[0], "Token secret"), (uploads[1].removeprefix(studio.url), "Token secret")]
-    others = ["/api/users", "/data/../api/users", "/data/%2e%2e/api/users", "file:///data/a.jpg", "s3://a/b", None]
-    hosts = ["http://camera.lan/data/a.jpg", "//camera.lan/data/a.jpg", f"{studio.url}.evil.example/data/a.jpg"]
+    assert studio.asked == [
+        (uploads[0], "Token secret"),
+        (uploads[1].removeprefix(studio.url), "Token secret"),
+    ]
+    others = [
+        "/api/users",
+        "/data/../api/users",
+        "/data/%2e%2e/api/users",
+        "file:///data/a.jpg",
+        "s3://a/b",
+        None,
+    ]
+    hosts = [
+        "http://camera.lan/data/a.jpg",
+        "//camera.lan/data/a.jpg",
+        f"{studio.url}.evil.example/data/a.jpg",
+    ]
     for other in (*others, *hosts):
         answer = predict(server, [other], config(names))
         assert (answer.status, answer.json["argument"]) == (422, "image"), other
@@ -117,7 +160,10 @@ def test_images_that_cannot_be_used(serve, image, data_url, studio, caplog):
     [
         ("<View/>", "label_config"),
         ("no XML", "label_config"),
-        ('<View><Text name="text" value="$text"/><Choices name="a" toName="text"/></View>', "label_config"),
+        (
+            '<View><Text name="text" value="$text"/><Choices name="a" toName="text"/></View>',
+            "label_config",
+        ),
         ('<!DOCTYPE a [<!ENTITY b "c">]><View>&b;</View>', "label_config"),
         ("<View>" * 5000, "label_config"),
         (None, "label_config"),
@@ -161,6 +207,8 @@ for one in answer["results"]:
     assert not interface.validate_prediction(one)
 """
     text = json.dumps([config(names), answer])
-    done = subprocess.run([python, "-c", script], input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", script], input=text, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert names[0].title() in done.stdout

@@ -63,7 +63,12 @@ def test_pictures_move_as_fast_as_they_are_shown(serve, tagger):
     with Browser(served) as browser:
         about = {"labels": tagger.labels, "open": False, "taught": [], "regions": {"door": {}}}
         assert browser.message("labels") == {"kind": "labels", **about}
-        door = {"name": "door", "uri": "test://?size=64x48&fps=30&seed=0", "region": None, "regions": {}}
+        door = {
+            "name": "door",
+            "uri": "test://?size=64x48&fps=30&seed=0",
+            "region": None,
+            "regions": {},
+        }
         assert browser.hello["cameras"] == [door]
         header, jpeg = browser.picture()
         assert header["camera"] == "door"
@@ -139,7 +144,9 @@ def test_events_stats_and_history(serve):
         assert events == [event.to_dict() for event in served.site.events()][: len(events)]
         while (stats := browser.message("stats"))["cameras"]["door"]["state"] != "lost":
             pass
-        assert stats["cameras"]["door"]["reason"].startswith("expected the next frame, got none for 0.6 s")
+        assert stats["cameras"]["door"]["reason"].startswith(
+            "expected the next frame, got none for 0.6 s"
+        )
         while not stats["second"]:
             stats = browser.message("stats")
     with Browser(served) as late:

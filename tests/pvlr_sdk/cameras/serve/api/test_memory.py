@@ -33,7 +33,9 @@ def test_search_pictures_and_why(served: Any) -> None:
     assert found["grade"] is None
     scores = [one["score"] for one in found["moments"]]
     assert (len(scores), scores) == (24, sorted(scores, reverse=True))
-    assert {(one["camera"], one["label"], one["kind"]) for one in found["moments"]} == {("door", "car", "event")}
+    assert {(one["camera"], one["label"], one["kind"]) for one in found["moments"]} == {
+        ("door", "car", "event")
+    }
     newest = served.get("/v1/memory/search?limit=3&camera=door&label=car").json["moments"]
     assert [one["time"] for one in newest] == sorted((one["time"] for one in newest), reverse=True)
     assert [one["score"] for one in newest] == [None] * 3
@@ -54,7 +56,9 @@ def test_search_pictures_and_why(served: Any) -> None:
     assert (refused.status, refused.json["error"]) == (422, "OptionError")
 
 
-def test_another_threshold_changes_the_events_of_the_last_hour(served: Any, remembered: Path) -> None:
+def test_another_threshold_changes_the_events_of_the_last_hour(
+    served: Any, remembered: Path
+) -> None:
     now = served.get("/v1/memory/replay?label=car&threshold=0.5").json
     assert (now["before"], now["after"], now["changes"]) == (40, 40, [])
     higher = served.get("/v1/memory/replay?label=car&threshold=0.85").json
@@ -72,7 +76,9 @@ def test_another_threshold_changes_the_events_of_the_last_hour(served: Any, reme
     assert served.get("/v1/memory/replay?label=car&threshold=2").status == 422
 
 
-def test_many_replays_do_not_keep_out_other_requests(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_replays_do_not_keep_out_other_requests(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on = threading.Event()
 
     def slow(*_: Any) -> list[Any]:
@@ -81,7 +87,9 @@ def test_many_replays_do_not_keep_out_other_requests(served: Any, monkeypatch: p
 
     monkeypatch.setattr("pvlr_sdk.cameras.serve.api.memory.events_of", slow)
     with ThreadPoolExecutor(60) as pool:
-        asked = [pool.submit(served.get, "/v1/memory/replay?label=car&threshold=0.5") for _ in range(60)]
+        asked = [
+            pool.submit(served.get, "/v1/memory/replay?label=car&threshold=0.5") for _ in range(60)
+        ]
         served.until(lambda: sum(one.done() for one in asked) == 40)
         assert served.get("/v1/cameras/door/picture").status == 200
         go_on.set()
@@ -95,12 +103,16 @@ def test_ids_of_events_that_look_alike_are_ids(served: Any) -> None:
     assert served.get("/v1/memory/review").json["moments"][0]["event"] == event
 
 
-def test_taught_labels_are_searched_by_features(serve: Callable[..., Any], open_tagger: Any, remembered: Path) -> None:
+def test_taught_labels_are_searched_by_features(
+    serve: Callable[..., Any], open_tagger: Any, remembered: Path
+) -> None:
     spec = read_manifest(str(open_tagger.info["plan"]), trust=False).open
     room = add_labels(open_tagger.label_bank, ["mug"], spec, words=False)
     features, targets = np.eye(tiny_open.DEPTH)[:4], np.int8([[1], [1], [-1], [-1]])
     open_tagger.set_labels(learn(room, ["mug"], list("abcd"), features, targets, plan="plan")[0])
-    served = serve(PATTERN, open_tagger, QUIET, memory={"folder": str(remembered), "samples_per_hour": 0})
+    served = serve(
+        PATTERN, open_tagger, QUIET, memory={"folder": str(remembered), "samples_per_hour": 0}
+    )
     found = served.get("/v1/memory/search?words=mug").json
     assert (found["grade"], len(found["moments"])) == (None, 24)
     scores = [one["score"] for one in found["moments"]]
@@ -127,11 +139,16 @@ def test_answers_that_are_refused(served: Any, sampled: Path) -> None:
     assert Reader(sampled).answers() == {}
 
 
-def test_answers_of_frames_are_counted_apart_from_those_of_events(served: Any, sampled: Path) -> None:
+def test_answers_of_frames_are_counted_apart_from_those_of_events(
+    served: Any, sampled: Path
+) -> None:
     event = served.get("/v1/memory/review").json["moments"][0]
     frame = served.get("/v1/memory/frames").json["moments"][0]["id"]
     body = {"label": event["label"], "answer": "yes"}
-    assert served.ask("PUT", f"/v1/memory/events/{event['event']}/answer", '{"answer": "yes"}').status == 200
+    assert (
+        served.ask("PUT", f"/v1/memory/events/{event['event']}/answer", '{"answer": "yes"}').status
+        == 200
+    )
     found = served.ask("PUT", f"/v1/memory/frames/{frame}/answer", json.dumps(body)).json
     assert found["statement"] == f"{event['label']}: 1 yes, 0 no"
 
@@ -140,4 +157,7 @@ def test_a_server_without_a_memory(serve: Callable[..., Any]) -> None:
     served = serve(PATTERN)
     for path in ("search", "review", "pictures/1", "events/12345678"):
         answer = served.get(f"/v1/memory/{path}")
-        assert (answer.status, answer.json["detail"][:43]) == (404, "There is no memory. Start with --memory DIR")
+        assert (answer.status, answer.json["detail"][:43]) == (
+            404,
+            "There is no memory. Start with --memory DIR",
+        )

@@ -33,13 +33,17 @@ def test_a_models_names(serve, tagger):
         assert "model" in live.recv(5)
 
 
-@pytest.mark.parametrize("query", ["?label=%ED%A0%80", "?camera=%ED%A0%80", "?since=%ED%A0%80", "?limit=%ED%A0%80"])
+@pytest.mark.parametrize(
+    "query", ["?label=%ED%A0%80", "?camera=%ED%A0%80", "?since=%ED%A0%80", "?limit=%ED%A0%80"]
+)
 def test_a_query(serve, query):
     assert serve().get(f"/v1/events{query}").status in (200, 404, 422)
 
 
 def test_settings(serve):
-    answer = serve().ask("PUT", "/v1/settings", '{"thresholds": {"\\ud800": 0.5}, "labels": ["\\ud800"]}')
+    answer = serve().ask(
+        "PUT", "/v1/settings", '{"thresholds": {"\\ud800": 0.5}, "labels": ["\\ud800"]}'
+    )
     assert answer.status == 422
 
 

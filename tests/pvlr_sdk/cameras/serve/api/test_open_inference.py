@@ -38,8 +38,12 @@ def test_the_client_of_triton(server, image, model, binary):
     found = client.infer(model, [one], request_id="7")
     assert found.get_response()["id"] == "7"
     assert found.as_numpy("labels").tolist() == [tag["label"] for tag in tags]
-    assert found.as_numpy("scores").tolist() == pytest.approx([tag["score"] for tag in tags], abs=1e-4)
-    scores = client.infer(model, [one], outputs=[http.InferRequestedOutput("scores", binary_data=False)])
+    assert found.as_numpy("scores").tolist() == pytest.approx(
+        [tag["score"] for tag in tags], abs=1e-4
+    )
+    scores = client.infer(
+        model, [one], outputs=[http.InferRequestedOutput("scores", binary_data=False)]
+    )
     assert [output["name"] for output in scores.get_response()["outputs"]] == ["scores"]
     client.close()
 
@@ -47,7 +51,9 @@ def test_the_client_of_triton(server, image, model, binary):
 def infer(server, model: str, body: object, **headers: str):
     data = body if isinstance(body, bytes) else json.dumps(body)
     headers = {name.replace("_", "-"): text for name, text in headers.items()}
-    return server.ask("POST", f"/v2/models/{model}/infer", data, {"Content-Type": "application/json", **headers})
+    return server.ask(
+        "POST", f"/v2/models/{model}/infer", data, {"Content-Type": "application/json", **headers}
+    )
 
 
 def tensor(**keys: object) -> dict[str, object]:
@@ -67,7 +73,10 @@ def test_rubbish(server, image, model):
         (tensor(data=[text, text]), {}),
         (tensor(datatype="FP32", data=[0.5]), {}),
         (tensor(data=["https://camera.lan/shot.jpg"]), {}),
-        (long + bytes(4) + image, {"Inference_Header_Content_Length": str(len(long))}),  # another length
+        (
+            long + bytes(4) + image,
+            {"Inference_Header_Content_Length": str(len(long))},
+        ),  # another length
         (long, {"Inference_Header_Content_Length": str(len(long))}),
         (long, {"Inference_Header_Content_Length": "9" * 5000}),
         (long, {"Inference_Header_Content_Length": "-1"}),

@@ -31,7 +31,9 @@ def engine(plans: Path) -> Any:
 
 
 def reload(served: Any, body: Any, **headers: str) -> Any:
-    return served.ask("POST", "/v1/reload", body if isinstance(body, str) else json.dumps(body), headers)
+    return served.ask(
+        "POST", "/v1/reload", body if isinstance(body, str) else json.dumps(body), headers
+    )
 
 
 class TestRoutes:
@@ -46,28 +48,45 @@ class TestRoutes:
          ("{", 422, "OptionError", "request: expected valid JSON, got ")],
     )  # fmt: skip
     def test_what_is_refused(
-        self, serve: Callable[..., Any], engine: Tagger, plans: Path, body: Any, status: int, error: str, detail: str
+        self,
+        serve: Callable[..., Any],
+        engine: Tagger,
+        plans: Path,
+        body: Any,
+        status: int,
+        error: str,
+        detail: str,
     ) -> None:
         served = serve(engine=engine)
         if isinstance(body, dict) and body.get("plan") in ("first", "other"):
             body = {"plan": str(plans / body["plan"])}
         before = engine.info
         answer = reload(served, body)
-        assert (answer.status, answer.json["error"], answer.json["detail"][: len(detail)]) == (status, error, detail)
+        assert (answer.status, answer.json["error"], answer.json["detail"][: len(detail)]) == (
+            status,
+            error,
+            detail,
+        )
         assert engine.info == before
 
     def test_it_needs_a_token_and_is_recorded_with_its_name(
         self, serve: Callable[..., Any], engine: Tagger, plans: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "tokens").write_text("alice 0123456789abcdef0123\n")
-        served = serve(engine=engine, token_file=tmp_path / "tokens", audit_log=tmp_path / "audit.jsonl")
+        served = serve(
+            engine=engine, token_file=tmp_path / "tokens", audit_log=tmp_path / "audit.jsonl"
+        )
         assert reload(served, {"plan": str(plans / "second")}).status == 401
         token = {"Authorization": "Bearer 0123456789abcdef0123"}
         assert reload(served, {"plan": str(plans / "second")}, **token).status == 200
         assert reload(served, {"plan": str(plans / "other")}, **token).status == 409
         assert served.ask("POST", "/v1/rollback", headers=token).status == 200
         lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
-        found = [(line["action"], line["result"], line["who"]) for line in lines if line["action"] != "request"]
+        found = [
+            (line["action"], line["result"], line["who"])
+            for line in lines
+            if line["action"] != "request"
+        ]
         assert found == [
             ("reload", "ok", "alice"), ("reload", "DeployError", "alice"), ("rollback", "ok", "alice")
         ]  # fmt: skip
@@ -75,21 +94,41 @@ class TestRoutes:
 
 @pytest.mark.slow
 def test_reload_under_load(
-    serve: Callable[..., Any], engine: Tagger, plans: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Any],
+    engine: Tagger,
+    plans: Path,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Four cameras, and 16 clients that post images, while the plan is exchanged again and again."""
     monkeypatch.setattr("pvlr_sdk.cameras.serve.api.plans._PATIENCE", PATIENCE)
     site_file = tmp_path / "site.yaml"
     cameras = {f"camera{number}": "test://?fps=10&size=64x48" for number in range(4)}
-    site_file.write_text(json.dumps({"plan": str(plans / "first"), "cameras": cameras, "events": {"threshold": 0.5}}))
+    site_file.write_text(
+        json.dumps({"plan": str(plans / "first"), "cameras": cameras, "events": {"threshold": 0.5}})
+    )
     # The time limit of uploads bounds their queue, too, in which the images of all clients must fit.
-    served = serve(cameras=cameras, engine=engine, site_file=site_file, state=tmp_path / "state", timeout=PATIENCE)
+    served = serve(
+        cameras=cameras,
+        engine=engine,
+        site_file=site_file,
+        state=tmp_path / "state",
+        timeout=PATIENCE,
+    )
     served.patience = PATIENCE
-    references = {tagger.info["sha256"]: tagger for tagger in (Tagger(plans / name) for name in ("first", "second"))}
-    _, encoded = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8))
+    references = {
+        tagger.info["sha256"]: tagger
+        for tagger in (Tagger(plans / name) for name in ("first", "second"))
+    }
+    _, encoded = cv2.imencode(
+        ".png", np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    )
     image, query = encoded.tobytes(), "?threshold=0"
     expected = {
-        name: sorted((tag.label, round(tag.score, 6)) for tag in tagger.predict(image, threshold=0.0))
+        name: sorted(
+            (tag.label, round(tag.score, 6)) for tag in tagger.predict(image, threshold=0.0)
+        )
         for name, tagger in references.items()
     }
     wrong: list[Any] = []
@@ -105,7 +144,9 @@ def test_reload_under_load(
             counts[answer.status] = counts.get(answer.status, 0) + 1
             if answer.status == 200:
                 uploaded.add(answer.json["plan"])
-                found = sorted((tag["label"], round(tag["score"], 6)) for tag in answer.json["tags"])
+                found = sorted(
+                    (tag["label"], round(tag["score"], 6)) for tag in answer.json["tags"]
+                )
                 if found != expected[answer.json["plan"]]:
                     wrong.append(answer.json)
 
@@ -119,14 +160,18 @@ def test_reload_under_load(
     served.until(lambda: all(map(served.site.latest, cameras)), PATIENCE)
     served.site.on_observation(observations.put)
     earlier = sum(camera["tagged"] for camera in served.site.stats()["cameras"].values())
-    threads = [threading.Thread(target=post) for _ in range(CLIENTS)] + [threading.Thread(target=check)]
+    threads = [threading.Thread(target=post) for _ in range(CLIENTS)] + [
+        threading.Thread(target=check)
+    ]
     for thread in threads:
         thread.start()
     memory, began, seconds = [], time.monotonic(), []
     try:
         for number in range(RELOADS):
             start = time.monotonic()
-            answer = reload(served, {"plan": str(plans / ("second" if number % 2 == 0 else "first"))})
+            answer = reload(
+                served, {"plan": str(plans / ("second" if number % 2 == 0 else "first"))}
+            )
             seconds.append(time.monotonic() - start)
             assert answer.status == 200, answer.body
             new = answer.json["plan"]
@@ -139,20 +184,32 @@ def test_reload_under_load(
             thread.join()
         served.site.stop()
         served.until(lambda: not served._watching.is_alive(), PATIENCE)
-        served.until(lambda: not any(one.name.startswith("pvlr-camera-") for one in threading.enumerate()), PATIENCE)
+        served.until(
+            lambda: not any(one.name.startswith("pvlr-camera-") for one in threading.enumerate()),
+            PATIENCE,
+        )
         observations.put(None)
         threads[-1].join()
     stats = served.site.stats()["cameras"].values()
-    totals = {key: sum(camera[key] for camera in stats) for key in ("captured", "tagged", "dropped", "failed")}
+    totals = {
+        key: sum(camera[key] for camera in stats)
+        for key in ("captured", "tagged", "dropped", "failed")
+    }
     with capsys.disabled():
-        print(f"\n{RELOADS} reloads in {time.monotonic() - began:.0f} s, median {np.median(seconds):.2f} s; {totals}")
-        print(f"uploads {counts}, observations {list(seen.values())}, MB {np.round(memory[:: RELOADS // 5])}")
+        print(
+            f"\n{RELOADS} reloads in {time.monotonic() - began:.0f} s, median {np.median(seconds):.2f} s; {totals}"
+        )
+        print(
+            f"uploads {counts}, observations {list(seen.values())}, MB {np.round(memory[:: RELOADS // 5])}"
+        )
     assert not wrong
     assert set(counts) == {200}
     assert all(seen.values())
     assert uploaded == set(references)
     assert totals["failed"] == 0
-    assert 0 <= totals["captured"] - totals["tagged"] - totals["dropped"] <= 2 * len(cameras)  # those in flight
+    assert (
+        0 <= totals["captured"] - totals["tagged"] - totals["dropped"] <= 2 * len(cameras)
+    )  # those in flight
     assert sum(seen.values()) >= totals["tagged"] - earlier
     assert State(tmp_path / "state").read().deployed.previous
     assert len(list((tmp_path / "state/plans").iterdir())) <= 2

@@ -17,7 +17,9 @@ LEFT, RIGHT = ([[x, 0], [x + 0.5, 0], [x + 0.5, 1], [x, 1]] for x in (0, 0.5))
 
 def put(served: Any, regions: Any, camera: str = "door") -> Any:
     headers = {"Content-Type": "application/json"}
-    return served.ask("PUT", f"/v1/cameras/{camera}/regions", json.dumps({"regions": regions}), headers)
+    return served.ask(
+        "PUT", f"/v1/cameras/{camera}/regions", json.dumps({"regions": regions}), headers
+    )
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def test_regions_are_used_and_kept(serve: Callable[..., Any], state: State) -> N
     answer = put(served, {"left": {"polygon": RIGHT}, "new": {"polygon": LEFT}})
     assert answer.status == 200, answer.body
     assert answer.json["state_file"] == str(state.path)
-    served.until(lambda: {event.label for event in served.site.open_events() if event.region == "new"})
+    served.until(
+        lambda: {event.label for event in served.site.open_events() if event.region == "new"}
+    )
     assert {event.label for event in served.site.events() if event.region == "left"} == {"person"}
     kept = state.read().cameras["door"].regions
     assert {name: region.model_dump(mode="json")["polygon"] for name, region in kept.items()} == {
@@ -71,7 +75,9 @@ def test_what_is_refused_changes_nothing(
     assert served.site.config.cameras["door"].regions == {}
 
 
-def test_a_state_that_is_damaged_by_now_is_not_changed(serve: Callable[..., Any], state: State) -> None:
+def test_a_state_that_is_damaged_by_now_is_not_changed(
+    serve: Callable[..., Any], state: State
+) -> None:
     served = serve(DOOR, state=state.folder)
     state.folder.mkdir()
     state.path.write_text('{"cameras": {"door": {"regions": [1]}}}')

@@ -29,7 +29,12 @@ QUIET = {"thresholds": {}, "labels": None}
 
 class TestTeach:
     def test_from_frames_to_bars_and_events(
-        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path, open_plan: Path
+        self,
+        open_tagger: Tagger,
+        serve: Callable[..., Any],
+        clips: Any,
+        tmp_path: Path,
+        open_plan: Path,
     ) -> None:
         own, audit = LabelBank.load(labels_path(open_plan)), tmp_path / "audit.jsonl"
         served = serve(clips, open_tagger, QUIET, audit_log=audit)
@@ -39,13 +44,20 @@ class TestTeach:
             pick(served, "door", 12)
             found = pick(served, "yard", 24)
             assert (found["positives"], found["negatives"], found["taught"]) == (12, 24, False)
-            assert {one["camera"]: one["is"] for one in found["examples"]} == {"door": True, "yard": False}
+            assert {one["camera"]: one["is"] for one in found["examples"]} == {
+                "door": True,
+                "yard": False,
+            }
             assert served.get(f"/v1/teach/examples?label={MUG}").json == found
 
             answer = post(served, "/v1/teach", label="my mug")
             assert answer.status == 200, answer.json
             taught = answer.json
-            assert (taught["positives"], taught["negatives"], taught["labels"]) == (12, 24, [*own.names, "my mug"])
+            assert (taught["positives"], taught["negatives"], taught["labels"]) == (
+                12,
+                24,
+                [*own.names, "my mug"],
+            )
             assert taught["precision"] > 70
             assert taught["recall"] > 70
             assert labels(served) == [*own.names, "my mug"]
@@ -54,19 +66,32 @@ class TestTeach:
             assert message["labels"][-1] == "my mug"
             header = live(
                 socket,
-                lambda message: message.get("camera") == "door" and "my mug" in [tag[0] for tag in message["tags"]],
+                lambda message: (
+                    message.get("camera") == "door"
+                    and "my mug" in [tag[0] for tag in message["tags"]]
+                ),
             )
             assert len(header["tags"]) == len(own) + 1
         served.until(lambda: any(event.label == "my mug" for event in served.site.open_events()))
-        assert {event.camera for event in served.site.open_events() if event.label == "my mug"} == {"door"}
+        assert {event.camera for event in served.site.open_events() if event.label == "my mug"} == {
+            "door"
+        }
         (event, *_) = served.get(f"/v1/events?label={MUG}").json["events"]
         assert (event["event"], event["camera"]) == ("on", "door")
 
         # The bank is a file that all other tools read.
         (tmp_path / "bank.safetensors").write_bytes(served.get("/v1/bank").body)
         bank = LabelBank.load(tmp_path / "bank.safetensors")
-        entry = {"before": None, "positives": 12, "negatives": 24, "words": False, "plan": open_tagger.info["sha256"]}
-        measures = {name: taught[name] for name in ("precision_interval", "recall_interval", "prevalence")}
+        entry = {
+            "before": None,
+            "positives": 12,
+            "negatives": 24,
+            "words": False,
+            "plan": open_tagger.info["sha256"],
+        }
+        measures = {
+            name: taught[name] for name in ("precision_interval", "recall_interval", "prevalence")
+        }
         assert bank.taught["my mug"].items() >= entry.items()
         assert {name: bank.taught["my mug"][name] for name in measures} == {
             name: pytest.approx(value, abs=0.01) for name, value in measures.items()
@@ -77,16 +102,24 @@ class TestTeach:
         # Forgotten: its event ends, and the examples stay for another attempt.
         left = served.ask("DELETE", f"/v1/teach?label={MUG}").json
         assert (left["positives"], left["taught"], labels(served)) == (12, False, own.names)
-        served.until(lambda: any(event.reason == "label removed" for event in served.site.events(limit=1000)))
+        served.until(
+            lambda: any(event.reason == "label removed" for event in served.site.events(limit=1000))
+        )
         assert not any(event.label == "my mug" for event in served.site.open_events())
         cleared = served.ask("DELETE", f"/v1/teach/examples?label={MUG}").json
         assert (cleared["positives"], cleared["negatives"]) == (0, 0)
         actions = [json.loads(line) for line in audit.read_text().splitlines()]
-        assert [one["action"] for one in actions if one["action"] != "example"] == ["teach", "forget", "clear examples"]
+        assert [one["action"] for one in actions if one["action"] != "example"] == [
+            "teach",
+            "forget",
+            "clear examples",
+        ]
         assert actions[-1]["label"] == "my mug"
         assert {one["is"] for one in actions if one["action"] == "example"} == {True, False}
 
-    def test_events_of_other_labels_continue(self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any) -> None:
+    def test_events_of_other_labels_continue(
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
+    ) -> None:
         served = serve(clips, open_tagger, {"labels": ["cat"]})  # which is always there
         served.until(lambda: len(served.site.open_events()) == 2)
         before = served.site.open_events()
@@ -99,7 +132,11 @@ class TestTeach:
         assert served.site.open_events() == before
 
     def test_a_frame_that_was_shown_a_moment_ago(
-        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, monkeypatch: pytest.MonkeyPatch
+        self,
+        open_tagger: Tagger,
+        serve: Callable[..., Any],
+        clips: Any,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The browser shows more frames while the choice of a person is on its way; older ones are not kept."""
         monkeypatch.setattr(live_feed, "_KEPT", 6)
@@ -130,7 +167,11 @@ class TestTeach:
         pick(served, "door", 4)
         pick(served, "yard", 4)
         answer = post(served, "/v1/teach", label="my mug")
-        assert (answer.status, answer.json["positives"], answer.json["precision"] is None) == (200, 5, False)
+        assert (answer.status, answer.json["positives"], answer.json["precision"] is None) == (
+            200,
+            5,
+            False,
+        )
         assert labels(served).count("my mug") == 1
 
     def test_events_are_examples_after_the_next_start_too(
@@ -144,18 +185,28 @@ class TestTeach:
         served = serve(clips, open_tagger, {"labels": ["my mug"], "thresholds": {"my mug": 0.01}})
         served.until(lambda: len(served.site.open_events()) == 2)  # at the yard by mistake
         for event in served.site.open_events():
-            choice = {"camera": event.camera, "label": "my mug", "event": event.id, "is": event.camera == "door"}
+            choice = {
+                "camera": event.camera,
+                "label": "my mug",
+                "event": event.id,
+                "is": event.camera == "door",
+            }
             served.until(lambda: post(served, "/v1/teach/examples", **choice).status == 200)  # noqa: B023
             found = served.get(f"/v1/teach/examples?label={MUG}").json
             assert found["examples"][-1]["time"] >= rfc3339(event.start)
         assert (found["positives"], found["negatives"], found["teachable"]) == (1, 1, True)
         answer = post(served, "/v1/teach/examples", **{**choice, "event": "none"})
-        assert (answer.status, answer.json["detail"]) == (503, "The event has no frame of the plan in use.")
+        assert (answer.status, answer.json["detail"]) == (
+            503,
+            "The event has no frame of the plan in use.",
+        )
         before = open_tagger.label_bank
         assert post(served, "/v1/teach", label="my mug").status == 200
         after = open_tagger.label_bank
         old, new = (bank.weights[bank.index("my mug")].astype(float) for bank in (before, after))
-        assert 0.7 < old @ new / np.linalg.norm(old) / np.linalg.norm(new) < 0.9999  # it goes on from what it was
+        assert (
+            0.7 < old @ new / np.linalg.norm(old) / np.linalg.norm(new) < 0.9999
+        )  # it goes on from what it was
         assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
         assert not served.get("/v1/teach/examples?label=cat").json["teachable"]
 
@@ -176,12 +227,15 @@ def test_labels_that_change_all_the_time_mix_nothing(
         result = observation.result
         seen.add(result.bank)
         if not (
-            names[result.bank] == result.labels and len(result.scores) == len(result.thresholds) == len(result.labels)
+            names[result.bank] == result.labels
+            and len(result.scores) == len(result.thresholds) == len(result.labels)
         ):
             wrong.append(result)
 
     served.site.on_observation(check)
-    served.site.between_frames = nullcontext  # as where no gap is long enough: labels change under frames in progress
+    served.site.between_frames = (
+        nullcontext  # as where no gap is long enough: labels change under frames in progress
+    )
     done = threading.Event()
     image = cv2.imencode(".png", tiny_open.paint([1], "red"))[1].tobytes()
     known = {name for bank in banks for name in bank.names} | set(open_tagger.labels)
@@ -196,7 +250,11 @@ def test_labels_that_change_all_the_time_mix_nothing(
 
     def upload() -> None:
         while not done.is_set():
-            for answer in (served.tag(image, "image/png"), served.get("/v1/settings"), served.get("/v1/labels")):
+            for answer in (
+                served.tag(image, "image/png"),
+                served.get("/v1/settings"),
+                served.get("/v1/labels"),
+            ):
                 if answer.status != 200:
                     wrong.append(answer.json)
 
@@ -227,7 +285,10 @@ def test_words_are_labels_without_examples(serve: Callable[..., Any], tmp_path: 
         assert answer.status == 200, answer.json
         assert (answer.json["grade"], answer.json["labels"]) == ("exact", [*own.names, "espresso"])
         assert max(answer.json["concepts"], key=answer.json["concepts"].get) == "espresso"
-        for label, part in (("sofa", "'couch', which the label bank has"), ("bulldozer", "whose nearest concepts are")):
+        for label, part in (
+            ("sofa", "'couch', which the label bank has"),
+            ("bulldozer", "whose nearest concepts are"),
+        ):
             refused = post(served, "/v1/words", label=label)
             assert refused.status == 422
             assert part in refused.json["detail"]

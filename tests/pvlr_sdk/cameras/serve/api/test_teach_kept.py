@@ -21,7 +21,9 @@ class TestKept:
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, tmp_path: Path
     ) -> None:
         state = State(tmp_path / "state")
-        served = serve(clips, open_tagger, {"labels": ["cat"], "thresholds": {"cat": 0.5}}, state=state.folder)
+        served = serve(
+            clips, open_tagger, {"labels": ["cat"], "thresholds": {"cat": 0.5}}, state=state.folder
+        )
         pick(served, "door", 2)
         pick(served, "yard", 2)
         assert post(served, "/v1/teach", label="my mug").json["bank_file"] is None
@@ -47,7 +49,11 @@ class TestRefused:
             ("GET", "/v1/bank", None),
         ):
             answer = served.ask(method, path, body and json.dumps(body))
-            assert (answer.status, answer.json["error"], answer.json["argument"]) == (422, "OptionError", "plan")
+            assert (answer.status, answer.json["error"], answer.json["argument"]) == (
+                422,
+                "OptionError",
+                "plan",
+            )
             assert "pvlr export RUN --open" in answer.json["hint"]
 
     @pytest.mark.parametrize(
@@ -63,14 +69,23 @@ class TestRefused:
          ("", {"label": "mug", "replace": 7}, 422, "replace: expected a valid boolean")],
     )  # fmt: skip
     def test_requests(
-        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, path: str, body: Any, status: int, text: str
+        self,
+        open_tagger: Tagger,
+        serve: Callable[..., Any],
+        clips: Any,
+        path: str,
+        body: Any,
+        status: int,
+        text: str,
     ) -> None:
         served = serve({"door": clips["door"], "lost": "http://127.0.0.1:1/x"}, open_tagger)
         served.until(lambda: served.site.latest("door"))
         answer = post(served, f"/v1/teach/{path}".rstrip("/"), **body)
         assert (answer.status, text in answer.json["detail"]) == (status, True), answer.json
 
-    def test_without_negatives(self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any) -> None:
+    def test_without_negatives(
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
+    ) -> None:
         served = serve(clips, open_tagger)
         pick(served, "door", 2)
         answer = post(served, "/v1/teach", label="my mug")
@@ -87,10 +102,17 @@ class TestRefused:
             answer = post(served, "/v1/teach/examples", camera="door", label="mug", **{"is": shows})
             assert answer.status == status
         assert answer.json["expected"] == "a frame that is no example of 'mug' yet"
-        assert post(served, "/v1/teach/examples", camera="door", label="cup", **{"is": False}).status == 200
+        assert (
+            post(served, "/v1/teach/examples", camera="door", label="cup", **{"is": False}).status
+            == 200
+        )
 
     def test_too_many_examples(
-        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any, monkeypatch: pytest.MonkeyPatch
+        self,
+        open_tagger: Tagger,
+        serve: Callable[..., Any],
+        clips: Any,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("pvlr_sdk.cameras.control.examples.PER_LABEL", 3)
         monkeypatch.setattr("pvlr_sdk.cameras.control.examples.IN_ALL", 4)

@@ -25,7 +25,9 @@ def proven(tmp_path: Path) -> Any:
     return proven
 
 
-def test_a_proven_threshold_is_stated_by_every_surface(serve: Any, image: bytes, proven: Any, tmp_path: Path) -> None:
+def test_a_proven_threshold_is_stated_by_every_surface(
+    serve: Any, image: bytes, proven: Any, tmp_path: Path
+) -> None:
     memory = {"folder": str(tmp_path / "memory"), "precision": {"cat": 0.9}}
     served = serve(PATTERN, memory=memory, events={"thresholds": CONFIGURED})
     site = served.site
@@ -41,7 +43,11 @@ def test_a_proven_threshold_is_stated_by_every_surface(serve: Any, image: bytes,
     }
     expected = pytest.approx(proven.threshold)
     assert stated == {**dict.fromkeys(stated, expected), "upload": stated["upload"] and expected}
-    assert settings["cat"]["source"] == labels["cat"]["source"] == f"proven by {proven.reviewed} answers"
+    assert (
+        settings["cat"]["source"]
+        == labels["cat"]["source"]
+        == f"proven by {proven.reviewed} answers"
+    )
     assert settings["person"]["source"] == labels["person"]["source"] == "set for the site"
     assert settings["rocket"]["source"] == "of the plan"
 

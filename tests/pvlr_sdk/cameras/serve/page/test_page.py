@@ -28,7 +28,9 @@ def until_it_moves(page: Any, camera: str = "door") -> None:
 
 
 @pytest.mark.slow
-def test_pictures_move_and_tags_appear(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+def test_pictures_move_and_tags_appear(
+    serve: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
     served = serve(TWO)
     page = visit(served.url)
     for camera in TWO:
@@ -48,7 +50,9 @@ def test_pictures_move_and_tags_appear(serve: Callable[..., Any], visit: Callabl
         assert abs(float(width[:-1]) - 100 * float(score)) < 0.51
     page.locator("#timeline .event.open").first.wait_for()
     assert page.locator("#latest li").count() == 4
-    page.wait_for_function("() => document.querySelectorAll('.chart .quick')[0]?.getAttribute('d')?.length > 30")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.chart .quick')[0]?.getAttribute('d')?.length > 30"
+    )
     sync_api.expect(page.locator("[data-camera=door] .legend").first).to_contain_text("ms median")
     page.get_by_role("button", name="Pause video").click()
     page.wait_for_timeout(300)
@@ -139,11 +143,17 @@ def test_a_killed_camera_shows_as_lost_and_comes_back(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_needs_no_scrolling_sideways(serve: Callable[..., Any], visit: Callable[..., Any], scheme: str) -> None:
+def test_a_phone_needs_no_scrolling_sideways(
+    serve: Callable[..., Any], visit: Callable[..., Any], scheme: str
+) -> None:
     long = {"a_camera_with_a_name_that_does_not_end_before_the_screen_does": TWO["door"], **TWO}
     served = serve(long)
     page = visit(
-        served.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme=scheme
+        served.url,
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+        color_scheme=scheme,
     )
     page.locator(".tag").first.wait_for()
     page.locator("#timeline .event").first.wait_for()
@@ -155,7 +165,10 @@ def test_a_phone_needs_no_scrolling_sideways(serve: Callable[..., Any], visit: C
     assert widest <= 390
     page.set_viewport_size({"width": 320, "height": 640})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    assert page.eval_on_selector_all(".track", "all => Math.min(...all.map((one) => one.clientWidth))") > 150
+    assert (
+        page.eval_on_selector_all(".track", "all => Math.min(...all.map((one) => one.clientWidth))")
+        > 150
+    )
     page.set_viewport_size({"width": 390, "height": 844})
     # A tap does what a hover does.
     page.locator("[data-camera=door] .tag[data-label=cat]").tap()
@@ -198,15 +211,21 @@ def test_a_photo_of_ones_own(serve: Callable[..., Any], visit: Callable[..., Any
     assert page.locator("#pause").is_hidden()
     page.set_input_files("#file", Path(__file__).parents[5] / "docs/images/chelsea.jpg")
     sync_api.expect(page.locator("#photo .hint")).to_contain_text(" ms")
-    expected = served.tag((Path(__file__).parents[5] / "docs/images/chelsea.jpg").read_bytes()).json["tags"]
-    labels = page.eval_on_selector_all("#photo .tag", "rows => rows.map((row) => row.dataset.label)")
+    expected = served.tag(
+        (Path(__file__).parents[5] / "docs/images/chelsea.jpg").read_bytes()
+    ).json["tags"]
+    labels = page.eval_on_selector_all(
+        "#photo .tag", "rows => rows.map((row) => row.dataset.label)"
+    )
     assert sorted(labels) == sorted(tag["label"] for tag in expected) != []
     page.locator("#photo .tag").first.focus()
     sync_api.expect(page.locator("#photo canvas")).to_have_attribute("data-map", labels[0])
 
 
 @pytest.mark.slow
-def test_with_a_token_one_signs_in_and_stays_in(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+def test_with_a_token_one_signs_in_and_stays_in(
+    serve: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
     served = serve(TWO, token=TOKEN)
     page = visit(served.url)
     assert page.url.endswith("/signin")
@@ -233,7 +252,9 @@ def test_a_server_that_comes_back_is_found_again(
     sync_api.expect(page.locator("#connection")).to_have_text("connected")
     first.close()
     sync_api.expect(page.locator("#connection")).to_have_text("disconnected; reconnecting")
-    second = WebServer(Control(tagger), ServeSettings(port=int(first.url.rpartition(":")[2])), print)
+    second = WebServer(
+        Control(tagger), ServeSettings(port=int(first.url.rpartition(":")[2])), print
+    )
     second.start()
     sync_api.expect(page.locator("#connection")).to_have_text("connected", timeout=15_000)
     page.close()

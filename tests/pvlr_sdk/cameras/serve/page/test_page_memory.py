@@ -25,7 +25,9 @@ DOOR = {"door": "test://?fps=10&size=320x240&seed=1"}
 @pytest.fixture
 def served(serve: Callable[..., Any], remembered: Path) -> Any:
     return serve(
-        DOOR, events={"thresholds": {}, "labels": []}, memory={"folder": str(remembered), "samples_per_hour": 0}
+        DOOR,
+        events={"thresholds": {}, "labels": []},
+        memory={"folder": str(remembered), "samples_per_hour": 0},
     )
 
 
@@ -35,7 +37,9 @@ def shot(page: Any, name: str) -> None:
         page.screenshot(path=f"{folder}/{name}.png")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+)
 def test_a_search_and_why_an_event_was_reported(
     served: Any, visit: Callable[..., Any], width: int, scheme: str
 ) -> None:
@@ -43,10 +47,14 @@ def test_a_search_and_why_an_event_was_reported(
     page = visit(served.url, viewport={"width": width, "height": 844}, color_scheme=scheme)
     page.get_by_label("Search events").fill("car")
     page.keyboard.press("Enter")
-    sync_api.expect(page.locator("#memory > [role=status]")).to_have_text("24 found, the best first.")
+    sync_api.expect(page.locator("#memory > [role=status]")).to_have_text(
+        "24 found, the best first."
+    )
     pictures = page.locator("#memory .gallery img")
     pictures.last.scroll_into_view_if_needed()
-    page.wait_for_function("() => [...document.querySelectorAll('#memory img')].every((one) => one.naturalWidth)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#memory img')].every((one) => one.naturalWidth)"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") == width
     page.locator("#memory").scroll_into_view_if_needed()
     shot(page, f"memory-search-{width}-{scheme}")
@@ -55,15 +63,21 @@ def test_a_search_and_why_an_event_was_reported(
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("Began: average 0.").wait_for()
     sync_api.expect(dialog.get_by_role("img", name="Score from ")).to_be_visible()
-    sync_api.expect(dialog.get_by_text("moving average; thresholds 0.50 and 0.40 (dashed)")).to_be_visible()
-    sync_api.expect(dialog.get_by_text("Other labels (thresholds): cat 0.30 (0.50)")).to_be_visible()
+    sync_api.expect(
+        dialog.get_by_text("moving average; thresholds 0.50 and 0.40 (dashed)")
+    ).to_be_visible()
+    sync_api.expect(
+        dialog.get_by_text("Other labels (thresholds): cat 0.30 (0.50)")
+    ).to_be_visible()
     sync_api.expect(dialog.locator("#moment-title")).to_have_text(re.compile(r", \d\d:\d\d:\d\d$"))
     path = dialog.locator(".average").get_attribute("d")
     assert path.count("L") > 50
     sync_api.expect(dialog.get_by_text("0.050 below the threshold").first).to_be_visible()
     sync_api.expect(dialog.get_by_role("button", name="Yes")).to_be_hidden()
     dialog.get_by_label("Attention map").check()
-    sync_api.expect(dialog.locator("> img")).to_have_attribute("src", re.compile(r"/pictures/\d+\?attention=true$"))
+    sync_api.expect(dialog.locator("> img")).to_have_attribute(
+        "src", re.compile(r"/pictures/\d+\?attention=true$")
+    )
     page.wait_for_function("() => document.querySelector('dialog.moment > img').naturalWidth")
     box = dialog.bounding_box()
     assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
@@ -79,7 +93,9 @@ def test_a_search_and_why_an_event_was_reported(
     assert faults == []
 
 
-def test_events_are_reviewed_by_keyboard(served: Any, visit: Callable[..., Any], remembered: Path) -> None:
+def test_events_are_reviewed_by_keyboard(
+    served: Any, visit: Callable[..., Any], remembered: Path
+) -> None:
     page, reader = visit(served.url), Reader(remembered)
     page.get_by_role("button", name="Review", exact=True).focus()
     page.keyboard.press("Enter")
@@ -137,11 +153,15 @@ def test_sampled_frames_are_reviewed_by_keyboard(
         page.keyboard.press("n")
         sync_api.expect(note).to_contain_text(f"{number + 1} answered.")
     sync_api.expect(title).to_have_text("All are answered")
-    answers = [one for (one,) in Reader(sampled).query("SELECT answer FROM answers WHERE event IS NULL")]
+    answers = [
+        one for (one,) in Reader(sampled).query("SELECT answer FROM answers WHERE event IS NULL")
+    ]
     assert (answers, Reader(sampled).answers()) == (["no"] * 4, {})
 
 
-def test_events_that_look_alike_are_answered_together(served: Any, visit: Callable[..., Any], remembered: Path) -> None:
+def test_events_that_look_alike_are_answered_together(
+    served: Any, visit: Callable[..., Any], remembered: Path
+) -> None:
     Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
     page, reader = visit(served.url, viewport={"width": 375, "height": 812}), Reader(remembered)
     page.get_by_role("button", name="Review", exact=True).click()
@@ -180,26 +200,36 @@ def test_events_that_look_alike_are_answered_together(served: Any, visit: Callab
     sync_api.expect(title).to_have_text("All are answered")
 
 
-def test_a_message_for_a_word_that_cannot_be_searched(served: Any, visit: Callable[..., Any]) -> None:
+def test_a_message_for_a_word_that_cannot_be_searched(
+    served: Any, visit: Callable[..., Any]
+) -> None:
     page = visit(served.url, allow="status of 422")
     page.get_by_label("Search events").fill("espresso")
     page.get_by_role("button", name="Search", exact=True).click()
-    sync_api.expect(page.locator("#memory > [role=status]")).to_contain_text("expected an open plan")
+    sync_api.expect(page.locator("#memory > [role=status]")).to_contain_text(
+        "expected an open plan"
+    )
 
 
-def test_without_a_memory_there_is_no_search(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+def test_without_a_memory_there_is_no_search(
+    serve: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
     page = visit(serve(DOOR).url)
     sync_api.expect(page.locator("#connection")).to_have_text("connected")
     sync_api.expect(page.get_by_label("Search events")).to_be_hidden()
 
 
-def test_a_slider_shows_what_its_threshold_would_change(served: Any, visit: Callable[..., Any]) -> None:
+def test_a_slider_shows_what_its_threshold_would_change(
+    served: Any, visit: Callable[..., Any]
+) -> None:
     page = visit(served.url)
     status = page.locator("#memory > [role=status]")
     page.get_by_label("Threshold of cat").fill("0.25")  # its recorded score is 0.3
     sync_api.expect(status).to_contain_text("cat at 0.25: 1 instead of 0 events in the last hour.")
     sync_api.expect(page.locator("#memory .gallery button")).to_have_count(1)
-    sync_api.expect(page.locator("#memory .gallery button")).to_contain_text("new: 0.30 cat at door")
+    sync_api.expect(page.locator("#memory .gallery button")).to_contain_text(
+        "new: 0.30 cat at door"
+    )
     shot(page, "memory-replay")
     page.get_by_label("Threshold of cat").fill("0.9")
     sync_api.expect(status).to_contain_text("cat at 0.90: 0 instead of 0 events in the last hour.")
@@ -215,5 +245,7 @@ def test_a_review_begins_with_the_proposal_to_review_again(
     page = visit(serve(DOOR, memory={"folder": str(tmp_path / "m")}).url)
     page.get_by_role("button", name="Review", exact=True).click()
     note = page.get_by_role("dialog").get_by_role("status")
-    sync_api.expect(note).to_contain_text("car: Review again: at door, it is 10 % of all events now, 40 % when answers")
+    sync_api.expect(note).to_contain_text(
+        "car: Review again: at door, it is 10 % of all events now, 40 % when answers"
+    )
     sync_api.expect(note).to_contain_text("Drawn at random")

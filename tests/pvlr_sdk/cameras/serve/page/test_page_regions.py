@@ -57,7 +57,9 @@ def test_a_region_is_drawn_by_keyboard_alone(
                  "Shift+ArrowDown Shift+ArrowDown ArrowDown Enter"):  # fmt: skip
         for key in keys.split():
             page.keyboard.press(key)
-    sync_api.expect(card.locator(".regions .hint")).to_have_text("Corner 3 at 60 % from the left, 62 % from the top.")
+    sync_api.expect(card.locator(".regions .hint")).to_have_text(
+        "Corner 3 at 60 % from the left, 62 % from the top."
+    )
     picture(page, "keyboard")
     for _ in range(20):  # to Save
         page.keyboard.press("Tab")
@@ -82,7 +84,9 @@ def test_a_region_is_drawn_with_the_mouse(
     serve: Callable[..., Any], visit: Callable[..., Any], state: State, size: tuple[int, int]
 ) -> None:
     served = serve(DOOR, state=state.folder)
-    page = visit(served.url, "422", viewport={"width": size[0], "height": size[1]}, has_touch=size[0] < 400)
+    page = visit(
+        served.url, "422", viewport={"width": size[0], "height": size[1]}, has_touch=size[0] < 400
+    )
     card = opened(page)
     card.locator("summary").click()
     card.get_by_label("Name").fill("tree")
@@ -97,7 +101,9 @@ def test_a_region_is_drawn_with_the_mouse(
 
     click((0.1, 0.1), (0.5, 0.5), (0.5, 0.1), (0.1, 0.5))
     card.get_by_role("button", name="Save").click()
-    sync_api.expect(card.locator(".regions .hint")).to_contain_text("a polygon that does not cross itself")
+    sync_api.expect(card.locator(".regions .hint")).to_contain_text(
+        "a polygon that does not cross itself"
+    )
     card.get_by_role("button", name="Cancel").click()
     card.get_by_role("button", name="Draw").click()
     page.wait_for_timeout(100)
@@ -109,7 +115,9 @@ def test_a_region_is_drawn_with_the_mouse(
     sync_api.expect(card.locator(".pad .out")).to_have_count(1)
     kept = kept_regions(state)["tree"]
     assert kept["exclude"] is True
-    for corner, wanted in zip(kept["polygon"], ([0.1, 0.1], [0.5, 0.1], [0.5, 0.5], [0.1, 0.5]), strict=True):
+    for corner, wanted in zip(
+        kept["polygon"], ([0.1, 0.1], [0.5, 0.1], [0.5, 0.5], [0.1, 0.5]), strict=True
+    ):
         assert corner == pytest.approx(wanted, abs=0.02)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     picture(page, f"kept-{size[0]}")
@@ -121,7 +129,12 @@ def test_regions_of_another_browser_and_those_drawn_before_stay(
     served = serve(DOOR, state=state.folder)
     card = opened(visit(served.url))
     body = '{"regions": {"gate": {"polygon": [[0, 0], [0.5, 0], [0.5, 1]]}}}'
-    assert served.ask("PUT", "/v1/cameras/door/regions", body, {"Content-Type": "application/json"}).status == 200
+    assert (
+        served.ask(
+            "PUT", "/v1/cameras/door/regions", body, {"Content-Type": "application/json"}
+        ).status
+        == 200
+    )
     card.locator("summary").click()
     sync_api.expect(card.get_by_role("button", name="Remove gate")).to_be_visible()
     for name in ("left", ""):  # the second one gets a name that is free
@@ -131,5 +144,7 @@ def test_regions_of_another_browser_and_those_drawn_before_stay(
         for x, y in ((200, 20), (300, 20), (300, 200)):
             card.locator(".pad").click(position={"x": x, "y": y})
         card.get_by_role("button", name="Save").click()
-        sync_api.expect(card.locator(".regions .hint")).to_have_text("Changed. Kept across restarts.")
+        sync_api.expect(card.locator(".regions .hint")).to_have_text(
+            "Changed. Kept across restarts."
+        )
     assert list(kept_regions(state)) == ["gate", "left", "region-1"]

@@ -27,9 +27,13 @@ def pick(page: Any, camera: str, name: str, count: int, label: str = "my mug") -
     card.get_by_label("Add a label", exact=True).fill(label)
     for number in range(count):
         card.get_by_role("button", name=f"{name} (").click()
-        sync_api.expect(card.get_by_role("button", name=f"{name} ({number + 1})", exact=True)).to_be_visible()
+        sync_api.expect(
+            card.get_by_role("button", name=f"{name} ({number + 1})", exact=True)
+        ).to_be_visible()
         picked = canvas.get_attribute("data-time")
-        sync_api.expect(canvas).not_to_have_attribute("data-time", picked)  # a frame cannot be picked twice
+        sync_api.expect(canvas).not_to_have_attribute(
+            "data-time", picked
+        )  # a frame cannot be picked twice
 
 
 def test_a_label_is_taught_and_forgotten(
@@ -46,7 +50,9 @@ def test_a_label_is_taught_and_forgotten(
 
     pick(page, "door", "Positive", 4)
     sync_api.expect(door.get_by_role("button", name="Clear")).to_be_enabled()
-    sync_api.expect(door.get_by_role("button", name="Teach", exact=True)).to_be_disabled()  # without a negative frame
+    sync_api.expect(
+        door.get_by_role("button", name="Teach", exact=True)
+    ).to_be_disabled()  # without a negative frame
     pick(page, "yard", "Negative", 5)
     # The other card counts the same examples once it is used. By keyboard alone from its field to Teach.
     door.get_by_label("Add a label", exact=True).focus()
@@ -55,8 +61,12 @@ def test_a_label_is_taught_and_forgotten(
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     sync_api.expect(message).to_contain_text("my mug: precision ")
-    sync_api.expect(message).to_contain_text(re.compile(r"my mug: precision \d+ % \(\d+ to \d+\), recall \d+ % \("))
-    sync_api.expect(message).to_contain_text("of 4 and 5 frames, where 44 of 100 frames show it. Add examples that")
+    sync_api.expect(message).to_contain_text(
+        re.compile(r"my mug: precision \d+ % \(\d+ to \d+\), recall \d+ % \(")
+    )
+    sync_api.expect(message).to_contain_text(
+        "of 4 and 5 frames, where 44 of 100 frames show it. Add examples that"
+    )
     sync_api.expect(message).to_contain_text("It holds until the server stops.")
     for card in (door, yard):
         card.locator(".tag[data-label='my mug']").wait_for()
@@ -69,7 +79,9 @@ def test_a_label_is_taught_and_forgotten(
     answer = page.get_by_role("button", name="Yes: my mug at door").first
     answer.focus()
     page.keyboard.press("Enter")
-    sync_api.expect(page.locator("#picked")).to_have_text("my mug: 5 positive and 5 negative examples.")
+    sync_api.expect(page.locator("#picked")).to_have_text(
+        "my mug: 5 positive and 5 negative examples."
+    )
     sync_api.expect(answer).to_have_attribute("aria-pressed", "true")
     sync_api.expect(answer).to_be_focused()
     sync_api.expect(door.get_by_role("button", name="Positive (5)", exact=True)).to_be_visible()
@@ -91,7 +103,9 @@ def test_a_label_is_taught_and_forgotten(
     # A label of the plan cannot be taught.
     for camera, name in (("door", "Positive"), ("yard", "Negative")):
         pick(page, camera, name, 1, "cat")
-    sync_api.expect(page.get_by_text("cat is a label of the plan: choose another name.")).to_be_visible()
+    sync_api.expect(
+        page.get_by_text("cat is a label of the plan: choose another name.")
+    ).to_be_visible()
     sync_api.expect(yard.get_by_role("button", name="Teach", exact=True)).to_be_disabled()
 
 
@@ -100,7 +114,10 @@ def test_a_click_names_the_frame_of_a_paused_picture_and_can_be_undone(
 ) -> None:
     served = serve(clips, open_tagger, QUIET)
     page = visit(served.url)
-    door, canvas = page.locator("[data-camera=door]"), page.locator("[data-camera=door] canvas").first
+    door, canvas = (
+        page.locator("[data-camera=door]"),
+        page.locator("[data-camera=door] canvas").first,
+    )
     sync_api.expect(canvas).to_have_attribute("data-time", re.compile("."))
     page.get_by_role("button", name="Pause").click()
     page.wait_for_function("() => !document.hidden")
@@ -123,7 +140,9 @@ def bundled() -> Iterator[Tagger]:
         yield tagger
 
 
-def test_a_word_is_used_and_forgotten(bundled: Tagger, serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+def test_a_word_is_used_and_forgotten(
+    bundled: Tagger, serve: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
     page = visit(serve({"door": "test://?fps=10&size=320x240"}, bundled, QUIET).url)
     page.get_by_label("Add a label", exact=True).fill("espresso")
     page.get_by_role("button", name="Use the word").click()
@@ -134,7 +153,9 @@ def test_a_word_is_used_and_forgotten(bundled: Tagger, serve: Callable[..., Any]
     sync_api.expect(page.locator(".tag[data-label='espresso']")).to_have_count(0)
 
 
-def test_the_labels_of_a_closed_plan_cannot_change(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+def test_the_labels_of_a_closed_plan_cannot_change(
+    serve: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
     served = serve({"door": "test://?fps=30&size=320x240"})
     page = visit(served.url)
     page.locator(".tag").first.wait_for()
@@ -142,10 +163,17 @@ def test_the_labels_of_a_closed_plan_cannot_change(serve: Callable[..., Any], vi
     sync_api.expect(page.locator(".teach")).to_be_hidden()
 
 
-def test_the_report_of_taught_labels_breaks_no_word_on_a_phone(chromium: Any, tmp_path: Path) -> None:
+def test_the_report_of_taught_labels_breaks_no_word_on_a_phone(
+    chromium: Any, tmp_path: Path
+) -> None:
     bank = tiny_open.make_bank(2)
     bank = bank.renamed(["x" * 60, bank.names[1]])
-    measures = {"positives": 10, "negatives": 60, "precision": 71.0, "precision_interval": [45.0, 90.0]}
+    measures = {
+        "positives": 10,
+        "negatives": 60,
+        "precision": 71.0,
+        "precision_interval": [45.0, 90.0],
+    }
     bank.text["taught"] = {"x" * 60: measures}
     (tmp_path / "bank.html").write_text(page_of(bank))
     context = chromium.new_context(viewport={"width": 390, "height": 844})
@@ -160,7 +188,11 @@ def test_the_report_of_taught_labels_breaks_no_word_on_a_phone(chromium: Any, tm
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_has_room_and_no_serious_fault(
-    open_tagger: Tagger, serve: Callable[..., Any], visit: Callable[..., Any], clips: Any, width: int
+    open_tagger: Tagger,
+    serve: Callable[..., Any],
+    visit: Callable[..., Any],
+    clips: Any,
+    width: int,
 ) -> None:
     Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
     served = serve({"door": clips["door"]}, open_tagger, QUIET)
@@ -169,6 +201,8 @@ def test_it_has_room_and_no_serious_fault(
     page.get_by_role("button", name="Positive (0)", exact=True).wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert Axe().run(page, context=".teach").response["violations"] == []
-    boxes = "all => all.map((one) => one.getBoundingClientRect()).map((box) => [box.top, box.bottom])"
+    boxes = (
+        "all => all.map((one) => one.getBoundingClientRect()).map((box) => [box.top, box.bottom])"
+    )
     parts = page.eval_on_selector_all(".camera > :not(.view, [hidden])", boxes)
     assert all(above[1] <= below[0] + 1 for above, below in pairwise(parts)), parts

@@ -49,7 +49,9 @@ def test_thresholds_and_labels_changed_on_the_page_change_events(
     sync_api.expect(latest(page).first).to_contain_text("peak")
     sync_api.expect(page.locator("#latest .open")).to_have_count(1)
     page.get_by_role("button", name="Set rocket to the threshold of the plan").click()
-    sync_api.expect(page.get_by_role("button", name="Set rocket to the threshold of the plan")).to_be_hidden()
+    sync_api.expect(
+        page.get_by_role("button", name="Set rocket to the threshold of the plan")
+    ).to_be_hidden()
 
     page.get_by_label("Find a label").fill("")
     page.get_by_label("Report cat", exact=True).focus()
@@ -75,19 +77,27 @@ def test_a_change_that_cannot_be_kept_is_explained(
     sync_api.expect(threshold).to_have_value("0")
 
 
-def test_bars_are_in_the_order_of_their_margins(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
+def test_bars_are_in_the_order_of_their_margins(
+    serve: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
     served = serve(DOOR, events={"labels": None})
     page = visit(served.url)
     page.locator(".tag").nth(3).wait_for()
     for _ in range(10):
-        texts = page.eval_on_selector_all(".camera .margin", "all => all.map((one) => one.textContent)")
+        texts = page.eval_on_selector_all(
+            ".camera .margin", "all => all.map((one) => one.textContent)"
+        )
         margins = [float(text.replace("\u2212", "-")) for text in texts]
         assert margins == sorted(margins, reverse=True)
         page.wait_for_timeout(100)
 
 
-def test_filter_export_and_gallery(serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path) -> None:
-    served = serve(TWO, events={"snapshots": str(tmp_path), "thresholds": {"cat": 0.0, "person": 0.0}})
+def test_filter_export_and_gallery(
+    serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    served = serve(
+        TWO, events={"snapshots": str(tmp_path), "thresholds": {"cat": 0.0, "person": 0.0}}
+    )
     page = visit(served.url, accept_downloads=True)
     sync_api.expect(latest(page)).to_have_count(4)
     sync_api.expect(page.locator(".gallery li")).to_have_count(4)
@@ -121,7 +131,8 @@ def test_a_page_opened_after_the_video_has_ended_shows_its_last_frame(
     serve: Callable[..., Any], visit: Callable[..., Any]
 ) -> None:
     served = serve(
-        {"door": "test://?fps=60&size=320x240&frames=30"}, events={"labels": ["rocket"], "thresholds": {"rocket": 1.0}}
+        {"door": "test://?fps=60&size=320x240&frames=30"},
+        events={"labels": ["rocket"], "thresholds": {"rocket": 1.0}},
     )
     served.until(lambda: served.site.cameras == {"door": "ended"})
     page = visit(served.url)
@@ -131,7 +142,8 @@ def test_a_page_opened_after_the_video_has_ended_shows_its_last_frame(
     )
     page.wait_for_function("() => document.querySelector('[data-camera=door] canvas').dataset.time")
     light = (
-        "(one) => one.getContext('2d').getImageData(0, 0, 320, 240).data.reduce((sum, value) => sum + value) / 307200"
+        "(canvas) => canvas.getContext('2d').getImageData(0, 0, 320, 240).data"
+        ".reduce((sum, value) => sum + value) / 307200"
     )
     assert card.locator("canvas").evaluate(light) > 80
     sync_api.expect(page.locator("#latest")).to_contain_text("No events yet.")
@@ -154,7 +166,10 @@ def test_labels_that_a_restarted_server_no_longer_has_disappear(
 
 
 def test_uploads_that_fail_are_explained(
-    serve: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Any],
+    visit: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     served = serve(max_bytes=100_000)
     page = visit(served.url, allow="status of (413|422|500)|ERR_CONNECTION_REFUSED|WebSocket")
@@ -164,7 +179,9 @@ def test_uploads_that_fail_are_explained(
     (tmp_path / "big.jpg").write_bytes(bytes(200_000))
     message = page.locator("#photo [role=status]")
     page.set_input_files("#file", tmp_path / "notes.txt")
-    sync_api.expect(message).to_contain_text("“notes.txt” is not a complete JPEG, PNG or WebP image.")
+    sync_api.expect(message).to_contain_text(
+        "“notes.txt” is not a complete JPEG, PNG or WebP image."
+    )
     page.set_input_files("#file", tmp_path / "big.jpg")
     sync_api.expect(message).to_contain_text("“big.jpg” is too large.")
     page.set_input_files("#file", CHELSEA)
@@ -181,10 +198,17 @@ def test_uploads_that_fail_are_explained(
 def test_the_documentation_of_the_api(serve: Callable[..., Any], visit: Callable[..., Any]) -> None:
     served = serve(DOOR)
     page = visit(f"{served.url}/docs")
-    for name in ("POST /v1/tag", "PUT /v1/settings", "GET /v1/cameras/{name}/attention", "GET /metrics"):
+    for name in (
+        "POST /v1/tag",
+        "PUT /v1/settings",
+        "GET /v1/cameras/{name}/attention",
+        "GET /metrics",
+    ):
         page.get_by_role("heading", name=name, exact=True).wait_for()
     change = """-H 'Content-Type: application/json' -d '{"thresholds":{"person":0.7}}' """
-    pick = """-H 'Content-Type: application/json' -d '{"camera":"door","label":"my mug","is":true}' """
+    pick = (
+        """-H 'Content-Type: application/json' -d '{"camera":"door","label":"my mug","is":true}' """
+    )
     for name, options in (
         ("POST /v1/tag", "-F file=@photo.jpg "),
         ("PUT /v1/settings", f"-X PUT {change}"),

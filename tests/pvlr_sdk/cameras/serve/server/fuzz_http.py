@@ -77,7 +77,9 @@ class Records(logging.Handler):
 LOOP = asyncio.new_event_loop()
 LOOP.set_exception_handler(lambda _, context: Records.found.append(str(context)))
 WEB = web.WebServer(
-    Control(Tagger(os.environ["PVLR_FUZZ_PLAN"], num_threads=1)), ServeSettings(port=0, token=TOKEN), lambda error: None
+    Control(Tagger(os.environ["PVLR_FUZZ_PLAN"], num_threads=1)),
+    ServeSettings(port=0, token=TOKEN),
+    lambda error: None,
 )
 CONFIG = WEB._listeners[0]._config
 SOCKET = socket.socket()
@@ -90,7 +92,11 @@ def request(provider: atheris.FuzzedDataProvider) -> bytes:
     line = b" ".join(provider.PickValueInList(part) for part in (METHODS, PATHS, VERSIONS))
     fields = [b"Host: localhost"] * provider.ConsumeBool()
     fields += [provider.PickValueInList(HEADERS) for _ in range(provider.ConsumeIntInRange(0, 4))]
-    data = b"\r\n".join((line, *fields)) + provider.PickValueInList(ENDS) + provider.PickValueInList(BODIES)
+    data = (
+        b"\r\n".join((line, *fields))
+        + provider.PickValueInList(ENDS)
+        + provider.PickValueInList(BODIES)
+    )
     if provider.ConsumeBool():
         at = provider.ConsumeIntInRange(0, len(data))
         new = provider.ConsumeBytes(4)
@@ -101,12 +107,16 @@ def request(provider: atheris.FuzzedDataProvider) -> bytes:
 async def exchange(parts: list[bytes]) -> bytes:
     """What is answered to a client that sends these parts and leaves."""
     state, client = ServerState(), Client(SOCKET)
-    client.protocol = CONFIG.http_protocol_class(config=CONFIG, server_state=state, app_state={}, _loop=LOOP)
+    client.protocol = CONFIG.http_protocol_class(
+        config=CONFIG, server_state=state, app_state={}, _loop=LOOP
+    )
     client.protocol.connection_made(client)
     for part in filter(None, parts):  # the event loop never passes an empty one
         try:
             client.protocol.data_received(part)
-        except h11.LocalProtocolError:  # as when uvicorn answers a second time; the event loop ends the connection
+        except (
+            h11.LocalProtocolError
+        ):  # as when uvicorn answers a second time; the event loop ends the connection
             break
         if client.closing:
             break
@@ -116,7 +126,9 @@ async def exchange(parts: list[bytes]) -> bytes:
     if state.tasks:
         _, hanging = await asyncio.wait(state.tasks, timeout=SECONDS)
         if hanging:
-            raise AssertionError(f"a request is still running {SECONDS} s after its client left: {parts}")
+            raise AssertionError(
+                f"a request is still running {SECONDS} s after its client left: {parts}"
+            )
     return client.answer
 
 

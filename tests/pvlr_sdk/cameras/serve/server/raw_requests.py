@@ -8,7 +8,9 @@ import numpy as np
 TOKEN = "0123456789abcdef"
 JPEG = cv2.imencode(".jpg", np.zeros((16, 24, 3), np.uint8))[1].tobytes()
 
-METHODS = [b"GET"] * 8 + [b"POST"] * 4 + [b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"get", b"\xff", b""]
+METHODS = (
+    [b"GET"] * 8 + [b"POST"] * 4 + [b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"get", b"\xff", b""]
+)
 PATHS = [
     b"/", b"/healthz", b"/v1/tag", b"/v1/tag?top_k=%ff", b"/v1/settings", b"/v1/live", b"/signin", b"*", b"//",
     b"/v1/events?label=%ED%A0%80", b"/v1/cameras/%ED%A0%80", b"http://localhost/healthz", b"/%00",

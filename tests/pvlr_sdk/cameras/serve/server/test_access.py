@@ -72,7 +72,9 @@ def test_pages_of_other_sites_can_neither_ask_nor_listen(serve, origin, allowed)
     served = serve(PATTERN)
     origin = origin.format(port=served.port)
     assert served.get("/v1/labels", Origin=origin).status == (200 if allowed else 403)
-    assert served.ask("POST", "/v1/tag", b"x", {"Origin": origin}).status == (422 if allowed else 403)
+    assert served.ask("POST", "/v1/tag", b"x", {"Origin": origin}).status == (
+        422 if allowed else 403
+    )
     url = f"ws://127.0.0.1:{served.port}/v1/live"
     if allowed:
         with connect(url, origin=origin) as live:
@@ -100,7 +102,9 @@ def test_two_origins_are_refused(serve):
     for origins in ((ours, ours), (ours, "http://evil.example"), ("http://evil.example", ours)):
         lines = "".join(f"Origin: {origin}\r\n" for origin in origins)
         with socket.create_connection(("127.0.0.1", served.port)) as one:
-            one.sendall(f"GET /v1/labels HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n{lines}\r\n".encode())
+            one.sendall(
+                f"GET /v1/labels HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n{lines}\r\n".encode()
+            )
             assert one.recv(1000).startswith(b"HTTP/1.1 403")
 
 
@@ -127,7 +131,16 @@ WRONG = [
     {"Cookie": f"pvlr_session={TOKEN}"},
     {"Cookie": "a\x01;="},
 ]
-PROTECTED = ["/", "/v1/labels", "/v1/cameras", "/v1/events", "/metrics", "/openapi.json", "/page/main.js", "/none"]
+PROTECTED = [
+    "/",
+    "/v1/labels",
+    "/v1/cameras",
+    "/v1/events",
+    "/metrics",
+    "/openapi.json",
+    "/page/main.js",
+    "/none",
+]
 
 
 @pytest.mark.slow
@@ -138,7 +151,9 @@ def test_without_the_token_nothing_is_told(serve):
             answer = served.get(path, **wrong)
             assert answer.status in ((303,) if path == "/" else (401, 429)), (path, wrong)
             assert b"door" not in answer.body
-        assert served.get(path, Authorization=f"bearer {TOKEN}").status == (404 if path == "/none" else 200)
+        assert served.get(path, Authorization=f"bearer {TOKEN}").status == (
+            404 if path == "/none" else 200
+        )
     assert served.get("/v1/labels").headers["WWW-Authenticate"] == "Bearer"
     assert served.get("/").headers["Location"] == "/signin"
     for path in ("/healthz", "/readyz"):
@@ -179,7 +194,10 @@ def test_the_form_gives_a_cookie_that_opens_page_and_socket(serve):
     [
         *({"host": host} for host in ("0.0.0.0", "::", "192.168.1.7", "cams.example")),
         {"host": "0.0.0.0", "token": ""},
-        *({"token": token} for token in ("short", "0123456789 abcdef", "0123456789abcdef\n", "", 123456789)),
+        *(
+            {"token": token}
+            for token in ("short", "0123456789 abcdef", "0123456789abcdef\n", "", 123456789)
+        ),
         *({"names": (name,)} for name in ("https://cams.example/", "cams.example:8000")),
         *({"tls_cert": "x.pem"}, {"port": 70000}, {"max_connections": 1}, {"prot": 8000}),
     ],
@@ -206,7 +224,11 @@ def test_tls_files_are_checked_at_the_start(tmp_path, cert, key, named):
         pytest.skip("openssl is not installed")
     new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cams -keyout key.pem -out cert.pem"
     lock = "pkey -in key.pem -aes256 -passout pass:secret -out locked.pem"
-    for command in (new, lock, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem"):
+    for command in (
+        new,
+        lock,
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other.pem",
+    ):
         subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "folder.pem").mkdir()
     ServeSettings(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
@@ -216,7 +238,9 @@ def test_tls_files_are_checked_at_the_start(tmp_path, cert, key, named):
 
 def test_an_audit_log_that_cannot_be_written(tmp_path):
     for path in (tmp_path, tmp_path / "none" / "audit"):
-        with pytest.raises(errors.OptionError, match=rf"audit_log: expected that {path} can be written, got "):
+        with pytest.raises(
+            errors.OptionError, match=rf"audit_log: expected that {path} can be written, got "
+        ):
             Audit(path)
 
 
@@ -246,7 +270,10 @@ def test_attempts_to_sign_in_at_the_same_time_are_limited(serve):
     served = serve(token=TOKEN)
     head = b"POST /signin HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     with ExitStack() as stack:
-        held = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10)) for _ in range(9)]
+        held = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10))
+            for _ in range(9)
+        ]
         for one in held:
             one.sendall(head + b"Content-Length: 11\r\n\r\n")
         served.until(lambda: served.get("/healthz").status == 200)

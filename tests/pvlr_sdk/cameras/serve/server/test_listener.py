@@ -24,7 +24,11 @@ def many(port: int, count: int, first: bytes = b"", address: str = "127.0.0.1"):
     with ExitStack() as stack:
         held = []
         for _ in range(count):
-            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=(address, 0))))
+            held.append(
+                stack.enter_context(
+                    socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
+                )
+            )
             if first:
                 held[-1].sendall(first)
         yield held
@@ -52,7 +56,9 @@ def exchange(port: int, data: bytes, seconds: float = 5.0) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "first", [b"", b"GET / HT", HEAD + b"Content-Length: 1000\r\n\r\n"], ids=["silent", "head", "body"]
+    "first",
+    [b"", b"GET / HT", HEAD + b"Content-Length: 1000\r\n\r\n"],
+    ids=["silent", "head", "body"],
 )
 @pytest.mark.parametrize("count", [127, pytest.param(300, marks=pytest.mark.slow)])
 def test_those_who_hold_connections_keep_nobody_out(serve, first, count):
@@ -96,7 +102,10 @@ def test_a_request_under_way_is_never_the_one_that_makes_room(serve, slow):
     begun = threading.Semaphore(0)
     engine = slow(1.5)
     predict = engine.predict
-    engine.predict = lambda *arguments, **options: (begun.release(), predict(*arguments, **options))[1]
+    engine.predict = lambda *arguments, **options: (
+        begun.release(),
+        predict(*arguments, **options),
+    )[1]
     served = serve(engine=engine, max_connections=8, max_connections_per_address=8)
     body = HEAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(JPEG) + JPEG
     with many(served.port, 2, body) as tagging, ExitStack() as stack:
@@ -154,8 +163,16 @@ def test_probes_have_a_port_of_their_own(serve):
     served = serve(token="0123456789abcdef", probe_port=0)
     probes = served.server.probe_port
     with many(served.port, 300), many(probes, 100):
-        for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 401), ("/v1/labels", 401), ("/", 303)):
-            line = exchange(probes, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        for path, status in (
+            ("/healthz", 200),
+            ("/readyz", 200),
+            ("/metrics", 401),
+            ("/v1/labels", 401),
+            ("/", 303),
+        ):
+            line = exchange(
+                probes, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+            )
             assert line.split(b" ")[1] == (b"421" if status != 200 else b"200")
         line = exchange(
             probes,
@@ -206,7 +223,9 @@ def test_a_body_that_is_not_http_has_one_response(serve, caplog, token):
     answer = exchange(served.port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello!\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
-    answer = exchange(served.port, HEAD.replace(b"POST", b"HEAD") + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n")
+    answer = exchange(
+        served.port, HEAD.replace(b"POST", b"HEAD") + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n"
+    )
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert "Exception" not in caplog.text
     assert "Traceback" not in caplog.text
@@ -220,15 +239,26 @@ def test_frames_before_the_response_to_the_handshake_leave_no_traceback(serve, c
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-def test_a_connection_with_much_to_parse_lets_others_have_their_turn(serve, certificate, monkeypatch, tls):
+def test_a_connection_with_much_to_parse_lets_others_have_their_turn(
+    serve, certificate, monkeypatch, tls
+):
     """Ten clients with bodies in chunks of eight bytes delayed the probes by ten seconds."""
     sizes, receive = [], H11Protocol.data_received
-    monkeypatch.setattr(H11Protocol, "data_received", lambda self, data: (sizes.append(len(data)), receive(self, data)))
+    monkeypatch.setattr(
+        H11Protocol,
+        "data_received",
+        lambda self, data: (sizes.append(len(data)), receive(self, data)),
+    )
     served = serve(**(dict(zip(("tls_cert", "tls_key"), certificate, strict=True)) if tls else {}))
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as one:
         client = ssl._create_unverified_context().wrap_socket(one) if tls else one
         with suppress(ConnectionError):
-            client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + 5000 * b"8\r\n01234567\r\n" + b"0\r\n\r\n")
+            client.sendall(
+                HEAD
+                + b"Transfer-Encoding: chunked\r\n\r\n"
+                + 5000 * b"8\r\n01234567\r\n"
+                + b"0\r\n\r\n"
+            )
         assert client.recv(100).startswith(b"HTTP/1.1 ")
     assert len(sizes) > 1
     assert max(sizes) <= 2 * listener._READ  # a record of TLS may end in the next read

@@ -11,12 +11,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.pvlr_sdk.cameras.serve.server.raw_requests import BODIES, ENDS, HEADERS, METHODS, PATHS, TOKEN, VERSIONS
+from tests.pvlr_sdk.cameras.serve.server.raw_requests import (
+    BODIES,
+    ENDS,
+    HEADERS,
+    METHODS,
+    PATHS,
+    TOKEN,
+    VERSIONS,
+)
 
 EXAMPLES = 5 * int(os.environ.get("PVLR_FUZZ_EXAMPLES", "40"))
 
 usual = st.sampled_from([True] * 5 + [False])
-methods, paths, versions = st.sampled_from(METHODS), st.sampled_from(PATHS), st.sampled_from(VERSIONS)
+methods, paths, versions = (
+    st.sampled_from(METHODS),
+    st.sampled_from(PATHS),
+    st.sampled_from(VERSIONS),
+)
 headers, bodies, ends = st.sampled_from(HEADERS), st.sampled_from(BODIES), st.sampled_from(ENDS)
 
 
@@ -26,7 +38,9 @@ def requests(draw: st.DrawFn) -> bytes:
     data = b""
     for _ in range(draw(st.integers(1, 3))):
         line = b" ".join((draw(methods), draw(paths), draw(versions)))
-        fields = [b"Host: localhost"] * draw(usual) + draw(st.lists(headers, max_size=draw(st.integers(0, 4))))
+        fields = [b"Host: localhost"] * draw(usual) + draw(
+            st.lists(headers, max_size=draw(st.integers(0, 4)))
+        )
         data += b"\r\n".join((line, *fields)) + draw(ends) + draw(bodies)
     if not draw(usual):
         place, new = draw(st.integers(0, len(data))), draw(st.binary(max_size=4))
@@ -40,7 +54,12 @@ def test_whatever_arrives_is_answered_or_closed(serve, caplog, token):
     served = serve({"door": "test://?fps=10&size=64x48"}, token=token, timeout=1)
 
     @given(data=requests() | st.binary(max_size=200))
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
     def check(data: bytes) -> None:
         answer = b""
         with socket.create_connection(("127.0.0.1", served.port), timeout=0.1) as one:

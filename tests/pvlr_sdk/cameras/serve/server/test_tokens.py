@@ -34,7 +34,9 @@ def look_at_once(monkeypatch):
 
 def test_a_file_of_names_tokens_and_hashes(tmp_path):
     path = tmp_path / "tokens"
-    path.write_text(f"# who may\n\nanna {ANNA}\n  bert hash:{token_hash(BERT)}\ncarl hash:{token_hash('c').upper()}\n")
+    path.write_text(
+        f"# who may\n\nanna {ANNA}\n  bert hash:{token_hash(BERT)}\ncarl hash:{token_hash('c').upper()}\n"
+    )
     tokens = Tokens(None, path)
     assert tokens.required
     assert tokens.name_of_session(session_of("c")) == "carl"
@@ -53,7 +55,9 @@ def test_a_file_of_names_tokens_and_hashes(tmp_path):
 
 def test_the_documented_command_makes_the_hash():
     command = f"printf 'pvlr %s' '{ANNA}' | sha256sum | head -c 64 | sha256sum | head -c 64"
-    assert subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout.decode() == token_hash(ANNA)
+    assert subprocess.run(
+        ["sh", "-c", command], capture_output=True, check=True
+    ).stdout.decode() == token_hash(ANNA)
 
 
 def test_one_token_alone_and_none():
@@ -68,7 +72,10 @@ def test_one_token_alone_and_none():
         ("", "at least one token"),
         ("# nothing\n", "at least one token"),
         ("anna short\n", "line 1 of token_file: expected at least 16"),
-        (f"anna {ANNA}\nanna {BERT}\n", "line 2 of token_file: expected NAME TOKEN, with a new name"),
+        (
+            f"anna {ANNA}\nanna {BERT}\n",
+            "line 2 of token_file: expected NAME TOKEN, with a new name",
+        ),
         (f"anna {ANNA} x\n", "got 3 words"),
         (f"an;na {ANNA}\n", "A name has letters"),
         ("anna hash:123\n", "line 1 of token_file: expected 64 hexadecimal digits after hash:"),
@@ -92,7 +99,9 @@ def test_a_changed_file_holds_at_once_and_an_invalid_one_never(serve, tmp_path):
     path, audit = tmp_path / "tokens", tmp_path / "audit"
     path.write_text(f"anna {ANNA}\n")
     served = serve(token_file=path, audit_log=audit)
-    session = served.ask("POST", "/signin", f"token={ANNA}", FORM).headers["Set-Cookie"].partition(";")[0]
+    session = (
+        served.ask("POST", "/signin", f"token={ANNA}", FORM).headers["Set-Cookie"].partition(";")[0]
+    )
     assert served.get("/v1/labels", **bearer(ANNA)).status == 200
     assert served.get("/v1/labels", Cookie=session).status == 200
     path.write_text("anna x\n")
@@ -112,7 +121,10 @@ def test_an_open_page_ends_with_its_token(serve, tmp_path):
     path.write_text(f"anna {ANNA}\nbert {BERT}\n")
     served = serve({"door": "test://?fps=30&size=64x48"}, token_file=path)
     url = f"ws://127.0.0.1:{served.port}/v1/live"
-    with connect(url, additional_headers=bearer(ANNA)) as anna, connect(url, additional_headers=bearer(BERT)) as bert:
+    with (
+        connect(url, additional_headers=bearer(ANNA)) as anna,
+        connect(url, additional_headers=bearer(BERT)) as bert,
+    ):
         assert "hello" in anna.recv(20)
         path.write_text(f"bert {BERT}\n")
         with pytest.raises(ConnectionClosed) as ended:
@@ -124,7 +136,9 @@ def test_an_open_page_ends_with_its_token(serve, tmp_path):
 def test_sessions_survive_a_restart(serve, tmp_path):
     path = tmp_path / "tokens"
     path.write_text(f"bert hash:{token_hash(BERT)}\n")
-    answer = serve(token_file=path).ask("POST", "/signin", f"token={BERT.replace('#', '%23')}", FORM)
+    answer = serve(token_file=path).ask(
+        "POST", "/signin", f"token={BERT.replace('#', '%23')}", FORM
+    )
     session = answer.headers["Set-Cookie"].partition(";")[0]
     assert serve(token_file=path).get("/v1/labels", Cookie=session).status == 200
 
@@ -187,10 +201,16 @@ def test_guessing_with_requests_is_slowed_down(serve, tmp_path, monkeypatch, cre
     path, now = tmp_path / "tokens", [1000.0]
     path.write_text(f"anna {ANNA}\nbert {BERT}\n")
     served = serve(token_file=path)
-    monkeypatch.setattr("pvlr_sdk.cameras.serve.server.audit.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        "pvlr_sdk.cameras.serve.server.audit.time", SimpleNamespace(monotonic=lambda: now[0])
+    )
 
     def guess(token: str) -> int:
-        sent = bearer(token) if credential == "bearer" else {"Cookie": f"pvlr_session={session_of(token)}"}
+        sent = (
+            bearer(token)
+            if credential == "bearer"
+            else {"Cookie": f"pvlr_session={session_of(token)}"}
+        )
         return served.get("/v1/labels", **sent).status
 
     assert guess(BERT) == 200

@@ -28,7 +28,9 @@ DTYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 ROOT = Path(__file__).parents[5]
 
 
-def chain(nodes: list[Any], constants: dict[str, np.ndarray], *, shape: tuple[int, ...], result: str) -> Any:
+def chain(
+    nodes: list[Any], constants: dict[str, np.ndarray], *, shape: tuple[int, ...], result: str
+) -> Any:
     """A float32 network from ``x`` to ``result``."""
     graph = helper.make_graph(
         nodes,
@@ -41,7 +43,9 @@ def chain(nodes: list[Any], constants: dict[str, np.ndarray], *, shape: tuple[in
 
 
 def run(model: Any, x: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return np.asarray(session.run(None, {"x": x})[0])
 
 
@@ -65,10 +69,17 @@ def test_every_result_is_rounded_as_numpy_rounds_it(precision: str) -> None:
 
     expected = low(low(np.maximum(low(low(x) @ low(weights[0])), 0)) @ low(weights[1])) @ weights[2]
     # The last product gives the output: it is computed in float32.
-    unit = float(np.finfo(np.float16).eps) if precision == "fp16" else float(ml_dtypes.finfo(ml_dtypes.bfloat16).eps)
+    unit = (
+        float(np.finfo(np.float16).eps)
+        if precision == "fp16"
+        else float(ml_dtypes.finfo(ml_dtypes.bfloat16).eps)
+    )
     difference = np.abs(run(emulated(model), x) - expected)
     assert difference.max() < 0.02 * unit * np.abs(expected).max()
-    assert np.abs(x.astype(np.float64) @ weights[0] @ weights[1] @ weights[2] - expected).max() > difference.max()
+    assert (
+        np.abs(x.astype(np.float64) @ weights[0] @ weights[1] @ weights[2] - expected).max()
+        > difference.max()
+    )
 
 
 def test_an_overflow_shows() -> None:
@@ -102,7 +113,9 @@ def test_types_of_a_trained_network() -> None:
             results.setdefault(node.op_type, set()).update(kinds[name] for name in node.output)
         assert results["Softmax"] == results["LayerNormalization"] == results["ReduceSum"] == {FP32}
         assert results["Gemm"] == {kind}
-        assert results["Conv"] == ({FP16} if precision == "fp16" else {FP16, BF16})  # the front stays in fp16
+        assert results["Conv"] == (
+            {FP16} if precision == "fp16" else {FP16, BF16}
+        )  # the front stays in fp16
         end = [node for node in model.graph.node if node.name.startswith("/head/predict/")]
         assert {kinds[name] for node in end for name in node.output} == {FP32}
         assert {kinds[port.name] for port in (*model.graph.input, *model.graph.output)} == {FP32}
@@ -114,7 +127,10 @@ def test_types_of_a_trained_network() -> None:
 
 
 def test_a_weight_that_overflows_is_refused() -> None:
-    nodes = [helper.make_node("MatMul", ["x", "big"], ["a"]), helper.make_node("MatMul", ["a", "one"], ["y"])]
+    nodes = [
+        helper.make_node("MatMul", ["x", "big"], ["a"]),
+        helper.make_node("MatMul", ["a", "one"], ["y"]),
+    ]
     constants = {"big": np.full((4, 4), 7e4, np.float32), "one": np.eye(4, dtype=np.float32)}
     with pytest.raises(errors.ModelError, match="chain: big"):
         cast(chain(nodes, constants, shape=(1, 4), result="y"), "fp16", "chain")
@@ -162,14 +178,18 @@ class TestRefused:
             with pytest.raises(errors.ModelError):
                 convert(payload, precision="fp16")
 
-    @pytest.mark.parametrize("options", [{"precision": "fp8"}, {"attention": "slow"}, {"precision": "int8"}])
+    @pytest.mark.parametrize(
+        "options", [{"precision": "fp8"}, {"attention": "slow"}, {"precision": "int8"}]
+    )
     def test_options(self, exported: Any, options: dict[str, str]) -> None:
         with pytest.raises(errors.OptionError):
             convert(exported.onnx.read_bytes(), **options)
 
     def test_control_flow(self) -> None:
         body = helper.make_graph([], "body", [], [])
-        model = chain([helper.make_node("If", ["x"], ["y"], then_branch=body)], {}, shape=(1,), result="y")
+        model = chain(
+            [helper.make_node("If", ["x"], ["y"], then_branch=body)], {}, shape=(1,), result="y"
+        )
         with pytest.raises(errors.ModelError, match="control flow"):
             edit.load(model.SerializeToString(), "network")
 

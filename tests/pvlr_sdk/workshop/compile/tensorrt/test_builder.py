@@ -31,7 +31,9 @@ def test_a_built_plan_tags(trt, exported, tmp_path):
     assert (section.version, section.capability, section.gpu) == ("10.3.0", "8.7", "Fake Orin")
     assert section.multiprocessors == 16
     assert manifest.measured["precisions"]["fp16 native"]["tag_sets"] == 1.0
-    assert manifest.measured["precisions"]["fp16 native"]["inference_ms"] == 1.5  # by the GPU's events
+    assert (
+        manifest.measured["precisions"]["fp16 native"]["inference_ms"] == 1.5
+    )  # by the GPU's events
     assert "Engine generation completed" in (tmp_path / "engine.build.log").read_text()
     frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     with Tagger(out) as tagger:
@@ -49,7 +51,9 @@ def test_the_options_reach_tensorrt(trt, exported, tmp_path):
     assert config.get_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # no native code inside the plan
     assert not config.get_flag(trt.BuilderFlag.TF32)  # float32 is float32
     # TensorRT selects kernels for one size of a profile: those that a plan runs.
-    assert [profile.shapes for profile in config.profiles] == [{"image": [[n, 3, 32, 40]] * 3} for n in (1, 8)]
+    assert [profile.shapes for profile in config.profiles] == [
+        {"image": [[n, 3, 32, 40]] * 3} for n in (1, 8)
+    ]
     assert manifest.tensorrt.batch == (1, 2, 8)
     assert manifest.tensorrt.hardware == "ampere+"
     assert manifest.tensorrt.version_compatible
@@ -57,7 +61,12 @@ def test_the_options_reach_tensorrt(trt, exported, tmp_path):
 
 def test_one_batch_size_is_static(trt, exported, tmp_path):
     """So that execution contexts share no optimisation profile."""
-    build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=BuildOptions(Batch(4, 4, 4), "native"))
+    build(
+        exported.onnx,
+        tmp_path / "engine.plan",
+        device="tensorrt",
+        options=BuildOptions(Batch(4, 4, 4), "native"),
+    )
     assert not trt.world.seen.config.profiles
     assert list(trt.world.seen.network.inputs[0].shape) == [4, 3, 32, 40]
 
@@ -72,7 +81,9 @@ def shipped() -> Path:
 
 
 @pytest.mark.slow
-def test_auto_builds_both_and_keeps_the_faster_one(trt, gpu, shipped, plugin_library, tmp_path, monkeypatch):
+def test_auto_builds_both_and_keeps_the_faster_one(
+    trt, gpu, shipped, plugin_library, tmp_path, monkeypatch
+):
     out, engines = tmp_path / "engine.plan", []
     make = trt.ICudaEngine.__init__
 
@@ -86,14 +97,19 @@ def test_auto_builds_both_and_keeps_the_faster_one(trt, gpu, shipped, plugin_lib
     manifest = build(shipped, out, device="tensorrt")
     assert len(engines) == 2
     figures = manifest.measured["precisions"]
-    assert {name: item["inference_ms"] for name, item in figures.items()} == {"fp16 native": 2.0, "fp16 fused": 1.0}
+    assert {name: item["inference_ms"] for name, item in figures.items()} == {
+        "fp16 native": 2.0,
+        "fp16 fused": 1.0,
+    }
     assert set(figures) == {"fp16 native", "fp16 fused"}
     assert all(item["tag_sets"] == 1.0 for item in figures.values())
     fastest = min(figures, key=lambda name: figures[name]["inference_ms"])
     assert f"fp16 {manifest.tensorrt.attention}" == fastest
     assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
     # The network has the plan's name: the command that builds it again must not name the plan itself.
-    assert build_command(manifest, out).startswith("pvlr build pvlr-lite2-coco80/engine.plan -o engine.plan ")
+    assert build_command(manifest, out).startswith(
+        "pvlr build pvlr-lite2-coco80/engine.plan -o engine.plan "
+    )
 
 
 def test_without_maps_the_plan_has_one_output(trt, exported, tmp_path):
@@ -113,12 +129,21 @@ def test_without_maps_the_plan_has_one_output(trt, exported, tmp_path):
 def test_auto_compares_fp16_with_int8(trt, exported, tmp_path, monkeypatch, int8_ms, chosen):
     pytest.importorskip("nncf")
     monkeypatch.setattr(
-        TensorRtBackend, "compute_times", lambda self, n: [int8_ms if self.precision == "int8" else 2] * n
+        TensorRtBackend,
+        "compute_times",
+        lambda self, n: [int8_ms if self.precision == "int8" else 2] * n,
     )
-    images = CalibrationImages(list(np.random.default_rng(3).integers(0, 256, (40, 30, 44, 3), np.uint8)))
+    images = CalibrationImages(
+        list(np.random.default_rng(3).integers(0, 256, (40, 30, 44, 3), np.uint8))
+    )
     out = tmp_path / "engine.plan"
     manifest = build(
-        exported.onnx, out, device="tensorrt", options=NATIVE, calibration_images=images, min_agreement=0.1
+        exported.onnx,
+        out,
+        device="tensorrt",
+        options=NATIVE,
+        calibration_images=images,
+        min_agreement=0.1,
     )
     assert manifest.precision == chosen
     assert set(manifest.measured["precisions"]) == {"fp16 native", "int8 native"}
@@ -130,7 +155,12 @@ def test_auto_does_without_what_is_not_here(trt, exported, tmp_path):
     assert manifest.tensorrt.attention == "native"
     assert "plugins" in manifest.measured["refused"]["fp16 fused"]
     with pytest.raises(errors.MissingPartError, match="native attention"):
-        build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=BuildOptions(attention="fused"))
+        build(
+            exported.onnx,
+            tmp_path / "engine.plan",
+            device="tensorrt",
+            options=BuildOptions(attention="fused"),
+        )
 
 
 def test_a_plan_that_fails_gives_its_memory_to_the_next_one(trt, exported, tmp_path, monkeypatch):
@@ -180,7 +210,9 @@ def test_the_dla_where_there_is_one(trt, exported, tmp_path, monkeypatch):
     assert not (tmp_path / "idle.plan").exists()
 
 
-def test_a_plan_that_says_something_else_is_not_written(trt, exported, make_network, tmp_path, monkeypatch):
+def test_a_plan_that_says_something_else_is_not_written(
+    trt, exported, make_network, tmp_path, monkeypatch
+):
     other = make_network(tmp_path / "other", seed=3).onnx.read_bytes()
     monkeypatch.setattr(trt.builder, "plan", lambda _: trt.MAGIC + other)
     out = tmp_path / "plans" / "engine.plan"

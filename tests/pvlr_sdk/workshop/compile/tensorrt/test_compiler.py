@@ -56,9 +56,7 @@ def test_timings_that_tensorrt_refuses_are_left_out(where, trt, exported, tmp_pa
 
 
 def test_a_gpu_that_tensorrt_does_not_build_for(trt, exported, tmp_path):
-    trt.world.start_error = (
-        "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
-    )
+    trt.world.start_error = "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
     with pytest.raises(errors.BackendError, match=r"SM 61 is not supported.*support matrix"):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
 
@@ -75,7 +73,9 @@ def test_progress_is_passed_on(trt, exported, tmp_path):
 
 
 def test_a_build_that_fails_says_why_and_leaves_the_log(trt, exported, tmp_path):
-    trt.world.build_error = "Error Code 10: Could not find any implementation for node /head/attention."
+    trt.world.build_error = (
+        "Error Code 10: Could not find any implementation for node /head/attention."
+    )
     with pytest.raises(errors.BuildError, match="implementation for node /head/attention"):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
     assert [path.name for path in tmp_path.iterdir()] == ["engine.build.log"]

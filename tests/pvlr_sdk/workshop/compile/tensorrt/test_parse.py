@@ -18,7 +18,12 @@ class Problem:
     """An entry of a parser's list, with the methods of TensorRT's ParserError."""
 
     def __init__(self, desc: str, node: str = "", operator: str = "") -> None:
-        self._values = {"desc": desc, "node_name": node, "node_operator": operator, "code": "ErrorCode.INVALID_NODE"}
+        self._values = {
+            "desc": desc,
+            "node_name": node,
+            "node_operator": operator,
+            "code": "ErrorCode.INVALID_NODE",
+        }
 
     def __getattr__(self, name: str) -> Any:
         return lambda: self._values[name]
@@ -67,14 +72,31 @@ def test_an_accepted_network_passes() -> None:
             "Plugin not found",
             "--attention native",
         ),
-        (Problem(INT32, "fc.bias", "DequantizeLinear"), "'fc.bias'", "type Int32", "--precision int8"),
-        (Problem("TensorRT does not support UINT8 types", "q", "QuantizeLinear"), "'q'", "UINT8", "--precision int8"),
+        (
+            Problem(INT32, "fc.bias", "DequantizeLinear"),
+            "'fc.bias'",
+            "type Int32",
+            "--precision int8",
+        ),
+        (
+            Problem("TensorRT does not support UINT8 types", "q", "QuantizeLinear"),
+            "'q'",
+            "UINT8",
+            "--precision int8",
+        ),
         (Problem("Failed to parse the ONNX model."), "model.onnx: expected", "parse", "damaged"),
-        (Problem("something new", "/a/Foo", "Foo"), "Foo '/a/Foo'", "something new", "--device cpu"),
+        (
+            Problem("something new", "/a/Foo", "Foo"),
+            "Foo '/a/Foo'",
+            "something new",
+            "--device cpu",
+        ),
         (OldProblem(), "model.onnx: expected", "axis", "--device cpu"),
     ],
 )
-def test_the_error_names_node_reason_and_way_out(problem: Any, where: str, reason: str, remedy: str) -> None:
+def test_the_error_names_node_reason_and_way_out(
+    problem: Any, where: str, reason: str, remedy: str
+) -> None:
     error = refused(problem)
     assert where in str(error)
     assert reason in error.got
