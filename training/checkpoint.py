@@ -37,10 +37,12 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
         model = PVLR(config.data.labels, spec.height, spec.width, untrained)
         model.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError) as error:
-        expected = "weights that match the configuration"
-        got = str(error).strip().splitlines()[0]
-        hint = "Use the pvlr_training version that wrote it, or train again."
-        raise CheckpointError(str(folder), expected=expected, got=got, hint=hint) from None
+        raise CheckpointError(
+            str(folder),
+            "weights that match the configuration",
+            str(error).strip().splitlines()[0],
+            "Use the pvlr_training version that wrote it, or train again.",
+        ) from None
     return model.eval(), config, extra
 
 
@@ -62,9 +64,11 @@ def write_checkpoint(
     try:
         write_files(contents)
     except OutputError as error:
-        hint = "Free some space and add --resume to continue from the last saved state."
         raise OutputError(
-            error.argument, expected=error.expected, got=error.got, hint=hint
+            error.argument,
+            error.expected,
+            error.got,
+            "Free some space and add --resume to continue from the last saved state.",
         ) from None
 
 
@@ -75,7 +79,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             data = json.loads((file.metadata() or {})["json"])
         return load_file(path), data
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        hint = "Name the folder of a run."
         raise CheckpointError(
-            str(path), expected="a checkpoint of pvlr_training", got=str(error), hint=hint
+            str(path), "a checkpoint of pvlr_training", str(error), "Name the folder of a run."
         ) from None

@@ -42,7 +42,7 @@ def examine(
     if len(training.failed) > len(training) + len(holdout):
         got = f"{len(training.failed)} that are missing or cannot be decoded, such as {next(iter(training.failed))}"
         hint = "Check the image folder and the files."
-        found.errors.append(LabelsFileError("data.sources", expected="images", got=got, hint=hint))
+        found.errors.append(LabelsFileError("data.sources", "images", got, hint))
     _examine_labels(config, training, holdout, found)
     if not len(holdout):
         expected = "a share or a split that holds out at least one image"
@@ -50,12 +50,10 @@ def examine(
         share = isinstance(config.data.holdout, float)
         change = "Increase it, for example to 0.3" if share else "Check the images of that split"
         hint = f"{change}, or label more images."
-        found.errors.append(ConfigError("data.holdout", expected=expected, got=got, hint=hint))
+        found.errors.append(ConfigError("data.holdout", expected, got, hint))
     if unknown := [label for label in config.model.text.names if label not in config.data.labels]:
         expected, hint = "labels of data.labels", "Remove it, or correct its spelling."
-        found.errors.append(
-            ConfigError("model.text.names", expected=expected, got=few(unknown), hint=hint)
-        )
+        found.errors.append(ConfigError("model.text.names", expected, few(unknown), hint))
     for stage in STAGES:
         _examine_batch(
             f"train.{stage}.batch", config.train.stage(stage), len(training), processes, found
@@ -99,13 +97,11 @@ def _examine_labels(
     labels = config.data.labels
     if bad := [label for label in labels if not is_label(label)]:
         got, hint = ascii(bad[0])[:200], "Rename the label."
-        found.errors.append(ConfigError("data.labels", expected=LABEL_NAMES, got=got, hint=hint))
+        found.errors.append(ConfigError("data.labels", LABEL_NAMES, got, hint))
         return
     if doubles := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
         got, hint = f"{few(doubles)} twice", "Remove the duplicate."
-        found.errors.append(
-            ConfigError("data.labels", expected="unique labels", got=got, hint=hint)
-        )
+        found.errors.append(ConfigError("data.labels", "unique labels", got, hint))
         return
     known = (training.targets != 0).any(0) | (holdout.targets != 0).any(0)
     columns = {
@@ -118,9 +114,7 @@ def _examine_labels(
                 or "Label some images, rename a column, or remove it."
             )
             found.errors.append(
-                LabelsFileError(
-                    "data.labels", expected="labels of the data", got=repr(label), hint=hint
-                )
+                LabelsFileError("data.labels", "labels of the data", repr(label), hint)
             )
     learned = (training.targets == 1).any(0)
     if empty := _named(labels, known & ~learned):
@@ -157,10 +151,10 @@ def _examine_batch(
         return
     if images < settings.batch:
         expected, hint = f"at most {images} images", "Lower it; held-out images do not count."
-        found.errors.append(ConfigError(key, expected=expected, got=str(settings.batch), hint=hint))
+        found.errors.append(ConfigError(key, expected, str(settings.batch), hint))
     if settings.batch % processes:
         expected, hint = (
             f"a multiple of the {processes} processes",
             "Change the batch size or the number of processes.",
         )
-        found.errors.append(ConfigError(key, expected=expected, got=str(settings.batch), hint=hint))
+        found.errors.append(ConfigError(key, expected, str(settings.batch), hint))

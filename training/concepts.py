@@ -80,9 +80,12 @@ def imagenet_classifier(backbone: Backbone) -> tuple[torch.Tensor, torch.Tensor]
             if torch.allclose(layer(pooled), expected, rtol=1e-3, atol=1e-3):
                 return layer.weight.detach(), layer.bias.detach()
             got = "one that reads something else than average-pooled features"
-    expected = f"a backbone with a linear classifier of ImageNet's {_CLASSES} classes on average-pooled features"
-    hint = "Use an EfficientNet or a ResNet."
-    raise ConfigError("model.backbone", expected=expected, got=f"{backbone.name}: {got}", hint=hint)
+    raise ConfigError(
+        "model.backbone",
+        f"a backbone with a linear classifier of ImageNet's {_CLASSES} classes on average-pooled features",
+        f"{backbone.name}: {got}",
+        "Use an EfficientNet or a ResNet.",
+    )
 
 
 @torch.inference_mode()
@@ -149,12 +152,11 @@ def learn(
     )
     kept = [row for row, file in enumerate(files) if str(file) not in dataset.failed]
     if len(kept) < _LEAST:
-        hint = "Any photos of the kind that the plan will see; they need no labels."
         raise OptionError(
             "--knowledge",
-            expected=f"at least {_LEAST} readable photos",
-            got=str(len(kept)),
-            hint=hint,
+            f"at least {_LEAST} readable photos",
+            str(len(kept)),
+            "Any photos of the kind that the plan will see; they need no labels.",
         )
     seen = Seen(seen.features[kept], seen.logits[kept], seen.peaks[kept])
     path = network.with_suffix(".knowledge.safetensors")

@@ -168,12 +168,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        got = str(error).replace("\n", " ")
-        raise ConfigError(str(path), expected="a YAML file", got=got, hint=hint) from None
+        raise ConfigError(str(path), "a YAML file", str(error).replace("\n", " "), hint) from None
     if not isinstance(raw, dict):
-        raise ConfigError(
-            str(path), expected="a mapping of keys", got=type(raw).__name__, hint=hint
-        )
+        raise ConfigError(str(path), "a mapping of keys", type(raw).__name__, hint)
     resolved: dict[str, Any] = _resolve_paths(raw, path.parent)
     return resolved
 
@@ -191,9 +188,11 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _labels_of(source: SourceConfig) -> list[str]:
     """The labels that a file of annotations has, with the model's names."""
     if isinstance(source, VocSource | NusWideSource):
-        hint = "List the labels to train."
         raise ConfigError(
-            "data.labels", expected="names of labels", got=f"none, for {source.kind}", hint=hint
+            "data.labels",
+            "names of labels",
+            f"none, for {source.kind}",
+            "List the labels to train.",
         )
     renames = read_rename(source.rename) if source.rename else {}
     columns = read_columns(source.labels)
@@ -224,30 +223,29 @@ def _resolve_paths(node: Any, base: Path, key: str = "", *, complete: bool = Fal
         if "$" not in expanded:
             return str((base / expanded).resolve())
         if complete:
-            raise ConfigError(
-                key, expected="a path", got=node, hint="Set the environment variable first."
-            )
+            raise ConfigError(key, "a path", node, "Set the environment variable first.")
     return node
 
 
 def _override(raw: dict[str, Any], item: str) -> None:
     dotted, separator, value = item.partition("=")
     if not separator:
-        raise ConfigError(
-            item, expected="key=value", got=repr(item), hint="For example train.finetune.epochs=8."
-        )
+        raise ConfigError(item, "key=value", repr(item), "For example train.finetune.epochs=8.")
     *parents, last = dotted.split(".")
     node: Any = raw
     for parent in parents:
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
-            got = f"{parent!r}, which has no subkeys"
-            raise ConfigError(dotted, expected="a known key", got=got, hint="See docs/training.md.")
+            raise ConfigError(
+                dotted, "a known key", f"{parent!r}, which has no subkeys", "See docs/training.md."
+            )
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        got = f"{value!r} ({str(error).splitlines()[0]})"
         raise ConfigError(
-            dotted, expected="a value in YAML", got=got, hint="For example '[dog, cat]'."
+            dotted,
+            "a value in YAML",
+            f"{value!r} ({str(error).splitlines()[0]})",
+            "For example '[dog, cat]'.",
         ) from None
     node[last] = _resolve_paths(parsed, Path.cwd(), last)  # not relative to the file

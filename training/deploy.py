@@ -67,9 +67,11 @@ class OpenPVLR(nn.Module):
         )
         self.backbone, self.head = model.backbone, copy.deepcopy(model.head)
         if not isinstance(self.head, VisualHead):
-            got, hint = "a head with weights for single labels", "Train with model.head pvlr."
             raise OptionError(
-                "--open", expected="a model that reads its label bank", got=got, hint=hint
+                "--open",
+                "a model that reads its label bank",
+                "a head with weights for single labels",
+                "Train with model.head pvlr.",
             )
         bias = self.head.predict.bias.detach()
         self.register_buffer("biases", bias - bias.mean())

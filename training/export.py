@@ -82,12 +82,8 @@ def export(
     payload = describe(to_onnx(traced, config, labels), deployed, config, extra, spec)
     difference = check(payload, traced, config, labels)
     if not difference < _TOLERANCE:
-        got = f"{difference:.2g}"
         raise ModelError(
-            "export",
-            expected=f"logits within {_TOLERANCE} of PyTorch",
-            got=got,
-            hint="Report this.",
+            "export", f"logits within {_TOLERANCE} of PyTorch", f"{difference:.2g}", "Report this."
         )
     path = out / (f"{name}.onnx" if spec is None else f"{name}-open.onnx")
     write_files({path: payload, path.with_suffix(".labels.safetensors"): bank.to_bytes()})
@@ -119,9 +115,11 @@ def open_bank(
         OptionError: there are more labels than room.
     """
     if len(bank) > max_labels:
-        hint = "There must be room for the labels that it was trained with."
         raise OptionError(
-            "--max-labels", expected=f"at least {len(bank)}", got=str(max_labels), hint=hint
+            "--max-labels",
+            f"at least {len(bank)}",
+            str(max_labels),
+            "There must be room for the labels that it was trained with.",
         )
     space = (
         config.model.text.encoder
@@ -178,9 +176,8 @@ def to_onnx(
         )
     network, ok = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))
     if not ok:
-        hint = "Report this."
         raise ModelError(
-            "export", expected="the same outputs after simplifying", got="other outputs", hint=hint
+            "export", "the same outputs after simplifying", "other outputs", "Report this."
         )
     return network
 

@@ -21,10 +21,11 @@ def check_folder(folder: Path, resume: bool) -> None:
     """Raises CheckpointError if a run is in the folder and is not to be resumed."""
     unfinished = has_state(folder)
     if not resume and (unfinished or (folder / "model.safetensors").exists()):
-        got = "an unfinished run" if unfinished else "a finished run"
-        hint = (
+        raise CheckpointError(
+            str(folder),
+            "a new folder",
+            "an unfinished run" if unfinished else "a finished run",
             "Add --resume, or delete the folder."
             if unfinished
-            else "Choose another one with --out, or delete it."
+            else "Choose another one with --out, or delete it.",
         )
-        raise CheckpointError(str(folder), expected="a new folder", got=got, hint=hint)

@@ -33,9 +33,9 @@ def config_error(
             continue  # a misspelt key also causes a missing one
         found[key] = found.get(key) or ConfigError(
             f"{path}: {key}",
-            expected=expected(one),
-            got="nothing" if missing else repr(one["input"]),
-            hint=_closest_key(model, key) if unknown else "See docs/training.md.",
+            expected(one),
+            "nothing" if missing else repr(one["input"]),
+            _closest_key(model, key) if unknown else "See docs/training.md.",
         )
     return joined(list(found.values()))
 

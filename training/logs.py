@@ -60,9 +60,11 @@ class RunLog:
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            hint = "Free some space and add --resume."
             raise OutputError(
-                str(path), expected="a writable file", got=str(error.strerror), hint=hint
+                str(path),
+                "a writable file",
+                str(error.strerror),
+                "Free some space and add --resume.",
             ) from None
         shown = [
             f"{row['stage']} {row['epoch']}/{epochs}",

@@ -296,9 +296,12 @@ class StageLoop:
         cause = "" if inputs.isfinite().all() else " from inputs that are not finite either"
         resume = "add --resume to continue from the last saved state"
         again = resume if has_state(run.folder) else "start again: no state has been saved yet"
-        got = f"{kind}{cause} at step {step} of {stage} epoch {epoch}, images {few(files, 4)}"
-        hint = f"The batch is in {path}. Lower train.{stage}.lr or train.grad_clip and {again}."
-        raise LossError(what, expected="a finite number", got=got, hint=hint)
+        raise LossError(
+            what,
+            "a finite number",
+            f"{kind}{cause} at step {step} of {stage} epoch {epoch}, images {few(files, 4)}",
+            f"The batch is in {path}. Lower train.{stage}.lr or train.grad_clip and {again}.",
+        )
 
 
 def seed_step(seed: int, stage: Stage, epoch: int, step: int, rank: int) -> None:

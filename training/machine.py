@@ -88,9 +88,8 @@ def _open_accelerator() -> Any:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError:
-        got, hint = "it is not installed", install_hint("train")
         raise MissingPartError(
-            "torchrun", expected="the package accelerate", got=got, hint=hint
+            "torchrun", "the package accelerate", "it is not installed", install_hint("train")
         ) from None
     # With some settings, parameters of the head get no gradient.
     options = DistributedDataParallelKwargs(find_unused_parameters=True)

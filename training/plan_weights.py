@@ -33,11 +33,12 @@ def read_plan(plan: Path, model: PVLR) -> tuple[dict[str, Tensor], Manifest]:
     """
     bundle = load_bundle(plan)
     if bundle.manifest.backend != "openvino":
-        got, hint = (
+        raise CheckpointError(
+            str(plan),
+            "a plan for the CPU",
             f"one for {bundle.manifest.backend}",
             "Use the plan for the CPU that is built from the same network.",
         )
-        raise CheckpointError(str(plan), expected="a plan for the CPU", got=got, hint=hint)
     graph = onnx.load_from_string(bundle.payload).graph
     plain_weights(graph)
     constants = {

@@ -52,9 +52,12 @@ def prepare(
         LabelsFileError: the labels cannot be read, most rows cannot be used, or nothing can be learned from them.
     """
     if not images.is_dir():
-        got = "a file" if images.is_file() else "no such folder"
-        hint = "Name the folder of the images, then the label file."
-        raise ImageNotFoundError(str(images), expected="a folder of images", got=got, hint=hint)
+        raise ImageNotFoundError(
+            str(images),
+            "a folder of images",
+            "a file" if images.is_file() else "no such folder",
+            "Name the folder of the images, then the label file.",
+        )
     source = labels or _find_labels(images)
     read = read_annotations(source)
     files, rows, notes = _usable_rows(source, read, images)

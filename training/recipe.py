@@ -169,10 +169,11 @@ def write_stages(
         if (found := _folder(role, recipe))
     ]
     if not sources:
-        got = f"none in {os.environ.get('PVLR_DATA') or 'PVLR_DATA, which is not set'}"
-        hint = "Set PVLR_DATA to the folder that contains them."
         raise ConfigError(
-            "photos", expected=f"a folder of {', '.join(recipe.photos)}", got=got, hint=hint
+            "photos",
+            f"a folder of {', '.join(recipe.photos)}",
+            f"none in {os.environ.get('PVLR_DATA') or 'PVLR_DATA, which is not set'}",
+            "Set PVLR_DATA to the folder that contains them.",
         )
     shared = merged({"name": path.stem, "data": {"sources": sources}}, shared)
     configs: dict[str, Path] = {}

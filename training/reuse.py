@@ -67,9 +67,12 @@ def start_from(folder: Path, model: PVLR) -> int:
         }
     fitting = {name: tensor for name, tensor in tensors.items() if own[name].shape == tensor.shape}
     if any(name.startswith("backbone.") and name not in fitting for name in own):
-        expected, got = f"weights for {model.backbone.name}", "weights of another network"
-        hint = "Start from a run with the same backbone, or remove train.init."
-        raise CheckpointError(str(folder), expected=expected, got=got, hint=hint)
+        raise CheckpointError(
+            str(folder),
+            f"weights for {model.backbone.name}",
+            "weights of another network",
+            "Start from a run with the same backbone, or remove train.init.",
+        )
     model.load_state_dict(fitting, strict=False)
     return len(fitting)
 
@@ -102,10 +105,11 @@ def _weights(folder: Path, model: PVLR) -> Weights:
     try:
         config = stored_config(data["config"])
     except (KeyError, ValidationError) as error:
-        got = first_problem(error) if isinstance(error, ValidationError) else f"no {error}"
-        hint = "Use the pvlr_training version that wrote it, or train again."
         raise CheckpointError(
-            str(path), expected="the configuration of a run", got=got, hint=hint
+            str(path),
+            "the configuration of a run",
+            first_problem(error) if isinstance(error, ValidationError) else f"no {error}",
+            "Use the pvlr_training version that wrote it, or train again.",
         ) from None
     spec = config.data.input
     return Weights(tensors, config.model.text.words(config.data.labels), spec.height, spec.width)

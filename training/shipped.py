@@ -42,9 +42,11 @@ def start(wanted: str | None, backbone: str) -> tuple[str, str | None]:
         )
     own = _backbone(find_plan(wanted))
     if own is None:
-        hint = "Name a run, or a plan of pvlr_training."
         raise CheckpointError(
-            "--from", expected="a plan that names its backbone", got=wanted, hint=hint
+            "--from",
+            "a plan that names its backbone",
+            wanted,
+            "Name a run, or a plan of pvlr_training.",
         )
     return own, str(Path(wanted).resolve()) if Path(wanted).exists() else wanted
 

@@ -142,10 +142,12 @@ def _check_settings(
     for key in (*_FIXED, *([f"train.{progress.stage}.batch"] if progress.step else [])):
         old, new = _lookup(before, key), _lookup(now, key)
         if old != new:
-            got = f"one with {old}" if len(str(old)) < 60 else "one with another"
-            hint = "Restore that setting, or train into another folder (--out)."
-            expected = f"an unfinished run with the same {key}"
-            raise CheckpointError(str(folder / STATE), expected=expected, got=got, hint=hint)
+            raise CheckpointError(
+                str(folder / STATE),
+                f"an unfinished run with the same {key}",
+                f"one with {old}" if len(str(old)) < 60 else "one with another",
+                "Restore that setting, or train into another folder (--out).",
+            )
 
 
 def _lookup(node: Any, key: str) -> Any:

@@ -129,10 +129,10 @@ def load_teacher(run: Path, words: tuple[str, ...]) -> tuple[PVLR, Config]:
     model, config, _ = load_model(run)
     known = config.model.text.words(config.data.labels)
     if missing := [label for label in words if label not in known]:
-        expected, got = (
+        raise ConfigError(
+            "train.teacher.runs",
             f"runs with the {len(words)} labels of this one",
             f"{run} without {few(missing, 4)}",
+            "Train a teacher with these labels, or remove them from data.labels.",
         )
-        hint = "Train a teacher with these labels, or remove them from data.labels."
-        raise ConfigError("train.teacher.runs", expected=expected, got=got, hint=hint)
     return model, config

@@ -44,10 +44,11 @@ def data_folder(given: Path | None) -> Path:
     """The folder of the data sets. Raises OptionError if there is none."""
     folder = given or os.environ.get("PVLR_DATA")
     if not folder or not Path(folder).is_dir():
-        expected = f"the folder of {', '.join(FOLDERS.values())} and video"
-        got = repr(str(folder)) if folder else "none"
         raise errors.OptionError(
-            "--data", expected=expected, got=got, hint="Give --data, or set PVLR_DATA."
+            "--data",
+            f"the folder of {', '.join(FOLDERS.values())} and video",
+            repr(str(folder)) if folder else "none",
+            "Give --data, or set PVLR_DATA.",
         )
     return Path(folder)
 
@@ -64,14 +65,15 @@ def read_split(
         LabelsFileError: as for :func:`read_labels`.
     """
     if name not in FOLDERS:
-        hint = "VOC takes less time, COCO has more labels."
         raise errors.OptionError(
-            "--dataset", expected=" or ".join(FOLDERS), got=repr(name), hint=hint
+            "--dataset",
+            " or ".join(FOLDERS),
+            repr(name),
+            "VOC takes less time, COCO has more labels.",
         )
     if not 0 < share <= 1:
-        hint = "0.2 is a fifth of the images."
         raise errors.OptionError(
-            "--share", expected="above 0 and at most 1", got=repr(share), hint=hint
+            "--share", "above 0 and at most 1", repr(share), "0.2 is a fifth of the images."
         )
     names = read_rename(ROOT / "training/configs/voc_to_coco.json") if name == "voc" else {}
     path = data / FOLDERS[name] / "labels.csv"
@@ -94,7 +96,6 @@ def check_outputs(*paths: Path | None) -> None:
     """Before a long run: the folders of its files exist. Raises OptionError."""
     for path in paths:
         if path and not path.absolute().parent.is_dir():
-            expected = "a file in a folder that exists"
             raise errors.OptionError(
-                str(path), expected=expected, got="no such folder", hint="Create it first."
+                str(path), "a file in a folder that exists", "no such folder", "Create it first."
             )

@@ -12,7 +12,9 @@ except ImportError:
 
 def missing_core() -> errors.MissingPartError:
     """The error where the compiled core is needed and not installed."""
-    hint = "Install the package with pip (pip install . in a checkout; it needs a C++17 compiler)."
     return errors.MissingPartError(
-        "pvlr_sdk._core", expected="the compiled core", got="no such module", hint=hint
+        "pvlr_sdk._core",
+        "the compiled core",
+        "no such module",
+        "Install the package with pip (pip install . in a checkout; it needs a C++17 compiler).",
     )

@@ -52,8 +52,9 @@ def system_errors(
     except (OSError, UnicodeError, OverflowError) as error:
         if isinstance(error, errors.PvlrError):
             raise
-        got = getattr(error, "strerror", None) or str(error)
-        raise kind(argument, expected=expected, got=got, hint=hint) from None
+        raise kind(
+            argument, expected, getattr(error, "strerror", None) or str(error), hint
+        ) from None
 
 
 def state_folder() -> Path:
@@ -67,10 +68,11 @@ def state_folder() -> Path:
     try:
         base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
     except RuntimeError:
-        expected = "a folder for queues and the versions of signed bundles"
-        hint = "Set it to a folder that this user can write."
         raise errors.OptionError(
-            "XDG_STATE_HOME", expected=expected, got="no home folder", hint=hint
+            "XDG_STATE_HOME",
+            "a folder for queues and the versions of signed bundles",
+            "no home folder",
+            "Set it to a folder that this user can write.",
         ) from None
     return Path(base) / "pvlr_sdk"
 
@@ -141,12 +143,11 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
                         changed.unlink()
             raise
     except OSError as error:
-        expected, hint = (
-            "a writable path",
-            "Free some space, check permissions, or choose another folder; nothing was changed.",
-        )
         raise errors.OutputError(
-            str(path), expected=expected, got=error.strerror or str(error), hint=hint
+            str(path),
+            "a writable path",
+            error.strerror or str(error),
+            "Free some space, check permissions, or choose another folder; nothing was changed.",
         ) from error
     finally:
         for source in (*temporary.values(), *previous.values()):

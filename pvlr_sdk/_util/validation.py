@@ -56,8 +56,9 @@ def written(raw: Any, location: tuple[int | str, ...], *, keep_last: bool) -> tu
 def joined(found: Sequence[ConfigError]) -> ConfigError:
     """One error for several, the misspelled keys first; all but the first follow in its hint, one line each."""
     first, *others = sorted(found, key=lambda error: error.expected != _EXPECTED["extra_forbidden"])
-    hint = "\n".join([first.hint, *map(str, others)])
-    return ConfigError(first.argument, expected=first.expected, got=first.got, hint=hint)
+    return ConfigError(
+        first.argument, first.expected, first.got, "\n".join([first.hint, *map(str, others)])
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3, *, quoted: bool = True) -> str:

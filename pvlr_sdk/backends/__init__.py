@@ -64,11 +64,12 @@ def open_backend(
     if precision is not None:
         errors.check_choice("precision", precision, ("auto", *PRECISIONS))
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
-        expected, hint = (
+        raise errors.OptionError(
+            "num_threads",
             "an integer of at least 1, or None",
+            repr(num_threads),
             "None uses all cores available to the process.",
         )
-        raise errors.OptionError("num_threads", expected=expected, got=repr(num_threads), hint=hint)
     name = bundle.manifest.backend
     target = BACKENDS[name]
     if kind not in ("auto", target.device, *target.others):
@@ -77,17 +78,22 @@ def open_backend(
             for backend_info in BACKENDS.values()
             if kind in (backend_info.device, *backend_info.others)
         )
-        expected, got = f"a plan for {needed}", f"one for {target.device}"
-        hint = f"Build one with pvlr build --device {needed}, or omit the device."
-        raise errors.BackendError(str(bundle.path), expected=expected, got=got, hint=hint)
+        raise errors.BackendError(
+            str(bundle.path),
+            f"a plan for {needed}",
+            f"one for {target.device}",
+            f"Build one with pvlr build --device {needed}, or omit the device.",
+        )
     if allow_unsigned is None:
         allow_unsigned = os.environ.get(ALLOW_UNSIGNED) == "1"
     trusted = bundle.trusted or allow_unsigned
     if target.runs_code and not trusted:
-        expected = f"a plan with a verified signature, because a {name} plan is code"
-        got = "one whose signature was not verified"
-        hint = "Sign it and set PVLR_TRUST, or set PVLR_ALLOW_UNSIGNED=1 if you built it yourself."
-        raise errors.NotSignedError(str(bundle.path), expected=expected, got=got, hint=hint)
+        raise errors.NotSignedError(
+            str(bundle.path),
+            f"a plan with a verified signature, because a {name} plan is code",
+            "one whose signature was not verified",
+            "Sign it and set PVLR_TRUST, or set PVLR_ALLOW_UNSIGNED=1 if you built it yourself.",
+        )
     backend: Backend = import_module(f".{name}", __package__).load(
         bundle,
         precision,

@@ -90,9 +90,9 @@ class Backend(Protocol):
 
 def closed(plan: str) -> errors.BackendError:
     """The error for other labels in a closed plan."""
-    hint = (
-        "Use pvlr-lite2-open, or make one of your model: pvlr export RUN --open, then pvlr build."
-    )
     return errors.BackendError(
-        plan, expected="an open plan", got="one whose labels are part of it", hint=hint
+        plan,
+        "an open plan",
+        "one whose labels are part of it",
+        "Use pvlr-lite2-open, or make one of your model: pvlr export RUN --open, then pvlr build.",
     )

@@ -51,7 +51,7 @@ def read_members(
                     got or "data that is compressed too well",
                     "Pack it again, or use more --memory.",
                 )
-                refused = errors.ImageSizeError(place, expected=expected, got=got, hint=hint)
+                refused = errors.ImageSizeError(place, expected, got, hint)
                 yield place, refused if data is None else data
                 place = source
             stream.skip(end - stream.at)
@@ -59,7 +59,7 @@ def read_members(
         got, hint = str(error), "Copy the archive again; the images before this one were tagged."
         yield (
             place,
-            errors.ImageDecodeError(source, expected="a complete archive", got=got, hint=hint),
+            errors.ImageDecodeError(source, "a complete archive", got, hint),
         )
 
 

@@ -38,27 +38,29 @@ class Columns:
             expected = f"a column of images: {self.image or ', '.join(_IMAGES)}"
             if names and names[0] in schema.names:
                 expected = f"a column of ids: {self.id}"
-            got = f"the columns {', '.join(schema.names)}" if schema.names else "no columns"
             raise errors.OptionError(
-                source, expected=expected, got=got, hint="Name the columns of ids and images."
+                source,
+                expected,
+                f"the columns {', '.join(schema.names)}" if schema.names else "no columns",
+                "Name the columns of ids and images.",
             )
         kind, parts = schema.field(names[0]).type, {}
         if pa.types.is_struct(kind):
             parts = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
             kind = parts.get("bytes", kind)
         if self.id in schema.names and not _is_bounded(ids := schema.field(self.id).type):
-            expected, hint = "numbers, strings or binary", "Name another column of ids."
             raise errors.OptionError(
-                f"{source}, column {self.id}", expected=expected, got=str(ids), hint=hint
+                f"{source}, column {self.id}",
+                "numbers, strings or binary",
+                str(ids),
+                "Name another column of ids.",
             )
         if kind not in _TYPES or not all(map(_is_bounded, parts.values())):
-            expected, hint = (
-                "strings, binary, or a struct with bytes and path",
-                "Name another column of images.",
-            )
-            got = str(schema.field(names[0]).type)[:500]
             raise errors.OptionError(
-                f"{source}, column {names[0]}", expected=expected, got=got, hint=hint
+                f"{source}, column {names[0]}",
+                "strings, binary, or a struct with bytes and path",
+                str(schema.field(names[0]).type)[:500],
+                "Name another column of images.",
             )
         return Columns(self.id if self.id in schema.names else "", names[0])
 

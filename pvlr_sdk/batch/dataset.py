@@ -129,10 +129,11 @@ class Dataset:
         except errors.PvlrError:
             raise
         except Exception as error:  # each store has its own
-            got = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            hint = "Free some space, or check your rights and the address; run the command again to go on."
             raise errors.OutputError(
-                address, expected="a writable folder", got=got, hint=hint
+                address,
+                "a writable folder",
+                getattr(error, "strerror", None) or str(error) or type(error).__name__,
+                "Free some space, or check your rights and the address; run the command again to go on.",
             ) from error
 
 

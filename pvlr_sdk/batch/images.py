@@ -92,11 +92,11 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url, use_listings_cache=False)
     except Exception as error:  # each store has its own
-        hint = (
-            "Check the address; fsspec needs a package for most stores, for example s3fs for s3://."
-        )
         raise errors.SourceOpenError(
-            url, expected="a path or URL", got=cause(error), hint=hint
+            url,
+            "a path or URL",
+            cause(error),
+            "Check the address; fsspec needs a package for most stores, for example s3fs for s3://.",
         ) from None
 
 
@@ -119,18 +119,22 @@ def of_row(value: object) -> Image:
         or isinstance(value, _NO_ADDRESS)
     ):
         return value  # type: ignore[return-value]
-    expected = f"bytes, or a path or URL of at most {MAX_TEXT} characters: file, {', '.join(_REMOTE)}, without ::"
-    got, hint = (
+    return errors.FrameTypeError(
+        "image",
+        f"bytes, or a path or URL of at most {MAX_TEXT} characters: file, {', '.join(_REMOTE)}, without ::",
         f"{scheme}://" if scheme else type(value).__name__,
         "Copy the images to such a store.",
     )
-    return errors.FrameTypeError("image", expected=expected, got=got, hint=hint)
 
 
 def unreadable(url: str, got: str) -> errors.ImageNotFoundError:
     """Why an image cannot be read."""
-    hint = "Check the address and your rights; --retry-failed tries again."
-    return errors.ImageNotFoundError(url, expected="a readable image", got=got, hint=hint)
+    return errors.ImageNotFoundError(
+        url,
+        "a readable image",
+        got,
+        "Check the address and your rights; --retry-failed tries again.",
+    )
 
 
 def cause(error: object) -> str:
@@ -144,9 +148,11 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
         if isinstance(image, errors.FrameError):
             return image, 0
         if image is None:
-            hint = "Fill the column, or leave the row out."
             raise errors.FrameTypeError(
-                "image", expected="a path, a URL or encoded bytes", got="null", hint=hint
+                "image",
+                "a path, a URL or encoded bytes",
+                "null",
+                "Fill the column, or leave the row out.",
             )
         path, data = None, b""
         if not isinstance(image, str):
@@ -158,11 +164,12 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
         # Where there is no file, the error follows when it is read.
         size = len(data) if path is None else os.path.getsize(path) if os.path.exists(path) else 0
         if size > limit:
-            expected, hint = (
+            raise errors.ImageSizeError(
+                "image",
                 f"at most {limit} bytes",
+                "more",
                 "Save it as JPEG or PNG; --memory raises a limit below 512 MiB.",
             )
-            raise errors.ImageSizeError("image", expected=expected, got="more", hint=hint)
         if path is not None and path.suffix.lower() not in HEIF:
             return (
                 b"" if size == 0 and path.is_file() else path,
@@ -223,15 +230,14 @@ def _open_heif(data: bytes, brand: str) -> FrameLike:
             formats = ["HEIF", "AVIF"]
     except ImportError as error:
         raise errors.ImageDecodeError(
-            "image",
-            expected="a package for HEIC and AVIF",
-            got=str(error),
-            hint=errors.install_hint("heif"),
+            "image", "a package for HEIC and AVIF", str(error), errors.install_hint("heif")
         ) from None
     try:
         return Pillow.open(io.BytesIO(data), formats=formats)
     except Exception as error:  # of several packages
-        hint = "Open it in an image viewer; if that works, save it as JPEG or PNG."
         raise errors.ImageDecodeError(
-            "image", expected="a HEIC or AVIF image", got=str(error), hint=hint
+            "image",
+            "a HEIC or AVIF image",
+            str(error),
+            "Open it in an image viewer; if that works, save it as JPEG or PNG.",
         ) from None

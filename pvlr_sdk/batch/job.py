@@ -177,7 +177,7 @@ class Job:
         if first is None and not summary.present:
             hint = "Files are recognised by their extension: .jpg, .png, .heic, .parquet, .tar, ..."
             nothing = errors.ImageNotFoundError(
-                self.input.source, expected="at least one image", got="none", hint=hint
+                self.input.source, "at least one image", "none", hint
             )
             raise next(iter(summary.unreadable.values()), nothing)
         if first is not None:

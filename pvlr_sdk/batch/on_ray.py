@@ -99,8 +99,12 @@ def _distributed(
 
 
 def _lost(got: str) -> errors.BackendError:
-    hint = "Start it again, then run the same command: it continues."
-    return errors.BackendError("--engine ray", expected="a running cluster", got=got, hint=hint)
+    return errors.BackendError(
+        "--engine ray",
+        "a running cluster",
+        got,
+        "Start it again, then run the same command: it continues.",
+    )
 
 
 def _connect(ray: Any, address: str | None) -> None:
@@ -116,9 +120,11 @@ def _connect(ray: Any, address: str | None) -> None:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         ray.init(address=address, **quiet, **({} if address else {"include_dashboard": False}))
     except Exception as error:  # Ray raises plain ones too
-        hint = "Check that the cluster runs: ray status --address ADDRESS."
         raise errors.OptionError(
-            "--address", expected="a Ray cluster", got=cause(error), hint=hint
+            "--address",
+            "a Ray cluster",
+            cause(error),
+            "Check that the cluster runs: ray status --address ADDRESS.",
         ) from None
 
 
@@ -126,7 +132,10 @@ def _room(resources: dict[str, float], threads: int, gpus: int) -> int:
     room = int(resources.get("CPU", 0) // threads)
     room = min(room, int(resources.get("GPU", 0))) if gpus else room
     if not room:
-        expected, got = f"{threads} CPU cores" + (" and a GPU" if gpus else ""), f"{resources}"
-        hint = "Use fewer threads, or a larger cluster."
-        raise errors.OptionError("--threads", expected=expected, got=got, hint=hint)
+        raise errors.OptionError(
+            "--threads",
+            f"{threads} CPU cores" + (" and a GPU" if gpus else ""),
+            f"{resources}",
+            "Use fewer threads, or a larger cluster.",
+        )
     return room

@@ -53,9 +53,7 @@ class Pages:
                 f"{unpacked} bytes, compressed to {packed}",
                 "Write smaller pages, or use more --memory.",
             )
-            raise errors.SourceOpenError(
-                self._source, expected=expected, got=got + ", with it" * delta, hint=hint
-            )
+            raise errors.SourceOpenError(self._source, expected, got + ", with it" * delta, hint)
         return int(self._file.tell()) + packed
 
     def _struct(self) -> dict[int, Any]:

@@ -109,9 +109,7 @@ class Input:
             except Exception as error:  # each store has its own
                 hint = "Check the address and your rights; the other folders are still searched."
                 where, got = _address(store, folder), cause(error)
-                on_error(
-                    errors.SourceOpenError(where, expected="a readable folder", got=got, hint=hint)
-                )
+                on_error(errors.SourceOpenError(where, "a readable folder", got, hint))
                 continue
             shown = [
                 file for file in entries if file["name"] == root or not self._excluded(file["name"])
@@ -181,9 +179,11 @@ def read(shard: Shard, columns: Columns, memory: int) -> Iterator[tuple[str | No
     except errors.PvlrError:
         raise
     except Exception as error:  # of a store, or of a damaged file
-        hint = "Copy it again, or leave it out with --exclude."
         raise errors.SourceOpenError(
-            shard.source, expected="a complete file", got=cause(error), hint=hint
+            shard.source,
+            "a complete file",
+            cause(error),
+            "Copy it again, or leave it out with --exclude.",
         ) from None
 
 

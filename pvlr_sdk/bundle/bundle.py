@@ -112,8 +112,9 @@ def _check_labels(bank: LabelBank, manifest: Manifest, source: str) -> None:
         ):
             got = "other thresholds"
     if got:
-        expected = f"the manifest's {len(names)} labels and thresholds"
-        raise errors.LabelBankError(source, expected=expected, got=got, hint=_COPY_AGAIN)
+        raise errors.LabelBankError(
+            source, f"the manifest's {len(names)} labels and thresholds", got, _COPY_AGAIN
+        )
 
 
 def _manifest(plan: Path, verified: Mapping[str, Contents]) -> Manifest:
@@ -124,11 +125,12 @@ def _manifest(plan: Path, verified: Mapping[str, Contents]) -> Manifest:
         text = read_file(path, MAX_BYTES)
     except OSError as error:
         wrong_file = error.errno in (errno.EINVAL, errno.EFBIG)
-        raise (errors.ManifestError if wrong_file else errors.ManifestNotFoundError)(
-            str(path),
-            expected="a manifest next to the plan",
-            got=error.strerror or str(error),
-            hint=_COPY_AGAIN,
+        raise (
+            errors.ManifestError
+            if wrong_file
+            else errors.ManifestNotFoundError(
+                str(path), "a manifest next to the plan", error.strerror or str(error), _COPY_AGAIN
+            )
         ) from None
     return parse_manifest(text, path)
 
@@ -186,12 +188,11 @@ def write_thresholds(
         OutputError: a file cannot be written; the old thresholds stay.
     """
     if read_manifest(bundle.path, trust=False) != bundle.manifest:
-        expected, hint = (
-            "the manifest that was opened",
-            "The plan was replaced in the meantime; start again.",
-        )
         raise errors.ManifestError(
-            str(manifest_path(bundle.path)), expected=expected, got="another one", hint=hint
+            str(manifest_path(bundle.path)),
+            "the manifest that was opened",
+            "another one",
+            "The plan was replaced in the meantime; start again.",
         )
     old, layouts = bundle.labels, {**bundle.manifest.tiles, **(tiles or {})}
     if layouts and precise is None:
@@ -290,14 +291,18 @@ def _read_checked(
             # A file of another size is not read: a huge one in the plan's place costs nothing.
             data = read_file(path, spec.bytes) if size in (0, spec.bytes) else b""
     if len(data) != spec.bytes:
-        hint = f"It was truncated or replaced. {_COPY_AGAIN}"
         raise errors.FileSizeError(
-            str(path), expected=f"{spec.bytes} bytes", got=f"{size} bytes", hint=hint
+            str(path),
+            f"{spec.bytes} bytes",
+            f"{size} bytes",
+            f"It was truncated or replaced. {_COPY_AGAIN}",
         )
     if (digest := digest or hashlib.sha256(data).hexdigest()) != spec.sha256:
-        got, hint = f"{digest[:16]}...", f"Its contents were modified or damaged. {_COPY_AGAIN}"
         raise errors.FileHashError(
-            str(path), expected=f"SHA-256 {spec.sha256[:16]}...", got=got, hint=hint
+            str(path),
+            f"SHA-256 {spec.sha256[:16]}...",
+            f"{digest[:16]}...",
+            f"Its contents were modified or damaged. {_COPY_AGAIN}",
         )
     return data
 

@@ -211,13 +211,15 @@ class LabelBank:
             embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
             optional: dict[str, Any] = {name: tensors.get(name) for name in _OPTIONAL}
         except Exception as error:  # the exception classes differ between releases of safetensors
-            expected = "a safetensors file with embeddings, thresholds and names"
-            got = f"{type(error).__name__}: {error}"
-            raise errors.LabelBankError(source, expected=expected, got=got, hint=_HINT) from None
-        if not isinstance(names, list) or not isinstance(text, dict):
-            got = "other JSON types"
             raise errors.LabelBankError(
-                source, expected="names as a list and text as an object", got=got, hint=_HINT
+                source,
+                "a safetensors file with embeddings, thresholds and names",
+                f"{type(error).__name__}: {error}",
+                _HINT,
+            ) from None
+        if not isinstance(names, list) or not isinstance(text, dict):
+            raise errors.LabelBankError(
+                source, "names as a list and text as an object", "other JSON types", _HINT
             )
         return cls(names, embeddings, thresholds, text, **optional, source=source)
 
@@ -272,7 +274,7 @@ class LabelBank:
             hint = "Leave them out of one (select), or add --keep-first (keep) to take the first bank's."
         else:
             return
-        raise errors.LabelBankError("bank", expected=expected, got=got, hint=hint)
+        raise errors.LabelBankError("bank", expected, got, hint)
 
     def _check(self, source: str) -> None:
         count = len(self.names)
@@ -309,7 +311,7 @@ class LabelBank:
             wrong = ("an object of objects as text.taught", type(self.taught).__name__)
         if wrong:
             expected, got = wrong
-            raise errors.LabelBankError(source, expected=expected, got=got, hint=_HINT)
+            raise errors.LabelBankError(source, expected, got, _HINT)
 
 
 def _equal(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> bool:
@@ -333,8 +335,9 @@ def find_label(name: str, index: Mapping[str, int]) -> int:
     try:
         return index[name]
     except (KeyError, TypeError):
-        expected = f"one of the model's {len(index)} labels"
-        hint = did_you_mean(str(name), index) or "pvlr labels lists them."
         raise errors.UnknownLabelError(
-            "label", expected=expected, got=f"{name!r:.200}", hint=hint
+            "label",
+            f"one of the model's {len(index)} labels",
+            f"{name!r:.200}",
+            did_you_mean(str(name), index) or "pvlr labels lists them.",
         ) from None

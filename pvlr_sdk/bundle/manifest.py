@@ -281,34 +281,34 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
         ManifestError: it is invalid JSON, or a field is missing, unknown or invalid.
     """
     if len(text) > MAX_BYTES:
-        expected, hint = (
+        raise errors.ManifestError(
+            str(path),
             f"at most {MAX_BYTES} bytes",
+            f"{len(text)}",
             "Build the plan again, with a smaller golden frame.",
         )
-        raise errors.ManifestError(str(path), expected=expected, got=f"{len(text)}", hint=hint)
     try:
         raw = read_json(text)
     except ValueError as error:
-        got = f"invalid JSON ({error})"
         raise errors.ManifestError(
-            str(path), expected="a JSON manifest", got=got, hint=_REBUILD
+            str(path), "a JSON manifest", f"invalid JSON ({error})", _REBUILD
         ) from None
     if isinstance(raw, dict):
         raw.pop("checksum", None)  # of the manifest itself, in those that 0.2.0 wrote
     if _is_newer(raw, FORMAT):
-        got = f"format {raw['format']}"
-        hint = "Update pvlr_sdk, or build the plan again with this version (pvlr build)."
         raise errors.ManifestVersionError(
-            str(path), expected=f"manifest format {FORMAT} or older", got=got, hint=hint
+            str(path),
+            f"manifest format {FORMAT} or older",
+            f"format {raw['format']}",
+            "Update pvlr_sdk, or build the plan again with this version (pvlr build).",
         )
     try:
         return Manifest.model_validate_json(
             json.dumps(raw), strict=True
         )  # as libpvlr: no number in a text
     except ValidationError as error:
-        got = first_problem(error)
         raise errors.ManifestError(
-            str(path), expected="a valid pvlr manifest", got=got, hint=_REBUILD
+            str(path), "a valid pvlr manifest", first_problem(error), _REBUILD
         ) from None
 
 
@@ -319,22 +319,29 @@ def parse_spec(text: str | None, source: str) -> ModelSpec:
         ModelError: it is missing, newer or wrong.
     """
     if text is None:
-        hint = "Export it with pvlr export."
         raise errors.ModelError(
-            source, expected="an ONNX network with pvlr metadata", got="one without", hint=hint
+            source,
+            "an ONNX network with pvlr metadata",
+            "one without",
+            "Export it with pvlr export.",
         )
     try:
         raw = read_json(text)
         spec = None if _is_newer(raw, _NETWORK_FORMAT) else ModelSpec.model_validate(raw)
     except ValueError as error:  # pydantic's is one too
-        got = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        hint = "Export it again with this version of pvlr_sdk."
         raise errors.ModelError(
-            source, expected="valid pvlr metadata", got=got, hint=hint
+            source,
+            "valid pvlr metadata",
+            first_problem(error) if isinstance(error, ValidationError) else str(error),
+            "Export it again with this version of pvlr_sdk.",
         ) from None
     if spec is None:
-        expected, got = f"format {_NETWORK_FORMAT} or older", f"format {raw['format']}"
-        raise errors.ModelError(source, expected=expected, got=got, hint="Update pvlr_sdk.")
+        raise errors.ModelError(
+            source,
+            f"format {_NETWORK_FORMAT} or older",
+            f"format {raw['format']}",
+            "Update pvlr_sdk.",
+        )
     return spec
 
 

@@ -29,4 +29,4 @@ def check_network(payload: bytes, source: str) -> None:
     if refusal := _core.check_network(payload):
         is_onnx, expected, got = refusal
         kind = errors.UnsafeNetworkError if is_onnx else errors.ModelError
-        raise kind(source, expected=expected, got=got, hint="Export it again with pvlr export.")
+        raise kind(source, expected, got, "Export it again with pvlr export.")

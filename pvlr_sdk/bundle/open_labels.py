@@ -47,7 +47,7 @@ def check_fits(bank: LabelBank, spec: OpenSpec, source: str) -> None:
         wrong = (f"weights of width {spec.feature_width}", got, "Teach its labels again.")
     if wrong:
         expected, got, hint = wrong
-        raise errors.LabelBankError(source, expected=expected, got=got, hint=hint)
+        raise errors.LabelBankError(source, expected, got, hint)
 
 
 def input_shapes(spec: OpenSpec) -> dict[str, tuple[int, ...]]:

@@ -43,9 +43,7 @@ def sign(
         OutputError: the signature cannot be written; an earlier one is unchanged.
     """
     if not 1 <= version < 1 << 53:
-        raise errors.OptionError(
-            "--bundle-version", expected="1 to 2^53 - 1", got=str(version), hint="Start at 1."
-        )
+        raise errors.OptionError("--bundle-version", "1 to 2^53 - 1", str(version), "Start at 1.")
     private = PrivateKey(key, passphrase)
     signature, name, paths = signature_path(path), path.name, [path]
     if path.suffix != ".safetensors":

@@ -125,11 +125,7 @@ def main() -> None:
         # Nothing that is still buffered can be written either: Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         hint = "Free some space, or write to another file; the output is incomplete."
-        _fail(
-            errors.OutputError(
-                "stdout", expected="space for the output", got=os.strerror(error.errno), hint=hint
-            )
-        )
+        _fail(errors.OutputError("stdout", "space for the output", os.strerror(error.errno), hint))
 
 
 def _fail(error: errors.PvlrError) -> None:

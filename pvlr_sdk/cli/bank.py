@@ -113,9 +113,7 @@ def join(
         try:
             joined = joined.join(LabelBank.load(path), keep=keep_first)
         except errors.LabelBankError as error:
-            raise errors.LabelBankError(
-                str(path), expected=error.expected, got=error.got, hint=error.hint
-            ) from None
+            raise errors.LabelBankError(str(path), error.expected, error.got, error.hint) from None
     (joined if labels is None else joined.select(options.split_words(labels) or [])).save(out)
     print(out)
 
@@ -168,8 +166,12 @@ def words(
 def _sense(text: str) -> tuple[str, str]:
     word, separator, sense = (part.strip() for part in text.partition("="))
     if not separator:
-        hint = "For example --sense kite=plaything; pvlr words kite shows its senses."
-        raise errors.OptionError("--sense", expected="WORD=SENSE", got=repr(text), hint=hint)
+        raise errors.OptionError(
+            "--sense",
+            "WORD=SENSE",
+            repr(text),
+            "For example --sense kite=plaything; pvlr words kite shows its senses.",
+        )
     return word, sense
 
 
@@ -177,8 +179,9 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        got = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        hint = 'For example {"hard hat": "a helmet that workers wear"}.'
         raise errors.OptionError(
-            "--descriptions", expected="a JSON file", got=got, hint=hint
+            "--descriptions",
+            "a JSON file",
+            (error.strerror if isinstance(error, OSError) else None) or str(error),
+            'For example {"hard hat": "a helmet that workers wear"}.',
         ) from None

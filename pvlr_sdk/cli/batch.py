@@ -110,10 +110,12 @@ def batch(
     if xmp:
         lxml_module()
         if "://" in out:
-            hint = (
-                "Write the dataset to a folder of this machine, or copy it here and run pvlr xmp."
+            raise OptionError(
+                "--xmp",
+                "a local folder as --out",
+                out,
+                "Write the dataset to a folder of this machine, or copy it here and run pvlr xmp.",
             )
-            raise OptionError("--xmp", expected="a local folder as --out", got=out, hint=hint)
     point = (
         {} if operating_point == "f1" else {"operating_point": operating_point}
     )  # the default keeps a dataset's key

@@ -172,11 +172,12 @@ def images_for(
     """
     if folder is None:
         if labels is not None:
-            expected, hint = (
+            raise errors.OptionError(
+                "--labels",
                 "--calibration-images as well",
+                "--labels alone",
                 "Give the folder of the images that it describes.",
             )
-            raise errors.OptionError("--labels", expected=expected, got="--labels alone", hint=hint)
         return None
     from ..bundle.label_bank import LabelBank
     from ..workshop.compile.calibration import CalibrationImages

@@ -48,8 +48,9 @@ class Command(_PlainFlags, TyperCommand):
         if empty := [
             name for name, value in pairs if name in valued and not value
         ]:  # as a path, the current folder
-            hint = "Check that the shell variable is set."
-            raise errors.OptionError(empty[0], expected="a value", got="an empty string", hint=hint)
+            raise errors.OptionError(
+                empty[0], "a value", "an empty string", "Check that the shell variable is set."
+            )
         return super().parse_args(ctx, args)
 
 
@@ -63,13 +64,11 @@ def training_packages(command: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        expected, got, hint = (
+        raise errors.MissingPartError(
+            f"pvlr {command}",
             "the training package",
             f"no module {error.name!r}",
             errors.install_hint("train"),
-        )
-        raise errors.MissingPartError(
-            f"pvlr {command}", expected=expected, got=got, hint=hint
         ) from error
 
 

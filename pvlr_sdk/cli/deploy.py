@@ -52,9 +52,8 @@ def deploy(
     pvlr deploy --rollback --to site.yaml
     """
     if (plan is None) != rollback:
-        got = "both" if rollback else "neither"
         raise errors.OptionError(
-            "PLAN", expected="a plan or --rollback", got=got, hint="Pass one of them."
+            "PLAN", "a plan or --rollback", "both" if rollback else "neither", "Pass one of them."
         )
     to_server = to.startswith(("http://", "https://"))
     result = _to_server(plan, to) if to_server else _to_file(plan, to, state)
@@ -107,9 +106,11 @@ def _to_server(plan: str | None, to: str) -> dict[str, Any]:
         time.sleep(_POLL)
         status = _ask(base, "GET", "/v1/plan")
     if status["reason"]:
-        hint = "The previous plan is in use."
         raise errors.DeployError(
-            plan or "rollback", expected="a plan that works", got=status["reason"], hint=hint
+            plan or "rollback",
+            "a plan that works",
+            status["reason"],
+            "The previous plan is in use.",
         )
     return status
 
@@ -143,10 +144,11 @@ def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
     except HTTPError as error:
         raise _raised(base, error.code, error.read(100_000)) from None
     except (OSError, HTTPException, ValueError) as error:
-        reason = str(getattr(error, "reason", None) or error) or type(error).__name__
-        hint = "Check the URL, and that the server runs."
         raise errors.DeployError(
-            base, expected="a running pvlr serve", got=reason, hint=hint
+            base,
+            "a running pvlr serve",
+            str(getattr(error, "reason", None) or error) or type(error).__name__,
+            "Check the URL, and that the server runs.",
         ) from None
 
 
@@ -157,11 +159,13 @@ def _raised(base: str, status: int, body: bytes) -> errors.PvlrError:
         if isinstance(kind, type) and issubclass(kind, errors.PvlrError):
             names = ("argument", "expected", "got", "hint")
             argument, expected, got, hint = (str(problem.get(name)) for name in names)
-            return kind(argument, expected=expected, got=got, hint=hint)
+            return kind(argument, expected, got, hint)
         detail = str(problem["detail"]).rstrip(".")
     except (ValueError, AttributeError, KeyError, TypeError):
         detail = "another answer than that of pvlr serve"
-    hint = "Set PVLR_TOKEN to a token of this server." if status == 401 else "Check the URL."
     return errors.DeployError(
-        base, expected="the answer of pvlr serve", got=f"{status}: {detail}", hint=hint
+        base,
+        "the answer of pvlr serve",
+        f"{status}: {detail}",
+        "Set PVLR_TOKEN to a token of this server." if status == 401 else "Check the URL.",
     )

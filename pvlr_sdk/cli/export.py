@@ -99,8 +99,9 @@ def export(
     if precision == "int8":
         check_nncf()
     if out is not None and out.suffix == ".onnx":
-        hint = "The folder contains the network as model.onnx."
-        raise errors.OptionError("--out", expected="a folder", got=f"{out}", hint=hint)
+        raise errors.OptionError(
+            "--out", "a folder", f"{out}", "The folder contains the network as model.onnx."
+        )
     sizes = [] if size is None else [options.parse_size(size)]
     if sizes:
         run = options.run_folder(run)
@@ -108,26 +109,24 @@ def export(
     if not open_labels and (
         unused := next((option for option, value in open_only.items() if value is not None), None)
     ):
-        raise errors.OptionError(
-            unused, expected="--open", got="a closed network", hint="Add --open."
-        )
+        raise errors.OptionError(unused, "--open", "a closed network", "Add --open.")
     if open_labels and (
         run.suffix in (".onnx", ".plan") or (precision, attention) != ("fp32", "native")
     ):
-        got = f"{run} in {precision} with {attention} attention"
-        hint = "Name the folder that pvlr train wrote, and omit --precision and --attention."
         raise errors.OptionError(
-            "--open", expected="a RUN in fp32 with native attention", got=got, hint=hint
+            "--open",
+            "a RUN in fp32 with native attention",
+            f"{run} in {precision} with {attention} attention",
+            "Name the folder that pvlr train wrote, and omit --precision and --attention.",
         )
     if run.suffix in (".onnx", ".plan"):
         network = run
         if (precision, attention) == ("fp32", "native"):
-            expected = (
-                "another precision, or --attention fused, for a network that is exported already"
-            )
-            hint = f"To build a plan from it, run pvlr build {run}."
             raise errors.OptionError(
-                "--precision", expected=expected, got="fp32 and native attention", hint=hint
+                "--precision",
+                "another precision, or --attention fused, for a network that is exported already",
+                "fp32 and native attention",
+                f"To build a plan from it, run pvlr build {run}.",
             )
     else:
         folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors

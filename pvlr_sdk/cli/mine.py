@@ -69,9 +69,12 @@ def mine(
     ):
         asked = [tagger.labels[tagger.label_bank.index(name)] for name in label or tagger.labels]
         if rival and (unknown := [name for name in asked if name not in rival.labels]):
-            expected, got = f"a plan with the label {unknown[0]!r}", f"{str(against)!r} without it"
-            hint = "Name labels of both plans with --label, or build that plan with the words (pvlr build --bank)."
-            raise errors.UnknownLabelError("--against", expected=expected, got=got, hint=hint)
+            raise errors.UnknownLabelError(
+                "--against",
+                f"a plan with the label {unknown[0]!r}",
+                f"{str(against)!r} without it",
+                "Name labels of both plans with --label, or build that plan with the words (pvlr build --bank).",
+            )
         compared = rival.predict_stream(files) if rival else [None] * len(files)
         for path, result, other in zip(files, tagger.predict_stream(files), compared, strict=True):
             screen.step()

@@ -41,9 +41,11 @@ def parse_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", text.strip())
     size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 0 < min(size) <= max(size) <= _LARGEST_SIZE:
-        expected = f"one size N or WxH of 1 to {_LARGEST_SIZE} pixels"
         raise errors.OptionError(
-            "--size", expected=expected, got=repr(text), hint="An example is --size 224."
+            "--size",
+            f"one size N or WxH of 1 to {_LARGEST_SIZE} pixels",
+            repr(text),
+            "An example is --size 224.",
         )
     return size
 
@@ -56,10 +58,11 @@ def run_folder(run: Path) -> Path:
     """
     folder = run.parent if run.name == "model.safetensors" else run
     if not (folder / "model.safetensors").is_file():
-        got = f"{run}, a network of one size" if run.suffix in (".onnx", ".plan") else str(run)
-        hint = "Name the run that it was exported from: pvlr export RUN --size 224."
         raise errors.OptionError(
-            "--size", expected="the folder of a finished training run", got=got, hint=hint
+            "--size",
+            "the folder of a finished training run",
+            f"{run}, a network of one size" if run.suffix in (".onnx", ".plan") else str(run),
+            "Name the run that it was exported from: pvlr export RUN --size 224.",
         )
     return folder
 

@@ -86,17 +86,17 @@ def search(
     store = Store(memory)
     if delete:
         if words or like or not any((camera, label, *times)):
-            got = "words or a picture" if words or like else "none of them"
-            hint = "To delete everything, delete the folder."
             raise errors.OptionError(
-                "--delete", expected="--camera, --label, --since or --until", got=got, hint=hint
+                "--delete",
+                "--camera, --label, --since or --until",
+                "words or a picture" if words or like else "none of them",
+                "To delete everything, delete the folder.",
             )
         print(f"{store.delete(camera, label, *times)} events and frames deleted")
         return
     if words and like:
-        hint = "Search for one of them."
         raise errors.OptionError(
-            "--like", expected="a picture instead of words", got="both", hint=hint
+            "--like", "a picture instead of words", "both", "Search for one of them."
         )
     only = find.chosen(camera, label, *times)
     if (
@@ -146,16 +146,19 @@ def _function(
         with Tagger(plan) as tagger:
             features, space = tagger.predict(like).features, tagger.info["features"]
         if features is None:
-            hint = "pvlr models lists open plans."
-            raise errors.OptionError("--plan", expected="an open plan", got=str(plan), hint=hint)
+            raise errors.OptionError(
+                "--plan", "an open plan", str(plan), "pvlr models lists open plans."
+            )
         return space, LinearFunction(features.astype(float), 0.0)
     assert words is not None, "one of the two"
     label_bank = LabelBank.load(bank) if bank else Knowledge.load(plan).bank([words], force=True)
     function = taught_function(label_bank, words)
     if function is None:
-        hint = "Labels that were recorded are searched without --bank."
         raise errors.OptionError(
-            "--bank", expected=f"a bank that was taught {words!r}", got=str(bank), hint=hint
+            "--bank",
+            f"a bank that was taught {words!r}",
+            str(bank),
+            "Labels that were recorded are searched without --bank.",
         )
     return label_bank.text["features"], function
 
@@ -261,11 +264,12 @@ def replay(
     from .screen import note, print_json
 
     if (clip is None) == (memory is None):
-        got, hint = (
+        raise errors.OptionError(
+            "CLIP",
+            "a clip or --memory",
             "both" if clip else "neither",
             "For example pvlr replay --memory memory/ --config new.yaml.",
         )
-        raise errors.OptionError("CLIP", expected="a clip or --memory", got=got, hint=hint)
     site = load_config(config)
     reader = Reader(record(clip, site) if clip else memory or Path())
     wanted = settings_of(site, proven_in(reader, site))

@@ -60,17 +60,21 @@ def sign(
         try:
             return str(typer.prompt(f"Passphrase of {key}", hide_input=True, err=True))
         except typer.Abort:
-            hint = "Enter it in a terminal, or write it to the standard input."
             raise errors.OptionError(
-                "--key", expected=f"the passphrase of {key}", got="none", hint=hint
+                "--key",
+                f"the passphrase of {key}",
+                "none",
+                "Enter it in a terminal, or write it to the standard input.",
             ) from None
 
     last = expires.date() if expires else None
     today = utc_today()
     if last and last < today:
-        hint = "Devices would refuse the signature at once."
         raise errors.OptionError(
-            "--expires", expected=f"{today} (UTC) or later", got=str(last), hint=hint
+            "--expires",
+            f"{today} (UTC) or later",
+            str(last),
+            "Devices would refuse the signature at once.",
         )
     if plan.suffix == ".safetensors":
         (Knowledge if plan.name.endswith(KNOWLEDGE) else LabelBank).load(

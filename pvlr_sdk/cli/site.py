@@ -119,15 +119,14 @@ def build_config(
         }
     cameras = dict(section(raw, "cameras", dict))
     if loop and not uris:
-        hint = "For a camera of a site file, set loop: there."
-        raise errors.OptionError("--loop", expected="a camera as URI", got="none", hint=hint)
+        raise errors.OptionError(
+            "--loop", "a camera as URI", "none", "For a camera of a site file, set loop: there."
+        )
     for uri in uris:
         named = _NAMED.fullmatch(uri)
         name, uri = (named[1], named[2]) if named else (_free_name(uri, cameras), uri)
         if name in cameras and name not in (raw.get("cameras") or ()):
-            raise errors.OptionError(
-                "URI", expected="each name once", got=f"{name!r} twice", hint="Rename a camera."
-            )
+            raise errors.OptionError("URI", "each name once", f"{name!r} twice", "Rename a camera.")
         parsed = parse_uri(uri)
         if isinstance(parsed, PathUri) and not uri.startswith("$"):  # a variable may be any URI
             uri = os.path.abspath(parsed.path)
@@ -232,9 +231,11 @@ def _thresholds(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any
         except ValueError:
             value = -1.0
         if not 0 <= value <= 1:
-            hint = "For example --threshold 0.6, or --threshold person=0.6 for one label."
             raise errors.OptionError(
-                "--threshold", expected="a score from 0 to 1", got=repr(text), hint=hint
+                "--threshold",
+                "a score from 0 to 1",
+                repr(text),
+                "For example --threshold 0.6, or --threshold person=0.6 for one label.",
             )
         if label:
             section["thresholds"][label] = value
@@ -258,9 +259,11 @@ def check_site(config: SiteConfig) -> None:
     for camera in cameras:
         source = parse_uri(camera.uri)
         if isinstance(source, PathUri) and not Path(source.path).exists():
-            argument, expected = f"camera {camera.name}", "a file or folder that exists"
             raise errors.SourceOpenError(
-                argument, expected=expected, got=repr(source.path), hint="Check its path."
+                f"camera {camera.name}",
+                "a file or folder that exists",
+                repr(source.path),
+                "Check its path.",
             )
     factory.make_detectors(config, tagger)
     for label in config.memory.precision if config.memory else ():

@@ -95,13 +95,9 @@ def tag(
     from .screen import Screen, complain, note, uninterrupted
 
     if as_json and as_csv:
-        raise errors.OptionError(
-            "--csv", expected="--json or --csv", got="both", hint="Remove one of them."
-        )
+        raise errors.OptionError("--csv", "--json or --csv", "both", "Remove one of them.")
     if heatmap is not None and draw is None:
-        raise errors.OptionError(
-            "--heatmap", expected="--draw DIR with it", got="no --draw", hint="Add --draw DIR."
-        )
+        raise errors.OptionError("--heatmap", "--draw DIR with it", "no --draw", "Add --draw DIR.")
     sources.check_pace(every, fps)
     done = failed = 0
 

@@ -96,9 +96,11 @@ def teach(
     from .screen import Screen, print_json, report_failed
 
     if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
-        hint = f"To change it, add --bank {out}; to start again, remove it."
         raise errors.OptionError(
-            "--out", expected="a new file", got=f"{out}, which exists", hint=hint
+            "--out",
+            "a new file",
+            f"{out}, which exists",
+            f"To change it, add --bank {out}; to start again, remove it.",
         )
     bank_given = LabelBank.load(bank) if bank else None
     report = report or out.with_suffix(".html")
@@ -113,12 +115,11 @@ def teach(
     earlier = before.read_text("utf-8", "replace") if bank_given and before else ""
     if forget:
         if bank_given is None or label or labels or positives or negatives or images:
-            got, hint = (
+            raise errors.OptionError(
+                "--forget",
+                "--bank, and nothing to teach",
                 "labels to teach" if bank_given else "no --bank",
                 "Forget labels first, then teach others.",
-            )
-            raise errors.OptionError(
-                "--forget", expected="--bank, and nothing to teach", got=got, hint=hint
             )
         left = forget_labels(bank_given, forget)
         pages = {report: page(left, earlier=earlier).encode()} if earlier else {}
@@ -160,10 +161,11 @@ def _photos(
         return Photos.from_folders(label[0], positives, negatives)
     names = ("--label", "--positives", "--negatives", "--labels", "--images")
     present = [name for name, value in zip(names, (label, *folders, *table), strict=True) if value]
-    expected = "one --label with --positives and --negatives, or --labels with --images"
-    hint = "Negatives are any photos that do not show the label, such as 50 of the same rooms."
     raise errors.OptionError(
-        "--positives", expected=expected, got=", ".join(present) or "neither", hint=hint
+        "--positives",
+        "one --label with --positives and --negatives, or --labels with --images",
+        ", ".join(present) or "neither",
+        "Negatives are any photos that do not show the label, such as 50 of the same rooms.",
     )
 
 

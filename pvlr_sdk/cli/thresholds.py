@@ -81,16 +81,16 @@ def thresholds(
 
     chosen_for, layout = Objective.parse(objective), check_tiles(tiles)
     if isinstance(layout, str) or layout == (1, 1):
-        hint = "For example --tiles 3x2, as in use."
         raise errors.OptionError(
-            "--tiles", expected="a layout of tiles", got=repr(tiles), hint=hint
+            "--tiles", "a layout of tiles", repr(tiles), "For example --tiles 3x2, as in use."
         )
     if (path_found := find_plan(plan)) != plan and not dry_run and not plan.exists():
-        got, hint = (
+        raise errors.OptionError(
+            "PLAN",
+            "a plan of your own",
             f"the model {plan}, which other programs may use",
             f"Copy it first: cp -r {path_found.parent} my-{plan}",
         )
-        raise errors.OptionError("PLAN", expected="a plan of your own", got=got, hint=hint)
     plan = path_found
     names = [label.name for label in read_manifest(plan).labels]
     table = read_labels(labels, split, names, parse_renames(rename or []))

@@ -91,13 +91,14 @@ def train(
                 "a folder of images",
                 "Set the keys of the configuration instead.",
             )
-        raise errors.OptionError(
-            wrong, expected=f"{other} as the first argument", got=first, hint=hint
-        )
+        raise errors.OptionError(wrong, f"{other} as the first argument", first, hint)
     if len(files) > 1:
-        got = f"{len(files)}: {', '.join(map(str, files))}"
-        hint = "Join them into one file; settings are written KEY=VALUE."
-        raise errors.OptionError("LABELS", expected="one label file", got=got, hint=hint)
+        raise errors.OptionError(
+            "LABELS",
+            "one label file",
+            f"{len(files)}: {', '.join(map(str, files))}",
+            "Join them into one file; settings are written KEY=VALUE.",
+        )
     module = training_module("train", "pipeline" if from_images else "train")
     recipe = not from_images and training_module("train", "recipe").is_recipe(data)
     if recipe:
@@ -192,9 +193,8 @@ def _minutes(budget: str | None) -> float | None:
     units = {"s": 1 / 60, "m": 1.0, "h": 60.0}
     match = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?) *(?:([smh])[a-z]*)?", budget.strip())
     if match is None or float(match[1]) <= 0:
-        hint = "For example --budget 30m."
         raise errors.OptionError(
-            "--budget", expected="a time such as 30m, 90s or 2h", got=repr(budget), hint=hint
+            "--budget", "a time such as 30m, 90s or 2h", repr(budget), "For example --budget 30m."
         )
     return float(match[1]) * units[match[2] or "m"]
 

@@ -106,7 +106,7 @@ def watch(
     site_config = settings.config
     if not site_config.cameras:
         raise errors.OptionError(
-            "URI", expected="a camera", got="none", hint="Pass a URI, or a --config with cameras."
+            "URI", "a camera", "none", "Pass a URI, or a --config with cameras."
         )
     if check:
         check_site(site_config)

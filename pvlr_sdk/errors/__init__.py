@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 from .install import install_hint as install_hint
 
 
 class PvlrError(Exception):
     """Base class. The command line prints it as one message and exits with status 2.
+
+    The parts come in this order in every raise of this package.
 
     Args:
         argument: the name of the invalid argument, file or setting.
@@ -24,7 +25,7 @@ class PvlrError(Exception):
         hint: how to fix it.
     """
 
-    def __init__(self, argument: str, *, expected: str, got: str, hint: str) -> None:
+    def __init__(self, argument: str, expected: str, got: str, hint: str) -> None:
         self.argument = argument
         self.expected = expected
         self.got = got
@@ -32,10 +33,7 @@ class PvlrError(Exception):
         super().__init__(f"{argument}: expected {expected}, got {got}. {hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments need help to survive pickling between processes.
-        return partial(
-            type(self), self.argument, expected=self.expected, got=self.got, hint=self.hint
-        ), ()
+        return type(self), (self.argument, self.expected, self.got, self.hint)
 
     @property
     def help_anchor(self) -> str:
@@ -291,9 +289,7 @@ def check_choice(
 ) -> None:
     """Raises OptionError if the value of an option is not among its choices."""
     if value not in choices:
-        raise OptionError(
-            argument, expected=f"one of {', '.join(choices)}", got=repr(value), hint=hint
-        )
+        raise OptionError(argument, f"one of {', '.join(choices)}", repr(value), hint)
 
 
 @contextmanager
@@ -302,6 +298,4 @@ def needed(argument: str, expected: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise MissingPartError(
-            argument, expected=expected, got=str(error), hint=install_hint(extra)
-        ) from error
+        raise MissingPartError(argument, expected, str(error), install_hint(extra)) from error

@@ -105,9 +105,8 @@ def load(frame: Any, color: frames.Color = "bgr") -> DeviceFrame:
         raise missing_core()
     planes = frame if isinstance(frame, tuple) else (frame,)
     if not all(map(on_gpu, planes)):
-        hint = "Copy the planes to one place."
         raise errors.FrameTypeError(
-            "frame", expected="all planes on a GPU", got="only some", hint=hint
+            "frame", "all planes on a GPU", "only some", "Copy the planes to one place."
         )
     arrays = [_view(plane) for plane in planes]
     # Zero-stride stand-ins of the same shapes pass through the checks of CPU arrays.
@@ -137,15 +136,18 @@ def _view(frame: Any) -> DeviceArray:
     except errors.FrameError:
         raise
     except (BufferError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        expected = f"an array on a GPU that can be shared through {protocol}"
-        got = f"{type(error).__name__}: {error}"
-        hint = "Copy it to the CPU, or make it contiguous and detach it first."
-        raise errors.FrameTypeError("frame", expected=expected, got=got, hint=hint) from error
-    if tensor.on_cuda and tensor.device != "cuda:0":
-        got = f"one on GPU {tensor.device.removeprefix('cuda:')}"
-        hint = "Copy it to the CPU or to GPU 0, which CUDA_VISIBLE_DEVICES selects."
         raise errors.FrameTypeError(
-            "frame", expected="an array on GPU 0, where plans run", got=got, hint=hint
+            "frame",
+            f"an array on a GPU that can be shared through {protocol}",
+            f"{type(error).__name__}: {error}",
+            "Copy it to the CPU, or make it contiguous and detach it first.",
+        ) from error
+    if tensor.on_cuda and tensor.device != "cuda:0":
+        raise errors.FrameTypeError(
+            "frame",
+            "an array on GPU 0, where plans run",
+            f"one on GPU {tensor.device.removeprefix('cuda:')}",
+            "Copy it to the CPU or to GPU 0, which CUDA_VISIBLE_DEVICES selects.",
         )
     _check_dtype(tensor.type)
     return DeviceArray(tensor.pointer, tensor.shape, tensor.strides, ready, tensor)
@@ -153,7 +155,6 @@ def _view(frame: Any) -> DeviceArray:
 
 def _check_dtype(dtype: object) -> None:
     if dtype != "uint8":
-        hint = "Convert it to 8-bit values (0..255) first."
         raise errors.FrameDtypeError(
-            "frame", expected="dtype uint8", got=f"dtype {dtype}", hint=hint
+            "frame", "dtype uint8", f"dtype {dtype}", "Convert it to 8-bit values (0..255) first."
         )

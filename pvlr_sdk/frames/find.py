@@ -85,8 +85,9 @@ def check_folder(
 ) -> None:
     """Raises ImageNotFoundError unless there is such a folder; ``option`` is the option to check."""
     if not os.path.isdir(folder):
-        got, hint = "no such folder", f"Check {option}."
-        raise errors.ImageNotFoundError(os.fspath(folder), expected=expected, got=got, hint=hint)
+        raise errors.ImageNotFoundError(
+            os.fspath(folder), expected, "no such folder", f"Check {option}."
+        )
 
 
 def is_video(path: Path) -> bool:
@@ -151,9 +152,7 @@ def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]
     def unreadable(error: OSError) -> None:
         name, got = os.fspath(error.filename), error.strerror or str(error)
         hint = "Check its permissions; the other folders are still searched."
-        on_error(
-            name, errors.ImageNotFoundError(name, expected="a readable folder", got=got, hint=hint)
-        )
+        on_error(name, errors.ImageNotFoundError(name, "a readable folder", got, hint))
 
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -176,9 +175,7 @@ def _nothing_in(text: str) -> errors.FrameError:
             "Check the pattern; ** matches any number of folders.",
         )
     text, got, hint = refused_path(text or "input", got, hint)
-    return errors.ImageNotFoundError(
-        text, expected="at least one image or video", got=got, hint=hint
-    )
+    return errors.ImageNotFoundError(text, "at least one image or video", got, hint)
 
 
 def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[InputFrame]:
@@ -201,10 +198,11 @@ def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[In
             index += 1
         # Headers may be slightly off, but a video that ends far too early is damaged.
         if index == 0 or index < promised * 0.95 - 2:
-            expected = f"the {promised} frames of its header" if promised else "at least one frame"
-            hint = "The video is damaged or truncated: copy it again. All frames before the damage were tagged."
             raise errors.ImageDecodeError(
-                str(path), expected=expected, got=f"{index} decodable frames", hint=hint
+                str(path),
+                f"the {promised} frames of its header" if promised else "at least one frame",
+                f"{index} decodable frames",
+                "The video is damaged or truncated: copy it again. All frames before the damage were tagged.",
             )
     finally:
         video.release()
@@ -214,17 +212,21 @@ def _open_video(path: Path) -> cv2.VideoCapture:
     import cv2
 
     if not os.path.isfile(path):
-        got = "a folder" if os.path.isdir(path) else "no such file"
         raise errors.ImageNotFoundError(
-            str(path), expected="a video", got=got, hint="Check the path."
+            str(path),
+            "a video",
+            "a folder" if os.path.isdir(path) else "no such file",
+            "Check the path.",
         )
     # Silences the decoder's messages on stderr; our error names the file and the fix.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     video = cv2.VideoCapture(str(path))
     if not video.isOpened():
-        hint = "Check that the file is complete; converting it to H.264 in .mp4 may help."
         raise errors.ImageDecodeError(
-            str(path), expected="a video", got="data that cannot be decoded", hint=hint
+            str(path),
+            "a video",
+            "data that cannot be decoded",
+            "Check that the file is complete; converting it to H.264 in .mp4 may help.",
         )
     height, width = (
         int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
@@ -253,23 +255,16 @@ def _keeper(path: Path, rate: float, every: int | None, fps: float | None) -> Ca
 
 def _check_rate(path: Path, rate: float) -> None:
     if not rate:
-        expected = "a video with a frame rate in its header"
         raise errors.OptionError(
-            "fps", expected=expected, got=f"{path} without one", hint="Use --every."
+            "fps", "a video with a frame rate in its header", f"{path} without one", "Use --every."
         )
 
 
 def check_pace(every: int | None, fps: float | None) -> None:
     """Raises OptionError unless at most one of the two is given and it is positive."""
     if every is not None and fps is not None:
-        raise errors.OptionError(
-            "every", expected="every or fps", got="both", hint="Omit one of them."
-        )
+        raise errors.OptionError("every", "every or fps", "both", "Omit one of them.")
     if every is not None and every < 1:
-        raise errors.OptionError(
-            "every", expected="1 or more", got=str(every), hint="--every 10: every tenth frame."
-        )
+        raise errors.OptionError("every", "1 or more", str(every), "--every 10: every tenth frame.")
     if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise errors.OptionError(
-            "fps", expected="more than 0", got=str(fps), hint="--fps 0.5: a frame every 2 s."
-        )
+        raise errors.OptionError("fps", "more than 0", str(fps), "--fps 0.5: a frame every 2 s.")

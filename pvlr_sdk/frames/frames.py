@@ -153,11 +153,12 @@ def check_frames(frames: Any) -> None:
     if (
         single or none or not (hasattr(frames, "__iter__") or hasattr(frames, "__getitem__"))
     ):  # such as a PIL image
-        got, hint = (
+        raise errors.FrameTypeError(
+            "frames",
+            "an iterable of frames",
             f"one {type(frames).__name__}",
             type_hint(frames) if none else "Pass [frame], or call predict.",
         )
-        raise errors.FrameTypeError("frames", expected="an iterable of frames", got=got, hint=hint)
 
 
 def color_of(order: Order) -> Color:
@@ -234,7 +235,7 @@ def _reject_dtype(frame: NDArray[Any]) -> None:
 def _invalid(
     kind: type[errors.FrameError], expected: str, got: str, hint: str
 ) -> errors.FrameError:
-    return kind("frame", expected=expected, got=got, hint=hint)
+    return kind("frame", expected, got, hint)
 
 
 def _decoded(image: images.DecodedImage) -> Frame:

@@ -50,16 +50,18 @@ def read(path: str | os.PathLike[str]) -> bytes:
         return read_file(path, limits.MAX_BYTES)
     except (OSError, ValueError, MemoryError) as error:  # ValueError: a zero byte in the name
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.EFBIG:
-            expected = f"at most {limits.MAX_BYTES} bytes, for which there is memory"
-            hint = "Save it as JPEG or PNG, or raise pvlr_sdk.frames.limits.MAX_BYTES."
-            raise errors.ImageSizeError(source, expected=expected, got="more", hint=hint) from None
+            raise errors.ImageSizeError(
+                source,
+                f"at most {limits.MAX_BYTES} bytes, for which there is memory",
+                "more",
+                "Save it as JPEG or PNG, or raise pvlr_sdk.frames.limits.MAX_BYTES.",
+            ) from None
         got = getattr(error, "strerror", None) or str(error)
         name, got, hint = refused_path(
             os.fsdecode(path), got, "Check the path and its permissions."
         )
-        source = f"frame {name!r}"
         raise errors.ImageNotFoundError(
-            source, expected="the path of an image", got=got, hint=hint
+            f"frame {name!r}", "the path of an image", got, hint
         ) from None
 
 
@@ -107,18 +109,15 @@ def decode(
         ImageDecodeError: it is not a complete image in one of the formats, or there is too little memory for it.
     """
     if not data:
-        raise errors.EmptyFrameError(
-            source, expected="an encoded image", got="no bytes", hint="Check its origin."
-        )
+        raise errors.EmptyFrameError(source, "an encoded image", "no bytes", "Check its origin.")
     header = read_header(data)
     if header is None or header.format not in formats or not header.height * header.width:
         raise _undecodable(source, f"{len(data)} bytes in another format, or damaged", formats)
     factor = _reduction(data, header, least_size, source, max_pixels)
     complete = _complete(data, header.format)
     if complete is None:
-        hint = "Copy or download it again."
         raise errors.ImageDecodeError(
-            source, expected="a complete image", got="a truncated one", hint=hint
+            source, "a complete image", "a truncated one", "Copy or download it again."
         )
     count = -(-header.height // factor) * -(-header.width // factor)
     try:
@@ -195,7 +194,9 @@ def _full_size(header: ImageHeader, pixels: NDArray[np.uint8]) -> tuple[int, int
 
 
 def _undecodable(source: str, got: str, formats: tuple[str, ...]) -> errors.ImageDecodeError:
-    hint = "Open it in an image viewer; if that works, save it as JPEG or PNG."
     return errors.ImageDecodeError(
-        source, expected=f"an image ({', '.join(formats)})", got=got, hint=hint
+        source,
+        f"an image ({', '.join(formats)})",
+        got,
+        "Open it in an image viewer; if that works, save it as JPEG or PNG.",
     )

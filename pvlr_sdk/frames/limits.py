@@ -25,7 +25,9 @@ def check_pixels(height: int, width: int, source: str, max_pixels: int | None = 
     """
     most = MAX_PIXELS if max_pixels is None else max_pixels
     if height * width > most:
-        hint = "Use a smaller image; docs/isolation.md describes the limits."
         raise errors.ImageSizeError(
-            source, expected=f"at most {most} pixels", got=f"{width} x {height}", hint=hint
+            source,
+            f"at most {most} pixels",
+            f"{width} x {height}",
+            "Use a smaller image; docs/isolation.md describes the limits.",
         )

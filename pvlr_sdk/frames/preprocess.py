@@ -177,7 +177,7 @@ def _has_packed_rows(pixels: NDArray[np.uint8], together: bool) -> bool:
 def _invalid(
     kind: type[errors.FrameError], expected: str, got: str, hint: str
 ) -> errors.FrameError:
-    return kind("pixels", expected=expected, got=got, hint=hint)
+    return kind("pixels", expected, got, hint)
 
 
 def _check_out(out: Any, shape: tuple[int, int, int]) -> None:
@@ -190,7 +190,6 @@ def _check_out(out: Any, shape: tuple[int, int, int]) -> None:
         got = "an array that is not contiguous or not writeable"
     else:
         return
-    hint = "Omit it to allocate one."
     raise errors.OptionError(
-        "out", expected=f"a writeable C-contiguous float32 array {shape}", got=got, hint=hint
+        "out", f"a writeable C-contiguous float32 array {shape}", got, "Omit it to allocate one."
     )

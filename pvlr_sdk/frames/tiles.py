@@ -35,11 +35,12 @@ def check_tiles(tiles: Any) -> Tiles | None:
         columns, rows = layout
         if columns >= 1 and rows >= 1 and columns * rows <= MAX_TILES:
             return columns, rows
-    expected, hint = (
+    raise errors.OptionError(
+        "tiles",
         f"(columns, rows) with at most {MAX_TILES} tiles, or 'auto'",
+        f"{tiles!r:.60}",
         "For example tiles=(2, 2) or 2x2.",
     )
-    raise errors.OptionError("tiles", expected=expected, got=f"{tiles!r:.60}", hint=hint)
 
 
 def layout_name(layout: Layout) -> str:
@@ -84,9 +85,12 @@ def rectangles(layout: Layout, height: int, width: int, source: str = "frame") -
     columns, rows = layout
     sides = (columns, width), (rows, height)
     if any(count > 1 and side < 2 * count for count, side in sides):
-        expected = f"at least {2 * columns} x {2 * rows} pixels for {columns} x {rows} tiles"
-        hint = "Use fewer tiles, or none."
-        raise errors.ImageSizeError(source, expected=expected, got=f"{width} x {height}", hint=hint)
+        raise errors.ImageSizeError(
+            source,
+            f"at least {2 * columns} x {2 * rows} pixels for {columns} x {rows} tiles",
+            f"{width} x {height}",
+            "Use fewer tiles, or none.",
+        )
     lefts, tops = (
         [*(number * (side // 2) // count * 2 for number in range(count)), side]
         for count, side in sides

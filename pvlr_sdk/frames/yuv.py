@@ -42,16 +42,20 @@ def check_planes(name: str, shapes: Sequence[tuple[int, ...]], order: str) -> No
     luma = shapes[0] if shapes and len(shapes[0]) == 2 else (2, 2)
     wanted = [luma, *chroma_shapes(order, *luma)]
     if list(shapes) != wanted:
-        expected = f"planes of the shapes {wanted} for {order}"
-        hint = (
-            "Pass (luma, pairs of U and V) for nv12, (luma, U, V) for i420, each as rows of bytes."
+        raise errors.FrameShapeError(
+            name,
+            f"planes of the shapes {wanted} for {order}",
+            str(list(shapes)),
+            "Pass (luma, pairs of U and V) for nv12, (luma, U, V) for i420, each as rows of bytes.",
         )
-        raise errors.FrameShapeError(name, expected=expected, got=str(list(shapes)), hint=hint)
 
 
 def check_shape(name: str, shape: tuple[int, ...], order: str) -> None:
     """Raises FrameShapeError, which names the array, unless its shape holds an image in a YUV order."""
     if len(shape) != 2 or shape[0] % 3 or shape[1] % 2:
-        expected = f"(height * 3 / 2, width) with even height and width for {order}"
-        hint = "Pass the luma rows followed by the chroma rows, or a tuple of planes."
-        raise errors.FrameShapeError(name, expected=expected, got=str(shape), hint=hint)
+        raise errors.FrameShapeError(
+            name,
+            f"(height * 3 / 2, width) with even height and width for {order}",
+            str(shape),
+            "Pass the luma rows followed by the chroma rows, or a tuple of planes.",
+        )

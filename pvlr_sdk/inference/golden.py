@@ -54,10 +54,11 @@ def decode(text: str, source: str, decoders: Decoders | None = None) -> NDArray[
         decode_image = decoders.decode if decoders else images.decode
         return decode_image(data, "golden.frame_png", formats=("png",)).pixels
     except (ValueError, errors.FrameError) as error:
-        got = error.got if isinstance(error, errors.FrameError) else "invalid base64"
-        hint = "Build the plan again."
         raise errors.ManifestError(
-            source, expected="a base64 PNG as golden.frame_png", got=got, hint=hint
+            source,
+            "a base64 PNG as golden.frame_png",
+            error.got if isinstance(error, errors.FrameError) else "invalid base64",
+            "Build the plan again.",
         ) from None
 
 
@@ -94,10 +95,11 @@ def check(
     if tolerance is None and backend.precision == "fp16":  # a plan for the CPU on another device
         tolerance = spec.tolerance.get("bf16")  # which rounds more coarsely
     if tolerance is None or difference > tolerance:
-        expected = f"golden logits within {tolerance} ({backend.precision})"
-        hint = 'This machine computes other results: try precision="fp32", or build the plan again here.'
         raise errors.SelfTestError(
-            source, expected=expected, got=f"a difference of {difference:.3g}", hint=hint
+            source,
+            f"golden logits within {tolerance} ({backend.precision})",
+            f"a difference of {difference:.3g}",
+            'This machine computes other results: try precision="fp32", or build the plan again here.',
         )
 
 
@@ -113,12 +115,12 @@ def check_labels(
     scores = sigmoid(logits)
     for name, logit, usable in zip(bank.names, logits, (scores > 0) & (scores < 1), strict=True):
         if not usable:
-            expected, got = (
+            raise errors.LabelBankError(
+                "bank",
                 "finite scores between 0 and 1 for the golden image",
                 f"a logit of {logit:g} for {name!r}",
+                "Make or teach the label again, or copy the label bank again.",
             )
-            hint = "Make or teach the label again, or copy the label bank again."
-            raise errors.LabelBankError("bank", expected=expected, got=got, hint=hint)
 
 
 def checked(
@@ -148,7 +150,9 @@ def checked(
 
 def non_finite(source: str) -> errors.NonFiniteError:
     """The error for NaN or infinite logits."""
-    hint = 'Try precision="fp32"; if the error persists, the model is broken: export and build it again.'
     return errors.NonFiniteError(
-        source, expected="finite logits", got="NaN or infinite values", hint=hint
+        source,
+        "finite logits",
+        "NaN or infinite values",
+        'Try precision="fp32"; if the error persists, the model is broken: export and build it again.',
     )

@@ -171,9 +171,8 @@ class LoadedPlan:
             OptionError, UnknownLabelError: as for ``Tagger``.
         """
         if not isinstance(bank, LabelBank):
-            hint = "LabelBank.load reads one from a file."
             raise errors.OptionError(
-                "bank", expected="a LabelBank", got=type(bank).__name__, hint=hint
+                "bank", "a LabelBank", type(bank).__name__, "LabelBank.load reads one from a file."
             )
         space = replace(self.space, names=tuple(bank.names), bank=bank.sha256)
         has_both = bank.precise_thresholds is not None
@@ -238,14 +237,15 @@ class LoadedPlan:
         """
         if backend is None:
             raise errors.BackendError(
-                "tagger", expected="an open tagger", got="a closed one", hint="Create a new one."
+                "tagger", "an open tagger", "a closed one", "Create a new one."
             )
         if self._process != os.getpid():
             # The runtime's worker threads don't exist in a forked child: an inference would never return.
-            got = "one inherited through a fork"
-            hint = 'Start workers with multiprocessing\'s "spawn" method, and create it in each worker.'
             raise errors.BackendError(
-                "tagger", expected="a tagger created in this process", got=got, hint=hint
+                "tagger",
+                "a tagger created in this process",
+                "one inherited through a fork",
+                'Start workers with multiprocessing\'s "spawn" method, and create it in each worker.',
             )
         return backend
 

@@ -67,9 +67,11 @@ class Arguments:
             expected = "a NumPy array, or anything with DLPack or __cuda_array_interface__"
             raise self.wrong(name, expected, type(value).__name__)
         if tensor.on_cuda and not has_cuda():
-            got, hint = f"one without, and {name} on a GPU", BUILD_HINT
             raise errors.MissingPartError(
-                "pvlr_sdk._core", expected="a core with CUDA kernels", got=got, hint=hint
+                "pvlr_sdk._core",
+                "a core with CUDA kernels",
+                f"one without, and {name} on a GPU",
+                BUILD_HINT,
             )
         if self._place is None:
             self._place = tensor.device, name
@@ -184,14 +186,15 @@ class Arguments:
         except RuntimeError as error:
             raise errors.DeviceError(
                 self._place[0] if self._place else "device",
-                expected=f"a device that runs {self._public}",
-                got=str(error),
-                hint="See pvlr doctor and nvidia-smi; the kernels need compute capability 7.5 or later.",
+                f"a device that runs {self._public}",
+                str(error),
+                "See pvlr doctor and nvidia-smi; the kernels need compute capability 7.5 or later.",
             ) from error
 
     def wrong(self, argument: str, expected: str, got: str) -> errors.OptionError:
-        hint = f"See the docstring of pvlr_sdk.kernels.{self._public}."
-        return errors.OptionError(argument, expected=expected, got=got, hint=hint)
+        return errors.OptionError(
+            argument, expected, got, f"See the docstring of pvlr_sdk.kernels.{self._public}."
+        )
 
 
 def _capsule(value: Any, stream: int | None) -> Any:
@@ -215,7 +218,9 @@ def stream_handle(stream: Any) -> int:
         stream = getattr(stream, attribute, stream)
     if isinstance(stream, int) and not isinstance(stream, bool) and 0 <= stream < 2**64:
         return int(stream)
-    expected = "None, an integer, or a stream of PyTorch, CuPy or PyCUDA"
     raise errors.OptionError(
-        "stream", expected=expected, got=repr(stream), hint="An integer is a cudaStream_t."
+        "stream",
+        "None, an integer, or a stream of PyTorch, CuPy or PyCUDA",
+        repr(stream),
+        "An integer is a cudaStream_t.",
     )

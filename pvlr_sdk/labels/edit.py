@@ -106,12 +106,11 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
     for label in labels:
         row = bank.index(label)
         if label not in taught:
-            got, hint = (
+            raise errors.OptionError(
+                "forget",
+                "a label that was taught",
                 f"{label!r}, which was not",
                 f"Taught labels: {', '.join(map(repr, taught)) or 'none'}.",
-            )
-            raise errors.OptionError(
-                "forget", expected="a label that was taught", got=got, hint=hint
             )
         arrays["weights"][row] = 0
         try:
@@ -122,12 +121,11 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
                 for name in _SCALARS:
                     arrays[name][row] = before[name]
         except (KeyError, TypeError, ValueError):
-            expected, hint = (
-                f"what {label!r} was before it was taught",
-                "Teach it again, with a bank of its plan.",
-            )
             raise errors.LabelBankError(
-                "bank", expected=expected, got="another provenance", hint=hint
+                "bank",
+                f"what {label!r} was before it was taught",
+                "another provenance",
+                "Teach it again, with a bank of its plan.",
             ) from None
     return _bank(bank, bank.names, arrays, bank.text, taught).select(kept)
 

@@ -115,10 +115,7 @@ def minilm_folder() -> Path:
         hint = "Free some space, or set XDG_CACHE_HOME to another folder."
         where, got = (getattr(error, name, None) for name in ("filename", "strerror"))
         raise errors.OutputError(
-            str(where or "XDG_CACHE_HOME"),
-            expected="a writable folder",
-            got=got or str(error),
-            hint=hint,
+            str(where or "XDG_CACHE_HOME"), "a writable folder", got or str(error), hint
         ) from error
     return cache
 
@@ -135,9 +132,7 @@ def _unpack(package: Path, folder: Path) -> None:
 
 
 def _missing(expected: str, got: str, hint: str | None = None) -> errors.MissingPartError:
-    return errors.MissingPartError(
-        "words", expected=expected, got=got, hint=hint or errors.install_hint("words")
-    )
+    return errors.MissingPartError("words", expected, got, hint or errors.install_hint("words"))
 
 
 def _network(

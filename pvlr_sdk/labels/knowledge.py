@@ -324,4 +324,4 @@ def _expanded(tensor: NDArray[Any], exponents: NDArray[Any] | None) -> NDArray[A
 
 
 def _invalid(source: str, got: str) -> errors.LabelBankError:
-    return errors.LabelBankError(source, expected=_EXPECTED, got=got[:300], hint=_HINT)
+    return errors.LabelBankError(source, _EXPECTED, got[:300], _HINT)

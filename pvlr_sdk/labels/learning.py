@@ -150,20 +150,23 @@ def check_both(
                     if failed
                     else ""
                 )
-                hint = "Add some; 10 that show it and 50 that do not are a good start."
                 raise errors.OptionError(
-                    argument, expected=expected, got=f"none{unread}", hint=hint
+                    argument,
+                    expected,
+                    f"none{unread}",
+                    "Add some; 10 that show it and 50 that do not are a good start.",
                 )
 
 
 def check_prevalence(prevalence: float | None) -> None:
     """Raises OptionError unless it is None, or between 0 and 1."""
     if prevalence is not None and not 0 < prevalence < 1:
-        expected, hint = (
+        raise errors.OptionError(
+            "prevalence",
             "a share of photos between 0 and 1",
+            str(prevalence),
             "0.02 means that 2 of 100 photos show the label.",
         )
-        raise errors.OptionError("prevalence", expected=expected, got=str(prevalence), hint=hint)
 
 
 def _report(

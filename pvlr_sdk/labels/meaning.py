@@ -94,9 +94,8 @@ def meanings(
         MissingPartError: the language model is needed and not installed.
     """
     if others := [word for word in senses if word not in words]:
-        hint = f"The words are {', '.join(words)}."
         raise errors.OptionError(
-            "senses", expected="senses of the words", got=repr(others[0]), hint=hint
+            "senses", "senses of the words", repr(others[0]), f"The words are {', '.join(words)}."
         )
     is_text = {
         word: word in as_text or Dictionary.packaged().concepts != concepts for word in words
@@ -110,9 +109,11 @@ def meanings(
     ]
     unknown = [meaning for meaning in all_meanings if meaning.grade == "unknown"]
     if unknown and not force:
-        got = f"{unknown[0].word!r}, whose nearest concepts are {unknown[0].described()}"
         raise errors.OptionError(
-            "words", expected="words for what the model knows", got=got, hint=_HINT
+            "words",
+            "words for what the model knows",
+            f"{unknown[0].word!r}, whose nearest concepts are {unknown[0].described()}",
+            _HINT,
         )
     return all_meanings
 
@@ -142,9 +143,12 @@ def _entry(word: str, prompts: Sequence[str], is_text: bool, encode: Encode) -> 
         if is_text:
             raise
     if entry is None:
-        expected, got = "a noun of the dictionary, or a phrase that ends with one", repr(word)
-        hint = f"{_HINT} The language model encodes any phrase. {errors.install_hint('words')}"
-        raise errors.OptionError("words", expected=expected, got=got, hint=hint)
+        raise errors.OptionError(
+            "words",
+            "a noun of the dictionary, or a phrase that ends with one",
+            repr(word),
+            f"{_HINT} The language model encodes any phrase. {errors.install_hint('words')}",
+        )
     return entry
 
 
@@ -170,9 +174,11 @@ def _index(entry: Entry, word: str, sense: str) -> int:
         return int(sense) - 1
     if sense in kinds:
         return kinds.index(sense)
-    expected = f"a sense of {word!r}: {', '.join(kinds)}"
     raise errors.OptionError(
-        "senses", expected=expected, got=repr(sense), hint=f"pvlr words {word!r} shows them."
+        "senses",
+        f"a sense of {word!r}: {', '.join(kinds)}",
+        repr(sense),
+        f"pvlr words {word!r} shows them.",
     )
 
 
@@ -207,9 +213,11 @@ def same_labels(words: Collection[str], labels: Collection[str]) -> dict[str, st
         if other := next(
             (word_before for word_before, label in same_by_word.items() if label == same), None
         ):
-            got = f"{other!r} and {word!r}, which are both {same!r}"
             raise errors.OptionError(
-                "words", expected="each label once", got=got, hint="Remove one of the words."
+                "words",
+                "each label once",
+                f"{other!r} and {word!r}, which are both {same!r}",
+                "Remove one of the words.",
             )
         same_by_word[word] = same
     return same_by_word

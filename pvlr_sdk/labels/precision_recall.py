@@ -43,10 +43,11 @@ def cumulative_counts(
     score = np.asarray(scores, dtype=np.float64)
     target = np.asarray(targets)
     if score.ndim != 1 or score.shape != target.shape:
-        got = f"scores {score.shape} and targets {target.shape}"
-        hint = "Call it once per class, or use per_class for (N, C) arrays."
         raise errors.OptionError(
-            "scores", expected="two arrays (N,) of the same length", got=got, hint=hint
+            "scores",
+            "two arrays (N,) of the same length",
+            f"scores {score.shape} and targets {target.shape}",
+            "Call it once per class, or use per_class for (N, C) arrays.",
         )
     check_values(score, target)
     answered = target != 0
@@ -62,13 +63,17 @@ def cumulative_counts(
 def check_values(score: Floats, target: NDArray[np.generic]) -> None:
     """Raises OptionError for a score that is NaN, and for a target other than 1, 0, -1."""
     if np.isnan(score).any():
-        hint = "Check the computation of the scores."
         raise errors.OptionError(
-            "scores", expected="numbers", got=f"{int(np.isnan(score).sum())} NaN", hint=hint
+            "scores",
+            "numbers",
+            f"{int(np.isnan(score).sum())} NaN",
+            "Check the computation of the scores.",
         )
     if not np.isin(target, (-1, 0, 1)).all():
         odd = target[~np.isin(target, (-1, 0, 1))].flat[0]
-        hint = "Convert 0/1 targets with 2 * targets - 1."
         raise errors.OptionError(
-            "targets", expected="1 (present), -1 (absent) or 0 (unknown)", got=str(odd), hint=hint
+            "targets",
+            "1 (present), -1 (absent) or 0 (unknown)",
+            str(odd),
+            "Convert 0/1 targets with 2 * targets - 1.",
         )

@@ -74,10 +74,11 @@ class Photos:
                     continue
                 earlier, shown = first.setdefault(digest, (path, target))
                 if shown != target:
-                    got = str(path) if path == earlier else f"{earlier} and {path}, the same photo"
-                    hint = "A photo shows the label or it does not: remove it from one of the two."
                     raise errors.OptionError(
-                        "positives", expected="no photo of negatives", got=got, hint=hint
+                        "positives",
+                        "no photo of negatives",
+                        str(path) if path == earlier else f"{earlier} and {path}, the same photo",
+                        "A photo shows the label or it does not: remove it from one of the two.",
                     )
         targets = np.array([[shown] for _, shown in first.values()], np.int8).reshape(len(first), 1)
         return cls([label], [path for path, _ in first.values()], targets, failed)
@@ -148,11 +149,12 @@ def teach(
         if not replace and (
             present_labels := [label for label in photos.labels if label in base.names]
         ):
-            got, hint = (
+            raise errors.OptionError(
+                "label",
+                "a new label",
                 f"{present_labels[0]!r}, which the bank has",
                 "Choose another name, or teach it again with --replace.",
             )
-            raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
         check_both(photos.labels, photos.targets, photos.failed)
         worded = base
         if words and knowledge is None and knowledge_path(loaded.info["plan"]).is_file():

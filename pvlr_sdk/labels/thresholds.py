@@ -43,12 +43,11 @@ class Objective:
         except ValueError:
             value = 0.0
         if kind not in ("precision", "recall") or not separator or not 0 < value <= 1:
-            expected, got = (
+            raise errors.OptionError(
+                "--objective",
                 "f1, precision=P or recall=R with a number above 0 and up to 1",
                 repr(text),
-            )
-            raise errors.OptionError(
-                "--objective", expected=expected, got=got, hint="An example is precision=0.9."
+                "An example is precision=0.9.",
             )
         return cls(cast(Literal["precision", "recall"], kind), value)
 

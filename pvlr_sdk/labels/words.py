@@ -119,4 +119,4 @@ def prompts_of(
 
 
 def _invalid(argument: str, expected: str, got: str, hint: str) -> errors.OptionError:
-    return errors.OptionError(argument, expected=expected, got=got, hint=hint)
+    return errors.OptionError(argument, expected, got, hint)

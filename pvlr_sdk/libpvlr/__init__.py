@@ -24,19 +24,20 @@ def prefix(folder: Path = _FOLDER) -> Path:
     """
     library = folder / "lib/libpvlr.so"
     if not library.is_file():
-        hint = "Install a wheel of a release, or build it (docs/cpp.md): then call /usr/local/bin/pvlr-tag by its path."
         raise errors.MissingPartError(
-            "libpvlr", expected="an installation that contains it", got="none", hint=hint
+            "libpvlr",
+            "an installation that contains it",
+            "none",
+            "Install a wheel of a release, or build it (docs/cpp.md): then call /usr/local/bin/pvlr-tag by its path.",
         )
     try:
         ctypes.CDLL(str(library))
     except OSError as error:
-        expected, hint = (
-            "the version of OpenVINO that it was built with",
-            errors.install_hint("cpp"),
-        )
         raise errors.MissingPartError(
-            "libpvlr", expected=expected, got=str(error), hint=hint
+            "libpvlr",
+            "the version of OpenVINO that it was built with",
+            str(error),
+            errors.install_hint("cpp"),
         ) from None
     return folder
 

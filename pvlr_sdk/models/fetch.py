@@ -44,23 +44,26 @@ def fetch(
     """
     model = named(name)
     if model is None:
-        hint = f"{suggestion(name)}List the models with pvlr models."
         raise errors.PlanNotFoundError(
-            name, expected="the name of a model", got="an unknown name", hint=hint
+            name,
+            "the name of a model",
+            "an unknown name",
+            f"{suggestion(name)}List the models with pvlr models.",
         )
     if located := locate(model):
         return located[1]
     cache, url = cache_folder(), models_url()
     if cache is None:
-        got = "an empty value, which turns the cache off"
-        raise errors.OptionError("PVLR_CACHE_DIR", expected="a folder", got=got, hint="Unset it.")
+        raise errors.OptionError(
+            "PVLR_CACHE_DIR", "a folder", "an empty value, which turns the cache off", "Unset it."
+        )
     if url is None or not url.startswith(("https://", "http://")) or "@" in url:
         expected = "an address that begins with https:// or http://, without a password"
         got = "none" if url is None else "one with an @" if "@" in url else url
         hint = f"Set it to the address below which {name}.plan lies."
         if url is None:
             hint = f"Set it to the address below which {name}.plan is stored; this version has no default address."
-        raise errors.OptionError("PVLR_MODELS_URL", expected=expected, got=got, hint=hint)
+        raise errors.OptionError("PVLR_MODELS_URL", expected, got, hint)
     paths = paths_in(model, cache / name)
     data = [
         _download(f"{url.rstrip('/')}/{name}{end}", file, progress or (lambda _: None))
@@ -101,17 +104,22 @@ def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> byte
             getattr(error, "code", ""),
             getattr(error, "reason", None) or str(error) or type(error).__name__,
         )
-        got = f"HTTP {code} {reason}" if code else str(reason)
-        hint = "Check the connection and PVLR_MODELS_URL, then try again; nothing was changed."
         raise errors.DownloadError(
-            url, expected=f"a file of {file.bytes} bytes", got=got, hint=hint
+            url,
+            f"a file of {file.bytes} bytes",
+            f"HTTP {code} {reason}" if code else str(reason),
+            "Check the connection and PVLR_MODELS_URL, then try again; nothing was changed.",
         ) from None
     again = "Try again, or check PVLR_MODELS_URL; nothing was changed."
     if len(data) != file.bytes:
-        got = f"{len(data)} bytes" if len(data) < file.bytes else "more"
-        raise errors.FileSizeError(url, expected=f"{file.bytes} bytes", got=got, hint=again)
+        raise errors.FileSizeError(
+            url,
+            f"{file.bytes} bytes",
+            f"{len(data)} bytes" if len(data) < file.bytes else "more",
+            again,
+        )
     if (digest := hashlib.sha256(data).hexdigest()) != file.sha256:
         raise errors.FileHashError(
-            url, expected=f"SHA-256 {file.sha256[:16]}...", got=f"{digest[:16]}...", hint=again
+            url, f"SHA-256 {file.sha256[:16]}...", f"{digest[:16]}...", again
         )
     return bytes(data)

@@ -57,18 +57,18 @@ def find_plan(plan: str | os.PathLike[str] | None) -> Path:
     name = os.fspath(plan)
     model = named(name)
     if model is None:
-        expected = "a plan file, its folder or the name of a model"
-        hint = (
-            f"{suggestion(name)}Build a plan with pvlr build, or list the models with pvlr models."
+        raise errors.PlanNotFoundError(
+            name,
+            "a plan file, its folder or the name of a model",
+            _what_is_there(path),
+            f"{suggestion(name)}Build a plan with pvlr build, or list the models with pvlr models.",
         )
-        raise errors.PlanNotFoundError(name, expected=expected, got=_what_is_there(path), hint=hint)
     if located := locate(model):
         return located[1]
     if os.environ.get("PVLR_DOWNLOAD") == "1":
         return fetch(name)
-    hint = _ways_to(model)
     raise errors.PlanNotFoundError(
-        name, expected="an installed model", got=_what_is_installed(model), hint=hint
+        name, "an installed model", _what_is_installed(model), _ways_to(model)
     )
 
 
@@ -86,12 +86,11 @@ def find_knowledge(knowledge: str | os.PathLike[str] | None) -> Path:
     path = knowledge_path(find_plan(knowledge))
     if not path.is_file():
         names = [model.name for model in catalogue().models if KNOWLEDGE in model.files]
-        expected, hint = (
-            "an open plan with a knowledge file beside it",
-            f"Use one of {', '.join(names)}.",
-        )
         raise errors.OptionError(
-            "knowledge", expected=expected, got=str(knowledge or path), hint=hint
+            "knowledge",
+            "an open plan with a knowledge file beside it",
+            str(knowledge or path),
+            f"Use one of {', '.join(names)}.",
         )
     return path
 
@@ -104,10 +103,11 @@ def default_plan() -> Path:
     """
     path = PACKAGE / "models" / _DEFAULT_MODEL / "engine.plan"
     if not path.is_file():
-        got = "an installation without it"
-        hint = 'Give the path of a plan, Tagger("engine.plan"), or install pvlr_sdk from its wheel.'
         raise errors.PlanNotFoundError(
-            "plan", expected=f"the bundled model {_DEFAULT_MODEL}", got=got, hint=hint
+            "plan",
+            f"the bundled model {_DEFAULT_MODEL}",
+            "an installation without it",
+            'Give the path of a plan, Tagger("engine.plan"), or install pvlr_sdk from its wheel.',
         )
     return path
 

@@ -22,9 +22,11 @@ def find_pretrained(repository: str | os.PathLike[str]) -> Path:
         try:
             from huggingface_hub import snapshot_download
         except ImportError as error:
-            hint = "Run pip install huggingface_hub, or give the path of a folder."
             raise errors.MissingPartError(
-                "repository", expected="huggingface_hub", got=f"{error}", hint=hint
+                "repository",
+                "huggingface_hub",
+                f"{error}",
+                "Run pip install huggingface_hub, or give the path of a folder.",
             ) from error
         local = os.environ.get("PVLR_DOWNLOAD") != "1"
         try:
@@ -34,16 +36,15 @@ def find_pretrained(repository: str | os.PathLike[str]) -> Path:
                 )
             )
         except Exception as error:  # of the Hub, of its cache, of the connection
-            got = str(error).partition("\n")[0]
-            hint = f"Run hf download {repository}, or set PVLR_DOWNLOAD=1."
-            expected = "a folder, or a repository that has been downloaded"
             raise errors.PlanNotFoundError(
-                str(repository), expected=expected, got=got, hint=hint
+                str(repository),
+                "a folder, or a repository that has been downloaded",
+                str(error).partition("\n")[0],
+                f"Run hf download {repository}, or set PVLR_DOWNLOAD=1.",
             ) from None
     plan = folder / "engine.plan"
     if not plan.is_file():
-        hint = "Write one with pvlr export-hub."
         raise errors.PlanNotFoundError(
-            str(folder), expected="engine.plan in it", got="no such file", hint=hint
+            str(folder), "engine.plan in it", "no such file", "Write one with pvlr export-hub."
         )
     return plan

@@ -205,9 +205,12 @@ class TagResult:
         """
         column = find_label(label, self._space.index)
         if size not in ("frame", "grid") and not _is_size(size):
-            expected = "'frame', 'grid' or (height, width)"
-            hint = "Use 'frame' for the resolution of the frame."
-            raise errors.OptionError("size", expected=expected, got=repr(size), hint=hint)
+            raise errors.OptionError(
+                "size",
+                "'frame', 'grid' or (height, width)",
+                repr(size),
+                "Use 'frame' for the resolution of the frame.",
+            )
         spec = self._space.attention
         if self.tiles:
             if size != "grid":
@@ -222,9 +225,11 @@ class TagResult:
             )
             return united / united.sum()
         if not len(self._similarity):
-            hint = "Build the plan without --no-maps."
             raise errors.OptionError(
-                "attention", expected="a plan with attention maps", got="one without", hint=hint
+                "attention",
+                "a plan with attention maps",
+                "one without",
+                "Build the plan without --no-maps.",
             )
         weights = spec.alpha * self._similarity[:, column].astype(np.float64)
         weights = np.exp(weights - weights.max())
@@ -270,9 +275,11 @@ class TagResult:
         if frame is None:
             frame, color = self._reference.frame, self._reference.color
         if frame is None:
-            got, hint = "None, and it no longer exists", "Pass it: result.draw(frame)."
             raise errors.FrameTypeError(
-                "frame", expected="the frame that was tagged", got=got, hint=hint
+                "frame",
+                "the frame that was tagged",
+                "None, and it no longer exists",
+                "Pass it: result.draw(frame).",
             )
         tags, heat = self.tags, None
         if heatmap is not False and (tags or heatmap is not True):

@@ -64,9 +64,8 @@ def checked_top_k(top_k: int | None) -> int | None:
     if top_k is not None and (
         isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1
     ):
-        hint = "None keeps all tags."
         raise errors.OptionError(
-            "top_k", expected="an integer of at least 1, or None", got=repr(top_k), hint=hint
+            "top_k", "an integer of at least 1, or None", repr(top_k), "None keeps all tags."
         )
     return top_k
 
@@ -76,8 +75,7 @@ def _checked_threshold(value: Any, argument: str) -> float:
         value, bool
     )
     if not number or not 0 <= value <= 1:
-        hint = "Scores are between 0 and 1."
         raise errors.OptionError(
-            argument, expected="a number from 0 to 1", got=repr(value), hint=hint
+            argument, "a number from 0 to 1", repr(value), "Scores are between 0 and 1."
         )
     return float(value)

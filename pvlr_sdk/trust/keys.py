@@ -95,9 +95,11 @@ def trusted_keys(path: Path) -> dict[str, TrustedKey]:
         if (key.expires or date.max) < (same.expires or date.max):
             keys[_fingerprint(key.public)] = key
     if not keys:
-        hint = "Put the public keys of those who may sign there."
         raise errors.OptionError(
-            "trust", expected=f"public keys, *.pem, in {path}", got="none", hint=hint
+            "trust",
+            f"public keys, *.pem, in {path}",
+            "none",
+            "Put the public keys of those who may sign there.",
         )
     return keys
 
@@ -112,9 +114,9 @@ def _load_public(path: Path) -> _Public:
         hint = "A private key belongs to the signer alone. " if private else ""
         raise errors.OptionError(
             "trust",
-            expected=f"the public part of {_KINDS} in {path}",
-            got="a private key" if private else _reason(error),
-            hint=f"{hint}Write the public part with openssl pkey -in key.pem -pubout.",
+            f"the public part of {_KINDS} in {path}",
+            "a private key" if private else _reason(error),
+            f"{hint}Write the public part with openssl pkey -in key.pem -pubout.",
         ) from None
 
 
@@ -137,9 +139,7 @@ def _load_private(path: Path, passphrase: Callable[[], str]) -> _Private:
             if public
             else (_reason(error), _MAKE)
         )
-        raise errors.OptionError(
-            "--key", expected=f"{_KINDS} in {path}", got=got, hint=hint
-        ) from None
+        raise errors.OptionError("--key", f"{_KINDS} in {path}", got, hint) from None
 
 
 def _supported(key: object) -> _Public:
@@ -167,10 +167,11 @@ def _expires(path: Path) -> date | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        got = getattr(error, "strerror", None) or str(error)
-        hint = "Write the last day on which the key is valid."
         raise errors.OptionError(
-            "trust", expected=f"a date such as 2027-12-31 in {path}", got=got, hint=hint
+            "trust",
+            f"a date such as 2027-12-31 in {path}",
+            getattr(error, "strerror", None) or str(error),
+            "Write the last day on which the key is valid.",
         ) from None
 
 
@@ -211,11 +212,10 @@ def _serialization() -> ModuleType:
     try:
         from cryptography.hazmat.primitives import serialization
     except ImportError:
-        expected, hint = (
-            "the package cryptography, which creates and verifies signatures",
-            errors.install_hint("sign"),
-        )
         raise errors.MissingPartError(
-            "trust", expected=expected, got="an environment without it", hint=hint
+            "trust",
+            "the package cryptography, which creates and verifies signatures",
+            "an environment without it",
+            errors.install_hint("sign"),
         ) from None
     return serialization

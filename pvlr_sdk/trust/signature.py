@@ -218,6 +218,9 @@ def _decode(text: str) -> bytes:
 
 
 def _invalid(source: str, got: str) -> errors.SignatureInvalidError:
-    expected = "a signature by a key, in the format of OpenSSF Model Signing v1.0"
-    hint = "Copy the signature again, or sign the bundle again with pvlr sign."
-    return errors.SignatureInvalidError(source, expected=expected, got=got, hint=hint)
+    return errors.SignatureInvalidError(
+        source,
+        "a signature by a key, in the format of OpenSSF Model Signing v1.0",
+        got,
+        "Copy the signature again, or sign the bundle again with pvlr sign.",
+    )

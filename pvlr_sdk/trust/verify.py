@@ -181,12 +181,15 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = _
     try:
         data = read(signature.parent, signature.name, MAX_BYTES)
     except FileNotFoundError:
-        hint = "Trusted keys are set, so a signature is required: get a signed copy, or sign it with pvlr sign."
-        raise errors.NotSignedError(source, expected="a signature", got="none", hint=hint) from None
+        raise errors.NotSignedError(
+            source,
+            "a signature",
+            "none",
+            "Trusted keys are set, so a signature is required: get a signed copy, or sign it with pvlr sign.",
+        ) from None
     except OSError as error:
-        got = error.strerror or str(error)
         raise errors.SignatureInvalidError(
-            source, expected="a signature", got=got, hint=_COPY_AGAIN
+            source, "a signature", error.strerror or str(error), _COPY_AGAIN
         ) from None
     envelope = Envelope.from_bytes(data, source)
     key = _verified_by(envelope, source, trust)
@@ -194,10 +197,11 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = _
     _check_date(source, f"the signature of {statement.name}", statement.expires)
     trust.versions().check(statement.name, statement.version, source)
     if unsigned := [path for path in needed if path.name not in statement.files]:
-        expected = f"one of the signed files: {', '.join(statement.files)}"
-        hint = f"It was added or renamed. {_COPY_AGAIN}"
         raise errors.FileNotSignedError(
-            str(unsigned[0]), expected=expected, got="another file", hint=hint
+            str(unsigned[0]),
+            f"one of the signed files: {', '.join(statement.files)}",
+            "another file",
+            f"It was added or renamed. {_COPY_AGAIN}",
         )
     wanted = {path.name for path in needed}
     files = {}
@@ -218,16 +222,16 @@ def _read_signed(folder: Path, name: str, file: SignedFile, read: Read) -> bytes
     except OSError as error:
         if error.errno != errno.EFBIG:
             raise errors.SignedFileMissingError(
-                str(path),
-                expected="a signed file",
-                got=error.strerror or str(error),
-                hint=_COPY_AGAIN,
+                str(path), "a signed file", error.strerror or str(error), _COPY_AGAIN
             ) from None
         digest, got = "", error.strerror or ""
     if digest != file.sha256:
-        expected = f"SHA-256 {file.sha256[:16]}..." + ("" if size is None else f", {size} bytes")
-        hint = f"It was changed after it was signed. {_COPY_AGAIN}"
-        raise errors.SignedFileChangedError(str(path), expected=expected, got=got, hint=hint)
+        raise errors.SignedFileChangedError(
+            str(path),
+            f"SHA-256 {file.sha256[:16]}..." + ("" if size is None else f", {size} bytes"),
+            got,
+            f"It was changed after it was signed. {_COPY_AGAIN}",
+        )
     return data
 
 
@@ -236,17 +240,18 @@ def _verified_by(envelope: Envelope, source: str, trust: Trust) -> TrustedKey:
     key = keys.get(envelope.key)
     if key is None:
         names = ", ".join(sorted(key.name for key in keys.values()))
-        expected = f"a signature by a key in {os.fspath(trust.keys)} ({names})"
-        got = f"one by the key {envelope.key[:16]}..."
-        hint = "Get a bundle that is signed with a trusted key, or add the signer's public key if you trust it."
-        raise errors.UntrustedKeyError(source, expected=expected, got=got, hint=hint)
+        raise errors.UntrustedKeyError(
+            source,
+            f"a signature by a key in {os.fspath(trust.keys)} ({names})",
+            f"one by the key {envelope.key[:16]}...",
+            "Get a bundle that is signed with a trusted key, or add the signer's public key if you trust it.",
+        )
     if not key.verifies(envelope.signature, signed_bytes(envelope.payload)):
-        got, hint = (
+        raise errors.SignatureInvalidError(
+            source,
+            f"the signature of the key {key.name}",
             "one of another statement, or in another form",
             f"It was changed or damaged. {_COPY_AGAIN}",
-        )
-        raise errors.SignatureInvalidError(
-            source, expected=f"the signature of the key {key.name}", got=got, hint=hint
         )
     _check_date(source, f"the key {key.name}", key.expires)
     return key
@@ -260,8 +265,9 @@ def utc_today() -> date:
 def _check_date(source: str, what: str, expires: date | None) -> None:
     today = utc_today()
     if expires is not None and today > expires:
-        got = f"its last day, {expires}"
-        hint = "Sign the bundle again, with a valid key. If the date is wrong, set this machine's clock."
         raise errors.SignatureExpiredError(
-            source, expected=f"{what} to be valid on {today} (UTC)", got=got, hint=hint
+            source,
+            f"{what} to be valid on {today} (UTC)",
+            f"its last day, {expires}",
+            "Sign the bundle again, with a valid key. If the date is wrong, set this machine's clock.",
         )

@@ -41,9 +41,9 @@ class Versions:
         if version < newest:
             raise errors.RollbackError(
                 source,
-                expected=f"version {newest} of {name} or a newer one",
-                got=f"version {version}" if version else "a signature without a version",
-                hint=f"Use the newer one. To go back, run pvlr verify-signature {_signed_by(source)} --allow-rollback.",
+                f"version {newest} of {name} or a newer one",
+                f"version {version}" if version else "a signature without a version",
+                f"Use the newer one. To go back, run pvlr verify-signature {_signed_by(source)} --allow-rollback.",
             )
 
     def accept(self, name: str, version: int) -> None:
@@ -84,9 +84,11 @@ class Versions:
         except (ValueError, RecursionError):
             got = "invalid JSON"
         # Not treated as empty: a user who can damage the file could then bring back an old bundle.
-        hint = "Restore the file. Without it, the next bundle is accepted in any version."
         raise errors.OptionError(
-            "PVLR_STATE", expected=f"the versions of signed bundles in {path}", got=got, hint=hint
+            "PVLR_STATE",
+            f"the versions of signed bundles in {path}",
+            got,
+            "Restore the file. Without it, the next bundle is accepted in any version.",
         )
 
 

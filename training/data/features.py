@@ -69,10 +69,12 @@ def cache_features(
 def _allocate(shape: tuple[int, ...]) -> Tensor:
     size, available = 2 * math.prod(shape), available_memory()
     if size > available > 0:  # the kernel would grant it, and kill the process later
-        expected = f"features that fit into {available / 1e9:.1f} GB of free memory"
-        got = f"{shape[0]} views of {shape[1]} images, {size / 1e9:.1f} GB"
-        hint = "Lower train.views or data.input, or set data.cache=none."
-        raise ConfigError("train.views", expected=expected, got=got, hint=hint)
+        raise ConfigError(
+            "train.views",
+            f"features that fit into {available / 1e9:.1f} GB of free memory",
+            f"{shape[0]} views of {shape[1]} images, {size / 1e9:.1f} GB",
+            "Lower train.views or data.input, or set data.cache=none.",
+        )
     return torch.empty(shape, dtype=torch.bfloat16)
 
 

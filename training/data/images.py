@@ -123,10 +123,11 @@ def load_dataset(
     failed = {str(row[0]): image.got for row, image in pairs if isinstance(image, FrameError)}
     kept = [(*row, image) for row, image in pairs if not isinstance(image, FrameError)]
     if not any((target == 1).any() for _, target, _, _ in kept):
-        got = f"{len(kept)} images ({len(failed)} missing or not decodable), none labelled"
-        hint = "Check the image folder, the split names and the rename map."
         raise LabelsFileError(
-            "data.sources", expected="at least one image with a label", got=got, hint=hint
+            "data.sources",
+            "at least one image with a label",
+            f"{len(kept)} images ({len(failed)} missing or not decodable), none labelled",
+            "Check the image folder, the split names and the rename map.",
         )
     paths, targets, held, images = (list(column) for column in zip(*kept, strict=True))
     names = [path.name for path in paths]
@@ -157,9 +158,7 @@ def _blank_frame(height: int, width: int, rng: np.random.Generator) -> NDArray[n
 
 
 def _missing(path: Path) -> FrameError:
-    return ImageNotFoundError(
-        str(path), expected="an image", got="no such file", hint="Check the path."
-    )
+    return ImageNotFoundError(str(path), "an image", "no such file", "Check the path.")
 
 
 def _load(path: Path, config: DataConfig | None) -> Image | Path | FrameError:

@@ -126,10 +126,12 @@ class Backbone(nn.Module):
             if got != wanted:
                 raise ValueError(f"its tokens have the shape {got}, not {wanted}")
         except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-            expected = f"a feature map (B, D, h, w) or patch tokens of {width} x {height} pixels"
-            got = f"{self.name} ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
-            hint = "Set data.input to a supported size, such as the size of its pretraining, or use another network."
-            raise ConfigError("model.backbone", expected=expected, got=got, hint=hint) from None
+            raise ConfigError(
+                "model.backbone",
+                f"a feature map (B, D, h, w) or patch tokens of {width} x {height} pixels",
+                f"{self.name} ({(str(error).strip() or type(error).__name__).splitlines()[0]})",
+                "Set data.input to a supported size, such as the size of its pretraining, or use another network.",
+            ) from None
         return int(rows), int(columns)
 
 
@@ -144,20 +146,23 @@ def _in_fp32(kind: type[nn.Module], module: nn.Module, features: Tensor) -> Tens
 
 def _create(name: str, pretrained: bool, classifier: bool) -> nn.Module:
     if name not in timm.list_models() and "." not in name:
-        hint = did_you_mean(name, timm.list_models(), quoted=False) or "See timm.list_models()."
-        raise ConfigError("model.backbone", expected="a timm model", got=name, hint=hint)
+        raise ConfigError(
+            "model.backbone",
+            "a timm model",
+            name,
+            did_you_mean(name, timm.list_models(), quoted=False) or "See timm.list_models().",
+        )
     if not pretrained or name not in _PACKAGED:
         return _from_hub(name, pretrained, classifier)
     package, attribute = _PACKAGED[name]
     try:
         path = getattr(importlib.import_module(package), attribute).get_model_file_path()
     except ImportError:
-        expected, hint = (
-            f"the package {package} with the ImageNet weights of {name}",
-            install_hint("train"),
-        )
         raise ConfigError(
-            "model.backbone", expected=expected, got="it is not installed", hint=hint
+            "model.backbone",
+            f"the package {package} with the ImageNet weights of {name}",
+            "it is not installed",
+            install_hint("train"),
         ) from None
     weights = torch.load(path, map_location="cpu", weights_only=True)
     net = timm.create_model(name, pretrained=False)
@@ -172,9 +177,9 @@ def _from_hub(name: str, pretrained: bool, classifier: bool) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=pretrained, **classes)
     except (OSError, RuntimeError, ValueError) as error:
-        expected = "a timm model with weights in the local hub cache"
-        got = f"{name} ({str(error).strip().splitlines()[0]})"
-        hint = (
-            "Download it once on a machine with access to the hub, or set model.pretrained=false."
-        )
-        raise ConfigError("model.backbone", expected=expected, got=got, hint=hint) from None
+        raise ConfigError(
+            "model.backbone",
+            "a timm model with weights in the local hub cache",
+            f"{name} ({str(error).strip().splitlines()[0]})",
+            "Download it once on a machine with access to the hub, or set model.pretrained=false.",
+        ) from None

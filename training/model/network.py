@@ -74,9 +74,12 @@ class PVLR(nn.Module):
             OptionError: the size is not a multiple of the backbone's stride.
         """
         if height % self.backbone.stride or width % self.backbone.stride:
-            expected = f"multiples of {self.backbone.stride} pixels for {self.backbone.name}"
-            hint = "The backbone computes one token from each block of this many pixels."
-            raise OptionError("size", expected=expected, got=f"{width} x {height}", hint=hint)
+            raise OptionError(
+                "size",
+                f"multiples of {self.backbone.stride} pixels for {self.backbone.name}",
+                f"{width} x {height}",
+                "The backbone computes one token from each block of this many pixels.",
+            )
         before, self.grid = self.grid, self.backbone.resize(height, width)
         if hasattr(self.head, "resize"):  # the others have no positions
             self.head.resize(before, self.grid)

@@ -19,12 +19,11 @@ def knowledge_prompts(labels: tuple[str, ...], config: TextConfig) -> list[list[
     """The fixed prompts of each label: all templates, and the label's description if there is one."""
     for template in config.templates:
         if "{}" not in template:
-            hint = "For example 'a photo of a {}.'."
             raise ConfigError(
                 "model.text.templates",
-                expected="a {} in each template",
-                got=repr(template),
-                hint=hint,
+                "a {} in each template",
+                repr(template),
+                "For example 'a photo of a {}.'.",
             )
     prompts = [
         [template.replace("{}", words) for template in config.templates]
@@ -35,16 +34,17 @@ def knowledge_prompts(labels: tuple[str, ...], config: TextConfig) -> list[list[
     try:
         descriptions = json.loads(config.descriptions.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        expected, hint = "a JSON file {label: description}", "Check the path."
         raise ConfigError(
-            "model.text.descriptions", expected=expected, got=str(error), hint=hint
+            "model.text.descriptions",
+            "a JSON file {label: description}",
+            str(error),
+            "Check the path.",
         ) from None
     given = descriptions if isinstance(descriptions, dict) else {}
     missing = [label for label in labels if not isinstance(given.get(label), str)]
     if missing:
-        got = f"none for {missing[0]!r}"
         raise ConfigError(
-            "model.text.descriptions", expected="a line per label", got=got, hint="Add it."
+            "model.text.descriptions", "a line per label", f"none for {missing[0]!r}", "Add it."
         )
     return [[*filled, descriptions[label]] for filled, label in zip(prompts, labels, strict=True)]
 

@@ -39,10 +39,12 @@ class TextEncoder(nn.Module):
             )
             self.model: Any = loader.from_pretrained(source)
         except (OSError, ValueError) as error:
-            expected = "minilm, random, or an encoder in the local hub cache"
-            got = f"{name} ({str(error).splitlines()[0]})"
-            hint = "Download it once on a machine with access to the hub."
-            raise ConfigError("model.text.encoder", expected=expected, got=got, hint=hint) from None
+            raise ConfigError(
+                "model.text.encoder",
+                "minilm, random, or an encoder in the local hub cache",
+                f"{name} ({str(error).splitlines()[0]})",
+                "Download it once on a machine with access to the hub.",
+            ) from None
         self.model.requires_grad_(False).eval()
         self.width = int(
             getattr(self.model.config, "projection_dim", 0) or self.model.config.hidden_size
@@ -64,9 +66,11 @@ class TextEncoder(nn.Module):
     def embed_tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """(n strings) -> the language model's input embeddings (n, tokens, hidden) and their mask (n, tokens)."""
         if self.is_clip:
-            hint = "CLIP's text model does not accept embeddings; use another encoder."
             raise ConfigError(
-                "model.cap.mode", expected="post or none", got=f"pre, with {self.name}", hint=hint
+                "model.cap.mode",
+                "post or none",
+                f"pre, with {self.name}",
+                "CLIP's text model does not accept embeddings; use another encoder.",
             )
         batch = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         return self.model.get_input_embeddings()(batch["input_ids"]), batch["attention_mask"]
@@ -92,9 +96,11 @@ class RandomText(nn.Module):
         return F.normalize(torch.stack(rows), dim=-1)
 
     def embed_tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        hint = "Random label vectors have no tokens."
         raise ConfigError(
-            "model.cap.mode", expected="post or none", got="pre, with random", hint=hint
+            "model.cap.mode",
+            "post or none",
+            "pre, with random",
+            "Random label vectors have no tokens.",
         )
 
 

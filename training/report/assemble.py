@@ -62,9 +62,7 @@ def report(
             or output.
     """
     if mistakes < 0:
-        raise OptionError(
-            "--mistakes", expected="0 or more", got=str(mistakes), hint="0 shows no images."
-        )
+        raise OptionError("--mistakes", "0 or more", str(mistakes), "0 shows no images.")
     found = read_runs(runs)
     sets = [choose_images(run, images, labels, split) for run in found]
     with open_progress(console or Console(stderr=True)) as bar:

@@ -40,12 +40,11 @@ def choose_images(
         LabelsFileError, UnknownLabelError, ImageNotFoundError: invalid or missing files, or no such split.
     """
     if (images is None) != (labels is None):
-        missing = "--labels" if labels is None else "--images"
         raise OptionError(
-            missing,
-            expected="both --images and --labels, or neither",
-            got="one",
-            hint="Add the other.",
+            "--labels" if labels is None else "--images",
+            "both --images and --labels, or neither",
+            "one",
+            "Add the other.",
         )
     if images is not None and labels is not None:
         check_folder(images, "--images")
@@ -63,10 +62,11 @@ def choose_images(
 
 def _selection(rows: Rows, description: str) -> ImageSelection:
     if not any((target == 1).any() for _, target in rows):
-        got = f"{len(rows)} images ({description}), none labelled"
-        hint = "Select other images with --images and --labels, or another --split."
         raise LabelsFileError(
-            "images", expected="at least one image with a label", got=got, hint=hint
+            "images",
+            "at least one image with a label",
+            f"{len(rows)} images ({description}), none labelled",
+            "Select other images with --images and --labels, or another --split.",
         )
     return ImageSelection(
         [path for path, _ in rows], np.stack([target for _, target in rows]), description

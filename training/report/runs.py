@@ -66,9 +66,11 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     folders = [path.parent if path.is_file() else path for path in folders]
     places = [folder.resolve() for folder in folders]
     if not places or len(set(places)) < len(places):
-        got = "none" if not places else "the same folder twice"
         raise OptionError(
-            "RUN", expected="different runs", got=got, hint="Name the folder of each run once."
+            "RUN",
+            "different runs",
+            "none" if not places else "the same folder twice",
+            "Name the folder of each run once.",
         )
     names = _names(places)
     return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
@@ -91,14 +93,13 @@ def _read_run(folder: Path, name: str) -> Run:
             raise ValueError(f"{thresholds.size} thresholds for {len(config.data.labels)} labels")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         unfinished = not path.exists() and has_state(folder)
-        got = "an unfinished run" if unfinished else str(error).strip().splitlines()[0]
-        hint = (
+        raise CheckpointError(
+            str(path),
+            "the weights of a finished run",
+            "an unfinished run" if unfinished else str(error).strip().splitlines()[0],
             "Finish it with pvlr train --resume."
             if unfinished
-            else "Name the folder that pvlr train wrote."
-        )
-        raise CheckpointError(
-            str(path), expected="the weights of a finished run", got=got, hint=hint
+            else "Name the folder that pvlr train wrote.",
         ) from None
     parameters = sum(
         math.prod(shape) for key, shape in shapes.items() if _is_deployed_parameter(key)

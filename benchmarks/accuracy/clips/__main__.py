@@ -78,12 +78,11 @@ def judge(
     )
     latest = max((b[-1].end for b in truth.present.values() if b), default=0.0)
     if latest > seconds + LAG:
-        got, hint = (
+        raise errors.OptionError(
+            name,
+            f"a clip of {latest:g} s, as in its intervals",
             f"{seconds:.1f} s",
             "The file is another one or damaged, or its intervals are wrong.",
-        )
-        raise errors.OptionError(
-            name, expected=f"a clip of {latest:g} s, as in its intervals", got=got, hint=hint
         )
     measured, events_json = score(events, truth, seconds)
     return measured, {**measured.to_dict(), "events": events_json}
@@ -115,9 +114,7 @@ def tag_file(tagger: Tagger, path: Path, refresh: float | None = None) -> Tagged
     if refresh and stats.tiles:
         print(f"{path.stem}: {100 * stats.computed / stats.tiles:.0f} % of the tiles are computed")
     if not count:
-        raise errors.SourceOpenError(
-            str(path), expected="a video", got=reason, hint="Check --data."
-        )
+        raise errors.SourceOpenError(str(path), "a video", reason, "Check --data.")
 
 
 def table(reports: Iterable[dict[str, Any]]) -> Table:

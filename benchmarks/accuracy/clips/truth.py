@@ -65,11 +65,10 @@ def read_truth(path: Path) -> Truth:
     try:
         found = _File.model_validate(read_yaml(path))
     except ValidationError as error:
-        got, hint = (
+        raise ConfigError(
+            str(path),
+            "file, present and optional",
             first_problem(error),
             "Write intervals as car: [[4.4, 8.4], [14.4, 19]], in seconds and in order.",
-        )
-        raise ConfigError(
-            str(path), expected="file, present and optional", got=got, hint=hint
         ) from None
     return Truth(found.file, found.present, found.optional)

@@ -76,21 +76,20 @@ def open_core() -> openvino.Core:
     process = os.getpid()
     if any(other != process for other in _locks):
         # The parent's threads do not exist here: loading a plan would never return.
-        expected, got = (
+        raise errors.BackendError(
+            "tagger",
             "a process that was not forked after OpenVINO was used",
             "a fork of one that had used it",
+            'Start workers with multiprocessing\'s "spawn" method, or create no tagger before the fork.',
         )
-        hint = 'Start workers with multiprocessing\'s "spawn" method, or create no tagger before the fork.'
-        raise errors.BackendError("tagger", expected=expected, got=got, hint=hint)
     try:
         with _locks.setdefault(process, Lock()):  # a cache alone lets two threads make one each
             return _core(process)
     except ImportError as error:
         if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C during the import
             raise error.__cause__ from None
-        hint = "pip install openvino"
         raise errors.MissingPartError(
-            "openvino", expected="the OpenVINO runtime", got=str(error), hint=hint
+            "openvino", "the OpenVINO runtime", str(error), "pip install openvino"
         ) from error
 
 
@@ -123,9 +122,12 @@ def read_network(payload: bytes, source: str) -> openvino.Model:
     except Exception as error:  # the front end raises various classes
         got = reason(error)
         fused = "Use the one with native attention: only TensorRT runs fused attention, and pvlr build fuses it itself."
-        expected = "an ONNX network with its weights inside"
-        hint = fused if "DualSoftmaxAttention" in got else "Export it again with pvlr export."
-        raise errors.ModelError(source, expected=expected, got=got, hint=hint) from error
+        raise errors.ModelError(
+            source,
+            "an ONNX network with its weights inside",
+            got,
+            fused if "DualSoftmaxAttention" in got else "Export it again with pvlr export.",
+        ) from error
 
 
 def compile_network(
@@ -179,10 +181,7 @@ def compile_network(
         raise
     except Exception as error:  # as above
         raise errors.BackendError(
-            network.source,
-            expected="a network that compiles",
-            got=reason(error),
-            hint="See pvlr doctor.",
+            network.source, "a network that compiles", reason(error), "See pvlr doctor."
         ) from error
 
 
@@ -208,11 +207,11 @@ def _check_sizes(model: openvino.Model, network: Network) -> None:
             elements[name, index], readers[name, index] = count, len(output.get_target_inputs())
             alive += count
             if count > MAX_ELEMENTS or alive > _MAX_ELEMENTS_ALIVE:
-                expected = f"tensors of at most {MAX_ELEMENTS} elements, {_MAX_ELEMENTS_ALIVE} at the same time"
-                got = f"{node.get_type_name()} with an output of {shape}"
-                hint = "Export it again with pvlr export."
                 raise errors.UnsafeNetworkError(
-                    network.source, expected=expected, got=got, hint=hint
+                    network.source,
+                    f"tensors of at most {MAX_ELEMENTS} elements, {_MAX_ELEMENTS_ALIVE} at the same time",
+                    f"{node.get_type_name()} with an output of {shape}",
+                    "Export it again with pvlr export.",
                 )
         for entry in node.inputs():
             source = entry.get_source_output()
@@ -242,8 +241,9 @@ def check_outputs(compiled: openvino.CompiledModel, network: Network) -> None:
 
 
 def _reject(network: Network, expected: str, got: str) -> NoReturn:
-    hint = "This is not a PVLR network: create one with pvlr export."
-    raise errors.ModelError(network.source, expected=expected, got=got, hint=hint)
+    raise errors.ModelError(
+        network.source, expected, got, "This is not a PVLR network: create one with pvlr export."
+    )
 
 
 def reason(error: Exception) -> str:

@@ -34,12 +34,12 @@ def find_device(core: openvino.Core, name: str, source: str) -> str:
         or any(name.startswith(f"{wanted}.") for name in available)
     ):
         return wanted
-    expected, got = (
+    raise errors.BackendError(
+        source,
         f"the OpenVINO device {wanted}",
         f"a machine with {', '.join(available) or 'none'}",
+        "Install the driver of the device (docs/install.md), or omit the device.",
     )
-    hint = "Install the driver of the device (docs/install.md), or omit the device."
-    raise errors.BackendError(source, expected=expected, got=got, hint=hint)
 
 
 def has_capability(core: openvino.Core, device: str, name: str) -> bool:
@@ -76,10 +76,12 @@ def resolve_precision(core: openvino.Core, device: str, precision: str, source: 
             name for name in ("fp32", "bf16") if has_capability(core, device, name.upper())
         ]
     if precision not in usable:
-        expected = f"a {device.partition('.')[0]} that computes in {precision}"
-        got = str(core.get_property(device, "FULL_DEVICE_NAME"))
-        hint = f'Use precision="auto" or "{"fp32" if device == CPU else fast}".'
-        raise errors.BackendError(source, expected=expected, got=got, hint=hint)
+        raise errors.BackendError(
+            source,
+            f"a {device.partition('.')[0]} that computes in {precision}",
+            str(core.get_property(device, "FULL_DEVICE_NAME")),
+            f'Use precision="auto" or "{"fp32" if device == CPU else fast}".',
+        )
     return precision
 
 

@@ -82,10 +82,11 @@ def ensure(
     try:
         _load_isolated(network, [network.payload, manifest, bundle.labels.to_bytes()], options)
     except ProcessFailedError as error:
-        expected = "a plan that loads and runs in an isolated process"
-        hint = "It may be damaged or malicious: check where it is from. If you trust it, set PVLR_ALLOW_UNSIGNED=1."
         raise errors.IsolatedLoadError(
-            network.source, expected=expected, got=str(error), hint=hint
+            network.source,
+            "a plan that loads and runs in an isolated process",
+            str(error),
+            "It may be damaged or malicious: check where it is from. If you trust it, set PVLR_ALLOW_UNSIGNED=1.",
         ) from None
     except errors.IsolationError as error:
         _LOG.info("%s is loaded in this process only: %s", network.source, error)
@@ -160,7 +161,7 @@ def _check_answer(message: bytes) -> None:
     error_class = getattr(errors, kind, None)
     if not (isinstance(error_class, type) and issubclass(error_class, errors.PvlrError)):
         raise ProcessFailedError(kind)
-    raise error_class(argument, expected=expected, got=got, hint=hint)
+    raise error_class(argument, expected, got, hint)
 
 
 def serve(channel: socket.socket, memory_bytes: int) -> None:

@@ -58,5 +58,9 @@ def _plan_precision(wanted: str | None, manifest: Manifest, device: str) -> str:
         "fp16": "fp16 is for GPUs and NPUs.",
         "int8": "Build a plan with int8: pvlr build --calibration-images DIR.",
     }
-    hint = hints.get(wanted, "Build a plan that runs in this precision.")
-    raise errors.OptionError("precision", expected=expected, got=repr(wanted), hint=hint)
+    raise errors.OptionError(
+        "precision",
+        expected,
+        repr(wanted),
+        hints.get(wanted, "Build a plan that runs in this precision."),
+    )

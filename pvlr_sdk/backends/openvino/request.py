@@ -71,9 +71,12 @@ class Request:
 
     def load(self, frame: Frame | DeviceFrame, preprocess: Preprocessor) -> None:
         if isinstance(frame, DeviceFrame):
-            expected = "a frame in CPU memory, where this plan runs"
-            hint = "Copy it to the CPU (for example frame.cpu().numpy()), or build a plan with --device tensorrt."
-            raise errors.FrameTypeError("frame", expected=expected, got="one on a GPU", hint=hint)
+            raise errors.FrameTypeError(
+                "frame",
+                "a frame in CPU memory, where this plan runs",
+                "one on a GPU",
+                "Copy it to the CPU (for example frame.cpu().numpy()), or build a plan with --device tensorrt.",
+            )
         preprocess(frame.pixels, frame.order, self.input, frame.crop, frame.chroma)
 
     def start(self) -> None:
@@ -97,5 +100,5 @@ class Request:
 def failed(error: Exception) -> errors.BackendError:
     """The error for an inference that OpenVINO did not finish."""
     return errors.BackendError(
-        "inference", expected="a finished inference", got=reason(error), hint="See pvlr doctor."
+        "inference", "a finished inference", reason(error), "See pvlr doctor."
     )

@@ -37,8 +37,12 @@ def load(
     """
     built = bundle.manifest.precision
     if precision not in (None, "auto", built):
-        hint = "A TensorRT plan has one precision: build another plan for another precision."
-        raise errors.OptionError("precision", expected=built, got=repr(precision), hint=hint)
+        raise errors.OptionError(
+            "precision",
+            built,
+            repr(precision),
+            "A TensorRT plan has one precision: build another plan for another precision.",
+        )
     return TensorRtBackend(bundle, throughput=throughput)
 
 

@@ -67,10 +67,12 @@ def check(manifest: Manifest, path: Path, version: str, gpu: Gpu, plugins: str |
     assert manifest.tensorrt is not None
     differences = list(mismatches(manifest.tensorrt, version, gpu, plugins))
     if differences:
-        expected = "; ".join(f"{mismatch.what}: {mismatch.built_for}" for mismatch in differences)
-        got = "; ".join(mismatch.here for mismatch in differences)
-        hint = f"Build it on this machine: {build_command(manifest, path)}"
-        raise errors.PlanMismatchError(str(path), expected=expected, got=got, hint=hint)
+        raise errors.PlanMismatchError(
+            str(path),
+            "; ".join(f"{mismatch.what}: {mismatch.built_for}" for mismatch in differences),
+            "; ".join(mismatch.here for mismatch in differences),
+            f"Build it on this machine: {build_command(manifest, path)}",
+        )
 
 
 def build_command(manifest: Manifest, path: Path) -> str:

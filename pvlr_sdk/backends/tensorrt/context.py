@@ -164,7 +164,9 @@ class ExecutionContext:
             self.drain()
 
     def _fail(self, expected: str) -> None:
-        got = self._engine.messages.reason("no reason given")
         raise errors.BackendError(
-            self._engine.source, expected=expected, got=got, hint="See pvlr doctor."
+            self._engine.source,
+            expected,
+            self._engine.messages.reason("no reason given"),
+            "See pvlr doctor.",
         )

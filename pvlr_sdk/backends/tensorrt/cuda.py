@@ -42,15 +42,17 @@ class Gpu:
 def as_typed(error: CudaError, source: str) -> errors.BackendError:
     """The SDK's error for a CudaError; ``source`` names the plan."""
     if error.code == OUT_OF_MEMORY:
-        hint = "Close other programs that use the GPU, or build the plan with a smaller --batch."
         return errors.DeviceMemoryError(
-            source, expected="enough free GPU memory", got=str(error), hint=hint
+            source,
+            "enough free GPU memory",
+            str(error),
+            "Close other programs that use the GPU, or build the plan with a smaller --batch.",
         )
     if error.sticky:
-        hint = "Restart the process: no plan runs on the GPU in this one any more. See pvlr doctor."
         return errors.DeviceLostError(
-            source, expected="a working CUDA context", got=str(error), hint=hint
+            source,
+            "a working CUDA context",
+            str(error),
+            "Restart the process: no plan runs on the GPU in this one any more. See pvlr doctor.",
         )
-    return errors.BackendError(
-        source, expected="a successful CUDA call", got=str(error), hint="See pvlr doctor."
-    )
+    return errors.BackendError(source, "a successful CUDA call", str(error), "See pvlr doctor.")

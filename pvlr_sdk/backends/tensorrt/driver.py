@@ -24,10 +24,11 @@ def open_cuda() -> libcuda.Driver:
         try:
             _open["cuda"] = find_driver()()
         except (OSError, AttributeError, CudaError) as error:
-            expected = "an NVIDIA GPU with its driver"
-            hint = "Install NVIDIA's driver (in a container, its runtime); pvlr doctor shows what is missing."
             raise errors.MissingPartError(
-                "CUDA", expected=expected, got=str(error), hint=hint
+                "CUDA",
+                "an NVIDIA GPU with its driver",
+                str(error),
+                "Install NVIDIA's driver (in a container, its runtime); pvlr doctor shows what is missing.",
             ) from error
     return _open["cuda"]
 

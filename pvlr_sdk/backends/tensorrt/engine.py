@@ -125,14 +125,14 @@ class Engine:
         path = os.environ.get(LEAN_RUNTIME, "")
         lean: trt.Runtime | None = runtime.load_runtime(path) if path else None
         if lean is None:
-            expected = "the TensorRT version that built the plan, or its lean runtime"
-            got = self.messages.reason(
-                f"no file named by {LEAN_RUNTIME}" if not path else f"{path} does not load"
+            raise errors.PlanMismatchError(
+                self.source,
+                "the TensorRT version that built the plan, or its lean runtime",
+                self.messages.reason(
+                    f"no file named by {LEAN_RUNTIME}" if not path else f"{path} does not load"
+                ),
+                f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again.",
             )
-            hint = (
-                f"Set {LEAN_RUNTIME} to that version's libnvinfer_lean.so, or build the plan again."
-            )
-            raise errors.PlanMismatchError(self.source, expected=expected, got=got, hint=hint)
         lean.engine_host_code_allowed = False
         # The runtime that loaded it must outlive it and its engines, which the bindings do not ensure: the finalizer
         # keeps a reference.
@@ -165,13 +165,18 @@ class Engine:
         if "out of memory" in reason.lower() or "outofmemory" in reason.lower():
             raise errors.DeviceMemoryError(
                 self.source,
-                expected=f"{expected} in the GPU's free memory",
-                got=reason,
-                hint="Close other programs that use the GPU, or build the plan with a smaller --batch.",
+                f"{expected} in the GPU's free memory",
+                reason,
+                "Close other programs that use the GPU, or build the plan with a smaller --batch.",
             )
-        hint = "Build it again on this machine; see pvlr doctor."
-        raise errors.BackendError(self.source, expected=expected, got=reason, hint=hint)
+        raise errors.BackendError(
+            self.source, expected, reason, "Build it again on this machine; see pvlr doctor."
+        )
 
     def _reject(self, expected: str, got: str) -> NoReturn:
-        hint = "This is not a PVLR plan: create one with pvlr export and pvlr build."
-        raise errors.ModelError(self.source, expected=expected, got=got, hint=hint)
+        raise errors.ModelError(
+            self.source,
+            expected,
+            got,
+            "This is not a PVLR plan: create one with pvlr export and pvlr build.",
+        )

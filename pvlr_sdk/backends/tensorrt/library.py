@@ -129,10 +129,11 @@ def start(make: Callable[[trt.ILogger], Made], messages: Messages) -> Made:
     try:
         return make(logger())
     except (TypeError, RuntimeError) as error:  # what the bindings raise if the factory fails
-        expected = f"a GPU and a driver that TensorRT {version()} supports"
-        hint = "See pvlr doctor and NVIDIA's support matrix; another version of TensorRT may support this GPU."
         raise errors.BackendError(
-            "tensorrt", expected=expected, got=messages.reason(str(error)), hint=hint
+            "tensorrt",
+            f"a GPU and a driver that TensorRT {version()} supports",
+            messages.reason(str(error)),
+            "See pvlr doctor and NVIDIA's support matrix; another version of TensorRT may support this GPU.",
         ) from error
 
 
@@ -148,10 +149,10 @@ def _hand_on(severity: str, text: str) -> None:
 
 
 def _missing(got: str) -> errors.MissingPartError:
-    hint = (
-        "On a Jetson it comes with JetPack (create the environment with --system-site-packages); elsewhere: "
-        + errors.install_hint("tensorrt", "--extra-index-url https://pypi.nvidia.com")
-    )
     return errors.MissingPartError(
-        "tensorrt", expected="TensorRT 10.3 or newer", got=got, hint=hint
+        "tensorrt",
+        "TensorRT 10.3 or newer",
+        got,
+        "On a Jetson it comes with JetPack (create the environment with --system-site-packages); elsewhere: "
+        + errors.install_hint("tensorrt", "--extra-index-url https://pypi.nvidia.com"),
     )

@@ -70,10 +70,11 @@ def load(registry: trt.IPluginRegistry, path: Path = LIBRARY) -> None:
         reason = str(error)
     missing = _missing_creators(registry, version)
     if missing:
-        expected = f"a plugin library that TensorRT loads, with {', '.join(missing)}"
-        hint = "TensorRT's log has the reason. " + _HOW_TO_BUILD
         raise errors.BackendError(
-            str(path), expected=expected, got=reason or "none of them, or only some", hint=hint
+            str(path),
+            f"a plugin library that TensorRT loads, with {', '.join(missing)}",
+            reason or "none of them, or only some",
+            "TensorRT's log has the reason. " + _HOW_TO_BUILD,
         )
 
 
@@ -86,6 +87,4 @@ def _missing_creators(registry: trt.IPluginRegistry, version: str) -> list[str]:
 
 
 def _missing(path: Path, got: str) -> errors.MissingPartError:
-    return errors.MissingPartError(
-        str(path), expected="the TensorRT plugins", got=got, hint=_HOW_TO_BUILD
-    )
+    return errors.MissingPartError(str(path), "the TensorRT plugins", got, _HOW_TO_BUILD)

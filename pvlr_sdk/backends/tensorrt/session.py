@@ -161,9 +161,11 @@ class Session:
         """
         with self._lock:
             if self._in_flight or self._pending:
-                hint = "Wait for their results first."
                 raise errors.BackendError(
-                    self.source, expected="an idle tagger", got="frames in flight", hint=hint
+                    self.source,
+                    "an idle tagger",
+                    "frames in flight",
+                    "Wait for their results first.",
                 )
             with self.guarded():
                 return self.contexts[0].compute_times(count)

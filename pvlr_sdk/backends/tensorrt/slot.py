@@ -138,7 +138,7 @@ class SessionSlot:
         self.session.check()
         if self.closed:
             raise errors.BackendError(
-                "slot", expected="an open slot", got="a closed one", hint="Acquire another slot."
+                "slot", "an open slot", "a closed one", "Acquire another slot."
             )
 
     def _stage(self, *planes: NDArray[np.uint8]) -> list[DeviceArray]:
@@ -168,9 +168,9 @@ class SessionSlot:
         if min(pixels.strides) < 0:
             raise errors.FrameShapeError(
                 "frame",
-                expected="a frame that is not flipped",
-                got=f"strides {pixels.strides}",
-                hint="Copy it first.",
+                "a frame that is not flipped",
+                f"strides {pixels.strides}",
+                "Copy it first.",
             )
         extent = 1 + sum(
             (side - 1) * stride for side, stride in zip(pixels.shape, pixels.strides, strict=True)

@@ -62,8 +62,9 @@ class _Chat(BaseModel):
             for part in message.content if isinstance(message.content, list) else ():
                 if isinstance(part, dict) and isinstance(part.get("image_url"), dict):
                     return str(part["image_url"].get("url"))
-        hint = "Attach an image to a message, as base64."
-        raise errors.OptionError("messages", expected="one with an image", got="none", hint=hint)
+        raise errors.OptionError(
+            "messages", "one with an image", "none", "Attach an image to a message, as base64."
+        )
 
 
 def make_router(tag: TagImage, model: Callable[[], str], size: int) -> APIRouter:
@@ -110,8 +111,9 @@ def make_router(tag: TagImage, model: Callable[[], str], size: int) -> APIRouter
     async def completions(request: Request) -> dict[str, Any]:
         body, tags = await _tagged(request, _Chat)
         if body.stream:
-            hint = "The answer is complete at once: leave stream out."
-            raise errors.OptionError("stream", expected="false", got="true", hint=hint)
+            raise errors.OptionError(
+                "stream", "false", "true", "The answer is complete at once: leave stream out."
+            )
         message = {"role": "assistant", "content": _text(tags, body.response_format)}
         return {
             "id": f"chatcmpl-{uuid4()}",
@@ -149,10 +151,11 @@ def parsed(kind: type[Body], body: bytes) -> Body:
         return kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(map(str, first["loc"])) or "request"
-        hint = "See docs/integrations.md."
         raise errors.OptionError(
-            name, expected=expected(first), got="another value", hint=hint
+            ".".join(map(str, first["loc"])) or "request",
+            expected(first),
+            "another value",
+            "See docs/integrations.md.",
         ) from None
 
 
@@ -162,9 +165,11 @@ def decoded(text: str) -> bytes:
     try:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except ValueError:
-        got, hint = repr(text[:40]), "Send the image itself: data:image/jpeg;base64,..."
         raise errors.OptionError(
-            "image", expected="base64 or a data URL", got=got, hint=hint
+            "image",
+            "base64 or a data URL",
+            repr(text[:40]),
+            "Send the image itself: data:image/jpeg;base64,...",
         ) from None
 
 

@@ -107,19 +107,21 @@ def make_router(
             return decoded(text)
         path = text.removeprefix(base)
         if not base or not path.startswith(_FILES) or ".." in unquote(path):
-            expected, hint = (
+            raise errors.OptionError(
+                "image",
                 "a data URL, or a file of Label Studio",
+                repr(text[:60]),
                 "Set serve.label_studio.url in the site file.",
             )
-            raise errors.OptionError("image", expected=expected, got=repr(text[:60]), hint=hint)
         try:
             status, data = fetch("GET", base + path, headers=headers, timeout=_TIMEOUT, most=most)
             got = f"status {status}"
         except (OSError, ValueError) as error:
             status, got = 0, escaped(str(error))
         if status != 200:
-            hint = "Check url and token of serve.label_studio."
-            raise errors.OptionError("image", expected="a file of Label Studio", got=got, hint=hint)
+            raise errors.OptionError(
+                "image", "a file of Label Studio", got, "Check url and token of serve.label_studio."
+            )
         return data
 
     return router
@@ -138,9 +140,7 @@ def _control(config: str) -> _Control:
             raise ValueError("a document type")
         root = ElementTree.fromstring(config)
     except (ValueError, RecursionError, ElementTree.ParseError) as error:
-        raise errors.OptionError(
-            "label_config", expected="XML", got=str(error)[:100], hint=hint
-        ) from None
+        raise errors.OptionError("label_config", "XML", str(error)[:100], hint) from None
     images = {
         image.get("name", ""): image.get("value", "").removeprefix("$")
         for image in root.iter("Image")
@@ -156,7 +156,7 @@ def _control(config: str) -> _Control:
                 element.get("choice") == "multiple",
                 choices,
             )
-    raise errors.OptionError("label_config", expected=expected, got="none", hint=hint)
+    raise errors.OptionError("label_config", expected, "none", hint)
 
 
 def _prediction(tags: Sequence[Tag], control: _Control) -> dict[str, Any]:

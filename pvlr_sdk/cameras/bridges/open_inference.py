@@ -117,8 +117,12 @@ def _header_bytes(text: str | None, most: int) -> int:
     if text is None:
         return most
     if not text.isascii() or not text.isdigit() or int(text[:20]) > most:
-        expected, hint = "the bytes of the JSON in the body", "Binary tensors follow the JSON."
-        raise errors.OptionError(_HEADER, expected=expected, got=repr(text[:20]), hint=hint)
+        raise errors.OptionError(
+            _HEADER,
+            "the bytes of the JSON in the body",
+            repr(text[:20]),
+            "Binary tensors follow the JSON.",
+        )
     return int(text)
 
 
@@ -137,8 +141,9 @@ def _image(tensor: _Tensor, binary: bytes) -> bytes:
         and len(tensor.data) == 1
     ):
         return decoded(tensor.data[0])
-    got, hint = (
+    raise errors.OptionError(
+        tensor.name,
+        "BYTES with one image",
         f"{tensor.datatype} with another content",
         "Send the bytes of a JPEG, PNG or WebP file, or base64 of them.",
     )
-    raise errors.OptionError(tensor.name, expected="BYTES with one image", got=got, hint=hint)

@@ -18,14 +18,16 @@ def check_bank(path: Path, bank: LabelBank, trust: Trust | None) -> None:
         OptionError: the next start would refuse it, since it has no signature and is not in the state folder.
     """
     if trust and not own_file(path):
-        expected = f"a file in {state_folder()} that only this user can write"
-        hint = (
-            "With trusted keys, other label banks must be signed, and the site cannot change them."
+        raise errors.OptionError(
+            "bank",
+            f"a file in {state_folder()} that only this user can write",
+            str(path),
+            "With trusted keys, other label banks must be signed, and the site cannot change them.",
         )
-        raise errors.OptionError("bank", expected=expected, got=str(path), hint=hint)
     if path.is_file() and LabelBank.load(path, trust=False).sha256 != bank.sha256:
-        expected, hint = (
+        raise errors.DeployError(
+            str(path),
             "the label bank in use",
+            "another one",
             "Another process has changed the file. Restart to use it.",
         )
-        raise errors.DeployError(str(path), expected=expected, got="another one", hint=hint)

@@ -110,9 +110,8 @@ class Control:
         for label in (*thresholds, *(labels or ())):
             find_label(label, index)
         if twice := [label for label, count in Counter(labels or ()).items() if count > 1]:
-            hint = "Name each label once."
             raise errors.OptionError(
-                "labels", expected="different labels", got=f"{twice[0]!r} twice", hint=hint
+                "labels", "different labels", f"{twice[0]!r} twice", "Name each label once."
             )
 
         def change(changes: Changes) -> Changes:
@@ -234,9 +233,11 @@ class Control:
             plan, base = self._open_plan(), self.tagger.label_bank
             self._check_idle()
             if not (replace or self.can_teach(label)):
-                got = f"{label!r}, which the label bank has"
                 raise errors.OptionError(
-                    "label", expected="a new label", got=got, hint="Choose another name."
+                    "label",
+                    "a new label",
+                    f"{label!r}, which the label bank has",
+                    "Choose another name.",
                 )
             spec = read_manifest(
                 str(self.tagger.info["plan"]), trust=self.tagger.trust or False
@@ -261,8 +262,12 @@ class Control:
             self._open_plan()
             base = self.tagger.label_bank
             if same := same_labels([label], base.names):
-                got, hint = f"{same[label]!r}, which the label bank has", "It is tagged already."
-                raise errors.OptionError("label", expected="a new label", got=got, hint=hint)
+                raise errors.OptionError(
+                    "label",
+                    "a new label",
+                    f"{same[label]!r}, which the label bank has",
+                    "It is tagged already.",
+                )
             words = Knowledge.of_plan(self.tagger.info, trust=self.tagger.trust or False).bank(
                 [label]
             )
@@ -291,9 +296,7 @@ class Control:
         info = self.tagger.info
         if info["max_labels"] is None:
             error = closed(str(info["plan"]))
-            raise errors.OptionError(
-                "plan", expected=error.expected, got=error.got, hint=error.hint
-            )
+            raise errors.OptionError("plan", error.expected, error.got, error.hint)
         return str(info["sha256"])
 
     def _check_idle(self) -> None:

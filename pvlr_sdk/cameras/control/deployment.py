@@ -115,9 +115,8 @@ class Deployment:
         with self._exclusively():
             previous = self._named_previous() or self._previous
             if previous is None:
-                hint = "Deploy the plan that you want."
                 raise errors.DeployError(
-                    "rollback", expected="a previous plan", got="none", hint=hint
+                    "rollback", "a previous plan", "none", "Deploy the plan that you want."
                 )
             self._change(find_plan(previous), back=True)
 
@@ -150,8 +149,9 @@ class Deployment:
 
     def _check_new(self, plan: Path) -> None:
         if self._running and fingerprint(plan) == self._running:
-            expected, hint = "another plan than the one in use", "There is nothing to do."
-            raise errors.DeployError(str(plan), expected=expected, got="the same", hint=hint)
+            raise errors.DeployError(
+                str(plan), "another plan than the one in use", "the same", "There is nothing to do."
+            )
 
     @property
     def _plan_in_use(self) -> Path:

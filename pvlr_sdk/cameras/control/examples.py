@@ -97,7 +97,7 @@ class Examples:
         """
         if not is_label(label):
             raise errors.OptionError(
-                "label", expected=LABEL_NAMES, got=ascii(label)[:100], hint="Choose another name."
+                "label", LABEL_NAMES, ascii(label)[:100], "Choose another name."
             )
         examples = self.of(example.plan, label)
         for count, most, what in (
@@ -105,16 +105,19 @@ class Examples:
             (sum(map(len, self._found.values())), IN_ALL, "examples in all"),
         ):
             if count >= most:
-                hint = "Teach the label, then clear examples; pvlr teach learns from any number of photos."
                 raise errors.OptionError(
-                    "label", expected=f"at most {most} {what}", got="one more", hint=hint
+                    "label",
+                    f"at most {most} {what}",
+                    "one more",
+                    "Teach the label, then clear examples; pvlr teach learns from any number of photos.",
                 )
         if any(np.array_equal(example.features, other.features) for other in examples):
-            expected, hint = (
+            raise errors.OptionError(
+                "camera",
                 f"a frame that is no example of {label!r} yet",
+                example.name,
                 "Wait for the next frame of the camera.",
             )
-            raise errors.OptionError("camera", expected=expected, got=example.name, hint=hint)
         self._found[label] = [*examples, example]
 
     def clear(self, label: str, *, last: bool = False) -> None:

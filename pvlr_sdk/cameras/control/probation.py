@@ -74,14 +74,14 @@ def load(tagger: Tagger, plan: Path, back: bool) -> Tagger:
             _set_labels(loaded, tagger, plan)
         if loaded.labels != tagger.labels:
             count = len(set(loaded.labels) ^ set(tagger.labels))
-            expected = f"the {len(tagger.labels)} labels of the running plan, in their order"
-            got = (
+            raise errors.DeployError(
+                str(plan),
+                f"the {len(tagger.labels)} labels of the running plan, in their order",
                 f"{len(loaded.labels)} labels, {count} names in one plan only"
                 if count
-                else "another order"
+                else "another order",
+                "Set plan: in the site file and restart, since events and sinks depend on the labels.",
             )
-            hint = "Set plan: in the site file and restart, since events and sinks depend on the labels."
-            raise errors.DeployError(str(plan), expected=expected, got=got, hint=hint)
     except BaseException:
         loaded.close()
         raise
@@ -99,6 +99,9 @@ def _set_labels(loaded: Tagger, tagger: Tagger, plan: Path) -> None:
     try:
         loaded.set_labels(tagger.label_bank)
     except errors.BundleError as error:
-        hint = "Deploy an open plan of the same model, or set plan: and bank: in the site file and restart."
-        expected = f"a plan that can use the label bank in use ({error.expected})"
-        raise errors.DeployError(str(plan), expected=expected, got=error.got, hint=hint) from None
+        raise errors.DeployError(
+            str(plan),
+            f"a plan that can use the label bank in use ({error.expected})",
+            error.got,
+            "Deploy an open plan of the same model, or set plan: and bank: in the site file and restart.",
+        ) from None

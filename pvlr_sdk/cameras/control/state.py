@@ -64,10 +64,11 @@ class State:
         except FileNotFoundError:
             return Changes()
         except (OSError, ValidationError) as error:
-            reason = getattr(error, "strerror", None) or _first_line(error)
-            hint = "pvlr state SITE --forget removes the changes; the site file stays as it is."
             raise errors.ConfigError(
-                str(self.path), expected="the changes of a site", got=reason, hint=hint
+                str(self.path),
+                "the changes of a site",
+                getattr(error, "strerror", None) or _first_line(error),
+                "pvlr state SITE --forget removes the changes; the site file stays as it is.",
             ) from None
 
     def read_or_set_aside(self) -> Changes:
@@ -94,10 +95,11 @@ class State:
             json.dumps({"version": changes.version, **raw}, indent=1, ensure_ascii=False) + "\n"
         ).encode()
         if len(data) > _MAX_BYTES:
-            hint = "Remove regions or thresholds that are no longer needed."
-            got = f"{len(data)} bytes"
             raise errors.ConfigError(
-                str(self.path), expected=f"at most {_MAX_BYTES} bytes", got=got, hint=hint
+                str(self.path),
+                f"at most {_MAX_BYTES} bytes",
+                f"{len(data)} bytes",
+                "Remove regions or thresholds that are no longer needed.",
             )
         return data
 
@@ -207,17 +209,17 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
 
 def in_progress(argument: str) -> errors.DeployError:
     """The error for two changes at once."""
-    hint = "Try again after it ends."
     return errors.DeployError(
-        argument, expected="one change at a time", got="another one in progress", hint=hint
+        argument, "one change at a time", "another one in progress", "Try again after it ends."
     )
 
 
 def _not_writable(path: Path, error: OSError) -> errors.OutputError:
-    hint = "Choose a folder that this user can write: --state DIR, or StateDirectory= of the systemd unit."
-    got = error.strerror or str(error)
     return errors.OutputError(
-        str(path), expected="a state folder that can be written", got=got, hint=hint
+        str(path),
+        "a state folder that can be written",
+        error.strerror or str(error),
+        "Choose a folder that this user can write: --state DIR, or StateDirectory= of the systemd unit.",
     )
 
 

@@ -51,9 +51,11 @@ class EventDetector:
     ) -> None:
         deployed = np.array(thresholds, np.float64)
         if deployed.shape != (len(labels),):
-            expected, hint = f"({len(labels)},)", "Pass one threshold per label."
             raise errors.OptionError(
-                "thresholds", expected=expected, got=str(deployed.shape), hint=hint
+                "thresholds",
+                f"({len(labels)},)",
+                str(deployed.shape),
+                "Pass one threshold per label.",
             )
         self.camera, self.region = camera, region
         self._rules = Rules(
@@ -103,12 +105,12 @@ class EventDetector:
             position = find_label(label, index)
             off[position] = value
             if value > on[position]:
-                what, expected = (
+                raise errors.OptionError(
                     f"off threshold of {label!r}",
                     f"at most its on threshold, {on[position]:g}",
+                    f"{value:g}",
+                    "Lower it, or raise the label's on threshold.",
                 )
-                hint = "Lower it, or raise the label's on threshold."
-                raise errors.OptionError(what, expected=expected, got=f"{value:g}", hint=hint)
         for label, rule in settings.when.items():
             for name in (label, *rule.present, *rule.absent):
                 find_label(name, index)
@@ -307,8 +309,10 @@ class EventDetector:
 def _checked(scores: ArrayLike, count: int) -> Floats:
     new = np.asarray(scores, np.float64)
     if new.shape != (count,) or not np.isfinite(new).all():
-        got = f"shape {new.shape}" if new.shape != (count,) else "NaN or infinite values"
         raise errors.OptionError(
-            "scores", expected=f"finite, ({count},)", got=got, hint="Pass TagResult.scores."
+            "scores",
+            f"finite, ({count},)",
+            f"shape {new.shape}" if new.shape != (count,) else "NaN or infinite values",
+            "Pass TagResult.scores.",
         )
     return new

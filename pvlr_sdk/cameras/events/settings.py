@@ -73,28 +73,31 @@ class EventSettings:
             _check_range(name, getattr(self, name), float("inf"), "seconds, 0 or more")
         _check_range("margin", self.margin, 1, "a number from 0 to 1")
         if self.max_per_hour is not None and not 1 <= self.max_per_hour <= MOST_PER_HOUR:
-            expected, hint = f"1 to {MOST_PER_HOUR}", "For fewer events, set cooldown."
             raise errors.OptionError(
-                "max_per_hour", expected=expected, got=repr(self.max_per_hour), hint=hint
+                "max_per_hour",
+                f"1 to {MOST_PER_HOUR}",
+                repr(self.max_per_hour),
+                "For fewer events, set cooldown.",
             )
         for label, rule in self.when.items():
             _check_range(
                 f"within of when of {label!r}", rule.within, float("inf"), "seconds, 0 or more"
             )
             if not (rule.present or rule.absent):
-                hint = "For example present: [car], or absent: [dog]."
                 raise errors.OptionError(
-                    f"when of {label!r}", expected="other labels", got="none", hint=hint
+                    f"when of {label!r}",
+                    "other labels",
+                    "none",
+                    "For example present: [car], or absent: [dog].",
                 )
         members = [label for labels in self.groups.values() for label in labels]
         for name, labels in self.groups.items():
             if len(labels) < 2 or any(members.count(label) > 1 for label in labels):
-                expected, hint = (
-                    "two or more labels, each in one group",
-                    "For example gate: [gate open, gate shut].",
-                )
                 raise errors.OptionError(
-                    f"group {name!r}", expected=expected, got=", ".join(labels), hint=hint
+                    f"group {name!r}",
+                    "two or more labels, each in one group",
+                    ", ".join(labels),
+                    "For example gate: [gate open, gate shut].",
                 )
         for name in ("on", "off"):
             for label, value in getattr(self, name).items():
@@ -103,5 +106,9 @@ class EventSettings:
 
 def _check_range(name: str, value: float, most: float, expected: str) -> None:
     if not (0 <= value <= most and math.isfinite(value)):
-        hint = "Scores and thresholds are from 0 to 1." if most == 1 else "Times are in seconds."
-        raise errors.OptionError(name, expected=expected, got=repr(value), hint=hint)
+        raise errors.OptionError(
+            name,
+            expected,
+            repr(value),
+            "Scores and thresholds are from 0 to 1." if most == 1 else "Times are in seconds.",
+        )

@@ -82,14 +82,13 @@ def export_answers(
             pictures.append((file, name, answer))
             files[file] = picture
     if os.path.lexists(folder) or not pictures:
-        got = f"{folder}, which exists" if pictures else "no answers"
-        hint = (
+        raise errors.OptionError(
+            "--export",
+            "a new folder, and answers",
+            f"{folder}, which exists" if pictures else "no answers",
             "Choose another folder."
             if pictures
-            else "Answer events first, see pvlr precision --help."
-        )
-        raise errors.OptionError(
-            "--export", expected="a new folder, and answers", got=got, hint=hint
+            else "Answer events first, see pvlr precision --help.",
         )
     labels, cells = sorted({name for _, name, _ in pictures}), {"yes": 1, "no": -1}
     table = [csv_row("file", *labels)]

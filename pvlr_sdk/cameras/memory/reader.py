@@ -278,7 +278,6 @@ class Reader:
             raise
 
     def _unusable(self, got: str, hint: str) -> errors.OptionError:
-        expected = f"a memory of events, version {VERSION}"
         return errors.OptionError(
-            str(self._path.parent), expected=expected, got=got[:200], hint=hint
+            str(self._path.parent), f"a memory of events, version {VERSION}", got[:200], hint
         )

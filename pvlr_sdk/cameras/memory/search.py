@@ -62,9 +62,11 @@ def by_features(
     numbers, scores = reader.features.products(space, function.weights.astype(np.float32))
     others = "SELECT DISTINCT space FROM moments WHERE space NOT IN ('', ?)"
     if not len(numbers) and (kinds := [kind for (kind,) in reader.query(others, space)]):
-        hint = "Search with the plan that the site ran then (--plan), or for a recorded label."
         raise errors.OptionError(
-            "plan", expected=f"one with the features {' or '.join(kinds)}", got=space, hint=hint
+            "plan",
+            f"one with the features {' or '.join(kinds)}",
+            space,
+            "Search with the plan that the site ran then (--plan), or for a recorded label.",
         )
     if only[1]:
         kept = np.array(

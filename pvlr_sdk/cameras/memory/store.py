@@ -81,9 +81,11 @@ class Store(Reader):
         if not rows_found or label not in (
             (None,) if rows_found[0].event else rows_found[0].context.names
         ):
-            got, hint = f"{number}, {label!r}"[:100], "It may have been deleted."
             raise errors.OptionError(
-                "answer", expected="an event, or a sampled frame and a label", got=got, hint=hint
+                "answer",
+                "an event, or a sampled frame and a label",
+                f"{number}, {label!r}"[:100],
+                "It may have been deleted.",
             )
         with self._changing(), self._transaction():
             self._database.execute("DELETE FROM answers WHERE ? IN (id, alike)", (number,))

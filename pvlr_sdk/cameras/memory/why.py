@@ -60,10 +60,11 @@ def find_event(reader: Reader, event: str) -> Row:
     if event == "last":
         rows = reader.rows("id = (SELECT max(id) FROM moments WHERE kind = 'event')")
     if len(rows) != 1:
-        got = f"the beginning of {len(rows)} ids" if rows else f"{event[:64]!r}, which is none"
-        hint = "pvlr search shows the ids of events."
         raise errors.OptionError(
-            "EVENT", expected="the id of a remembered event", got=got, hint=hint
+            "EVENT",
+            "the id of a remembered event",
+            f"the beginning of {len(rows)} ids" if rows else f"{event[:64]!r}, which is none",
+            "pvlr search shows the ids of events.",
         )
     return rows[0]
 

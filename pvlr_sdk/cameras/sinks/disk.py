@@ -40,8 +40,9 @@ def output_errors(
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        got = getattr(error, "strerror", None) or str(error)
-        raise errors.OutputError(str(path), expected=expected, got=got, hint=hint) from error
+        raise errors.OutputError(
+            str(path), expected, getattr(error, "strerror", None) or str(error), hint
+        ) from error
 
 
 def create_file(path: Path, mode: int = FILE_MODE) -> None:
@@ -83,11 +84,12 @@ def own_folder(parent: Path, expected: str) -> Path:
                 b"pvlr deletes the oldest snapshots and videos in this folder when it is full.\n",
             )
     if not _is_own(folder):
-        got, hint = (
+        raise errors.OutputError(
+            str(folder),
+            expected,
             "a folder that pvlr did not create",
             "Rename it, or choose another folder for snapshots and video.",
         )
-        raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
     return folder
 
 

@@ -285,6 +285,4 @@ def threshold(text: str) -> float:
     with suppress(ValueError):
         if 0 <= (value := float(text)) <= 1:
             return value
-    raise errors.OptionError(
-        "command", expected="a number from 0 to 1", got=ascii(text), hint="For example 0.7."
-    )
+    raise errors.OptionError("command", "a number from 0 to 1", ascii(text), "For example 0.7.")

@@ -76,9 +76,8 @@ class MqttSettings(QueuedSettings):
                 or "+" in prefix
                 or "#" in prefix
             ):
-                expected = "the start of a topic, without + and #"
                 raise errors.OptionError(
-                    f"mqtt {name}", expected=expected, got=repr(prefix), hint=hint
+                    f"mqtt {name}", "the start of a topic, without + and #", repr(prefix), hint
                 )
         try:
             split = urlsplit(self.url)
@@ -359,10 +358,7 @@ def make_client(settings: MqttSettings) -> Any:
             client.tls_set(ca, cert, key)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise errors.OptionError(
-                "mqtt certificates",
-                expected="valid PEM files",
-                got=str(error),
-                hint="Check ca, cert and key.",
+                "mqtt certificates", "valid PEM files", str(error), "Check ca, cert and key."
             ) from None
     client.max_inflight_messages_set(1)
     client.reconnect_delay_set(1, 10)

@@ -183,12 +183,11 @@ def address(url: str, argument: str) -> tuple[str, str, dict[str, str]]:
         split, host, port = urlsplit(""), None, None
     plain = (split.path + split.query).isascii() and url.isprintable() and " " not in url
     if split.scheme not in ("http", "https") or not host or not plain:
-        got, hint = (
+        raise errors.OptionError(
+            argument,
+            "http://HOST/... or https://HOST/...",
             "another form",
             "Percent-encode spaces and characters outside ASCII, such as %20 for a space.",
-        )
-        raise errors.OptionError(
-            argument, expected="http://HOST/... or https://HOST/...", got=got, hint=hint
         )
     headers = {}
     if split.username is not None:
@@ -220,7 +219,7 @@ def _key(secret: str) -> bytes:
     except ValueError:
         raise errors.OptionError(
             "webhook secret",
-            expected="base64 after whsec_",
-            got="invalid base64",
-            hint="Copy the whole secret again.",
+            "base64 after whsec_",
+            "invalid base64",
+            "Copy the whole secret again.",
         ) from None

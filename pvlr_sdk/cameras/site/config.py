@@ -298,7 +298,7 @@ def _explained(
         )
         hint = _closest(str(tag), kinds)
     place = ".".join(keys) or "top level"
-    return tuple(keys), ConfigError(f"{source}: {place}", expected=wanted, got=got, hint=hint)
+    return tuple(keys), ConfigError(f"{source}: {place}", wanted, got, hint)
 
 
 def _closest(name: str, known: Sequence[str]) -> str:
@@ -330,9 +330,7 @@ def _expand(
             return "$"
         if name not in os.environ:
             wanted, hint = "an environment variable that is set", f"export {name}=... first."
-            unset[keys] = ConfigError(
-                f"{source}: {'.'.join(keys)}", expected=wanted, got=f"${name}", hint=hint
-            )
+            unset[keys] = ConfigError(f"{source}: {'.'.join(keys)}", wanted, f"${name}", hint)
         return os.environ.get(name, "")
 
     return _VARIABLE.sub(replaced, value)

@@ -32,9 +32,7 @@ def make_cameras(config: SiteConfig) -> list[Camera]:
     for camera in config.cameras.values():
         check_installed(camera.uri)
         if camera.ca is not None and not camera.ca.is_file():
-            raise OptionError(
-                "ca", expected="a file of certificates", got=str(camera.ca), hint="Check its path."
-            )
+            raise OptionError("ca", "a file of certificates", str(camera.ca), "Check its path.")
     return [make_camera(name, camera, config.timezone) for name, camera in config.cameras.items()]
 
 

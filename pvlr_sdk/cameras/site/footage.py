@@ -108,15 +108,13 @@ def record(clip: Path, config: SiteConfig) -> Path:
             any(sink["lost"] or sink["error"] for sink in stats["sinks"])
             or not stats["cameras"][name]["tagged"]
         ):
-            got = (
-                next((sink["error"] for sink in stats["sinks"] if sink["error"]), None)
-                or "a part of them"
-            )
-            expected, hint = (
+            raise errors.OutputError(
+                str(folder),
                 "the scores of all frames of a clip",
+                next((sink["error"] for sink in stats["sinks"] if sink["error"]), None)
+                or "a part of them",
                 "Check the clip, and free some space.",
             )
-            raise errors.OutputError(str(folder), expected=expected, got=got, hint=hint)
         with suppress(OSError):  # the other process was faster
             part.rename(folder)
     for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:

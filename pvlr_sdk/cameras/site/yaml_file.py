@@ -35,9 +35,11 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         return read_file(path, MAX_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        got = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            str(path), expected="a YAML file", got=got, hint="Check its path."
+            str(path),
+            "a YAML file",
+            getattr(error, "strerror", None) or str(error),
+            "Check its path.",
         ) from None
 
 
@@ -65,12 +67,14 @@ def parse_yaml(data: bytes, source: str) -> dict[str, Any]:
             else " ".join(got.split())[:300]
         )
         got += f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            source, expected="a YAML file", got=got, hint="Check its syntax."
-        ) from None
+        raise ConfigError(source, "a YAML file", got, "Check its syntax.") from None
     if not isinstance(raw, dict):
-        hint = "pvlr_sdk/cameras/site/site.yaml lists all keys."
-        raise ConfigError(source, expected="a mapping of keys", got=type(raw).__name__, hint=hint)
+        raise ConfigError(
+            source,
+            "a mapping of keys",
+            type(raw).__name__,
+            "pvlr_sdk/cameras/site/site.yaml lists all keys.",
+        )
     return raw
 
 
@@ -118,9 +122,8 @@ def _yaml(**options: Any) -> Any:
     try:
         from ruamel.yaml import YAML
     except ImportError:
-        got, hint = "none", install_hint("cameras")
         raise MissingPartError(
-            "config", expected="the package ruamel.yaml", got=got, hint=hint
+            "config", "the package ruamel.yaml", "none", install_hint("cameras")
         ) from None
     yaml = YAML(pure=True, **options)
     yaml.width = sys.maxsize

@@ -200,9 +200,8 @@ class FFmpegSource:
             PermissionError,
         )
         if isinstance(error, denied):
-            hint = "Check the user name, password and permissions."
             raise errors.SourceDeniedError(
-                self.uri, expected="access", got=text, hint=hint
+                self.uri, "access", text, "Check the user name, password and permissions."
             ) from None
         if isinstance(error, (self._av.error.ExitError, TimeoutError)):
             text = f"no answer for {self._timeout:g} s"
@@ -219,9 +218,7 @@ class FFmpegSource:
         self._fail(text, hint)
 
     def _fail(self, got: str, hint: str) -> NoReturn:
-        raise errors.SourceOpenError(
-            self.uri, expected="a video stream", got=got, hint=hint
-        ) from None
+        raise errors.SourceOpenError(self.uri, "a video stream", got, hint) from None
 
     def _lose(self, got: str) -> NoReturn:
         raise lost(self.uri, got) from None

@@ -96,5 +96,6 @@ class ImageSource:
         return images
 
     def _fail(self, got: str) -> None:
-        hint = "Check the path and its permissions."
-        raise errors.SourceOpenError(self.uri, expected="at least one image", got=got, hint=hint)
+        raise errors.SourceOpenError(
+            self.uri, "at least one image", got, "Check the path and its permissions."
+        )

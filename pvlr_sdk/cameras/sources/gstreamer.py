@@ -144,8 +144,9 @@ class GStreamerSource:
         return re.sub(r'"(?!\w+")[^"]*"?|\S*://\S*', HIDDEN, str(message.parse_error()[0].message))
 
     def _fail(self, got: str) -> NoReturn:
-        hint = "Test the pipeline with gst-launch-1.0 and a fakesink."
-        raise errors.SourceOpenError(self.uri, expected="a pipeline", got=got, hint=hint) from None
+        raise errors.SourceOpenError(
+            self.uri, "a pipeline", got, "Test the pipeline with gst-launch-1.0 and a fakesink."
+        ) from None
 
     def _lose(self, got: str) -> NoReturn:
         raise lost(self.uri, got) from None
@@ -201,9 +202,9 @@ def load_gstreamer(uri: PipelineUri | DeviceUri) -> tuple[Any, Any]:
     except (ImportError, ValueError) as error:
         raise errors.MissingPartError(
             uri.redacted(),
-            expected="GStreamer's Python bindings",
-            got=str(error),
-            hint="Install python3-gi and gir1.2-gst-plugins-base-1.0 with apt and use the system's Python, "
+            "GStreamer's Python bindings",
+            str(error),
+            "Install python3-gi and gir1.2-gst-plugins-base-1.0 with apt and use the system's Python, "
             "or pip install PyGObject.",
         ) from error
     Gst.init(None)

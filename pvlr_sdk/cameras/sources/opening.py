@@ -83,18 +83,18 @@ def open_source(
     """
     errors.check_choice("transport", transport, get_args(Transport), "tcp loses no packets.")
     if not (isinstance(timeout, (int, float)) and math.isfinite(timeout) and timeout > 0):
-        raise errors.OptionError(
-            "timeout", expected="seconds above 0", got=repr(timeout), hint="The default is 5."
-        )
+        raise errors.OptionError("timeout", "seconds above 0", repr(timeout), "The default is 5.")
     if ca is not None and not os.path.isfile(ca):
-        hint = "Check its path."
         raise errors.OptionError(
-            "ca", expected="a file of certificates", got=repr(os.fspath(ca)), hint=hint
+            "ca", "a file of certificates", repr(os.fspath(ca)), "Check its path."
         )
     if max_pixels is not None and not (isinstance(max_pixels, int) and 0 < max_pixels <= 2**28):
-        expected = f"an integer from 1 to {2**28}"
-        hint = "The default is 8192 x 4352."
-        raise errors.OptionError("max_pixels", expected=expected, got=repr(max_pixels), hint=hint)
+        raise errors.OptionError(
+            "max_pixels",
+            f"an integer from 1 to {2**28}",
+            repr(max_pixels),
+            "The default is 8192 x 4352.",
+        )
     parsed = parse_uri(uri)
     options = SourceOptions(
         transport, timeout, loop, None if ca is None else os.fspath(ca), insecure, max_pixels

@@ -78,7 +78,7 @@ class Source(Protocol):
 
 def lost(uri: str, got: str, hint: str = "Open it again.") -> errors.SourceLostError:
     """The error for a source that delivers no more frames."""
-    return errors.SourceLostError(uri, expected="the next frame", got=got, hint=hint)
+    return errors.SourceLostError(uri, "the next frame", got, hint)
 
 
 class SourceUri(Protocol):

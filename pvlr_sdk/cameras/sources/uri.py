@@ -158,5 +158,9 @@ def parse_whole(uri: str, name: str, value: str, least: int = 0, most: int = 2**
 
 def reject(uri: Any, expected: str, got: str, hint: str) -> NoReturn:
     """Raise SourceUriError without the text itself: credentials cannot be removed from what cannot be parsed."""
-    name = "source" if not isinstance(uri, str) else f"source of {len(uri)} characters"
-    raise errors.SourceUriError(name, expected=expected, got=got, hint=hint)
+    raise errors.SourceUriError(
+        "source" if not isinstance(uri, str) else f"source of {len(uri)} characters",
+        expected,
+        got,
+        hint,
+    )

@@ -62,18 +62,16 @@ class Camera:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
-            hint = 'For example "door".'
             raise errors.OptionError(
-                "name", expected="a camera's name", got=repr(self.name), hint=hint
+                "name", "a camera's name", repr(self.name), 'For example "door".'
             )
         parse_uri(self.uri)
         if self.region is not None:
             _check_region(self.region)
         check_tiles(self.tiles)
         if self.refresh is not None and not 0 < self.refresh < math.inf:
-            hint = "Omit it to compute each frame."
             raise errors.OptionError(
-                "refresh", expected="seconds, above 0", got=repr(self.refresh), hint=hint
+                "refresh", "seconds, above 0", repr(self.refresh), "Omit it to compute each frame."
             )
 
     @cached_property
@@ -144,9 +142,12 @@ def _check_region(region: Rectangle) -> None:
         # Fractions such as 0.7 + 0.3 may add up to a little more than 1.
         if min(width, height) > 0 and max(left + width, top + height) <= 1 + 1e-9:
             return
-    expected = "(left, top, width, height) as fractions within the frame"
-    hint = "For example (0.5, 0, 0.5, 1) for the right half."
-    raise errors.OptionError("region", expected=expected, got=repr(region), hint=hint)
+    raise errors.OptionError(
+        "region",
+        "(left, top, width, height) as fractions within the frame",
+        repr(region),
+        "For example (0.5, 0, 0.5, 1) for the right half.",
+    )
 
 
 def check_cameras(cameras: Sequence[Camera], **seconds: float | None) -> None:
@@ -156,12 +157,9 @@ def check_cameras(cameras: Sequence[Camera], **seconds: float | None) -> None:
         got, hint = (
             (repr(names), "Rename one of them.") if names else ("none", "Pass at least one Camera.")
         )
-        raise errors.OptionError(
-            "cameras", expected="cameras with unique names", got=got, hint=hint
-        )
+        raise errors.OptionError("cameras", "cameras with unique names", got, hint)
     for name, value in seconds.items():
         if value is not None and not (value >= 0 and value < float("inf")):
-            hint = "Omit it to use the default."
             raise errors.OptionError(
-                name, expected="seconds, 0 or more", got=repr(value), hint=hint
+                name, "seconds, 0 or more", repr(value), "Omit it to use the default."
             )

@@ -119,7 +119,7 @@ def check_polygon(raw: Any) -> Polygon:
     elif cv2.contourArea(np.array(polygon, np.float32)) < 1e-6:
         expected, got = "a polygon with an area", "corners on a line"
     if got:
-        raise errors.OptionError("polygon", expected=expected, got=got, hint=hint)
+        raise errors.OptionError("polygon", expected, got, hint)
     return polygon
 
 

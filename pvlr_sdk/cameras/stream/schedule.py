@@ -49,12 +49,11 @@ class Schedule:
             OSError,
             KeyError,
         ):  # a name outside the database, a folder in it, an unknown one
-            expected, hint = (
-                "a time zone of the IANA database",
-                "For example Europe/Berlin, if the system has tzdata.",
-            )
             raise errors.OptionError(
-                "timezone", expected=expected, got=repr(self.timezone)[:60], hint=hint
+                "timezone",
+                "a time zone of the IANA database",
+                repr(self.timezone)[:60],
+                "For example Europe/Berlin, if the system has tzdata.",
             ) from None
 
     def contains(self, wall: float) -> bool:
@@ -77,11 +76,10 @@ def _parse(span: str) -> tuple[set[int], int, int]:
         if start >= _DAY or stop > _DAY or start == stop:
             raise ValueError
     except ValueError:
-        expected, hint = (
-            "days and hours such as 'mon-fri 08:00-18:00'",
-            "A whole day is 00:00-24:00.",
-        )
         raise errors.OptionError(
-            "schedule", expected=expected, got=repr(span)[:60], hint=hint
+            "schedule",
+            "days and hours such as 'mon-fri 08:00-18:00'",
+            repr(span)[:60],
+            "A whole day is 00:00-24:00.",
         ) from None
     return days, start, stop if stop > start else stop + _DAY

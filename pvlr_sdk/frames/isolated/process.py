@@ -189,5 +189,6 @@ def shared_memory(size: int) -> tuple[mmap.mmap, int]:
 
 def cannot_start(got: str) -> errors.IsolationError:
     """The error where no process can be started."""
-    hint = "It needs Linux and free memory and processes."
-    return errors.IsolationError("isolation", expected="an isolated process", got=got, hint=hint)
+    return errors.IsolationError(
+        "isolation", "an isolated process", got, "It needs Linux and free memory and processes."
+    )

@@ -90,19 +90,19 @@ def build(
     ):
         check_nncf()
     if min_agreement is not None and not 0 <= min_agreement <= 1:
-        hint = "0.9 is nine images of ten."
         raise errors.OptionError(
-            "min_agreement", expected="a share from 0 to 1", got=str(min_agreement), hint=hint
+            "min_agreement", "a share from 0 to 1", str(min_agreement), "0.9 is nine images of ten."
         )
     if os.path.realpath(onnx) == os.path.realpath(out):
-        hint = "Name another file with --out."
         raise errors.OptionError(
-            "out", expected="another file than the network", got=str(out), hint=hint
+            "out", "another file than the network", str(out), "Name another file with --out."
         )
     if not Path(out).name or Path(out).suffix in (".json", ".sig"):
-        hint = "The files next to it that end in .json and .sig are its manifest and its signature."
         raise errors.OptionError(
-            "out", expected="a file such as engine.plan", got=str(out), hint=hint
+            "out",
+            "a file such as engine.plan",
+            str(out),
+            "The files next to it that end in .json and .sig are its manifest and its signature.",
         )
     source = read_exported(onnx, bank)
     stays_open = device == "cpu" or (

@@ -125,11 +125,11 @@ class Reference:
                 tolerance=cast(Any, tolerance),
             )
         except ValidationError as error:
-            expected = "golden logits closer to fp32"
-            got = first_problem(error)
-            hint = "Build the plan in another precision (--precision)."
             raise errors.AccuracyError(
-                f"precision {precision}", expected=expected, got=got, hint=hint
+                f"precision {precision}",
+                "golden logits closer to fp32",
+                first_problem(error),
+                "Build the plan in another precision (--precision).",
             ) from error
         manifest = Manifest(
             **label_fields(bank),

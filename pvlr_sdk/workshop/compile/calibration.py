@@ -84,15 +84,16 @@ class CalibrationImages:
     def check(self) -> None:
         """Raises OptionError if there are too few images."""
         if len(self.frames) < _FEWEST:
-            got, hint = f"{len(self.frames)}", "Provide a few hundred representative images."
             raise errors.OptionError(
-                "calibration_images", expected=f"at least {_FEWEST} images", got=got, hint=hint
+                "calibration_images",
+                f"at least {_FEWEST} images",
+                f"{len(self.frames)}",
+                "Provide a few hundred representative images.",
             )
 
 
 def missing_for_int8() -> errors.OptionError:
     """The error for int8 without images."""
-    hint = f"Name a folder with {_OPTION} DIR."
     return errors.OptionError(
-        "precision", expected="calibration images for int8", got="none", hint=hint
+        "precision", "calibration images for int8", "none", f"Name a folder with {_OPTION} DIR."
     )

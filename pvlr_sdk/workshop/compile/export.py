@@ -72,10 +72,12 @@ def export_as(
         calibration_images.check()
         ranges, (frames, targets) = calibration_images.ranges, calibration_images.gate(_GATE)
     if read_spec(reference, source).open:
-        hint = (
-            "Convert a closed network (pvlr export without --open), or build an open one as it is."
+        raise errors.ModelError(
+            source,
+            "a closed network",
+            "an open one",
+            "Convert a closed network (pvlr export without --open), or build an open one as it is.",
         )
-        raise errors.ModelError(source, expected="a closed network", got="an open one", hint=hint)
     payload = convert(
         reference, precision=precision, attention=attention, frames=ranges, source=source
     )

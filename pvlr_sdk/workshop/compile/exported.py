@@ -99,9 +99,11 @@ def fp32_spec(payload: bytes, source: str) -> ModelSpec:
     """An exported network's metadata. Raises ModelError as :func:`read_spec`, and if the network is not in fp32."""
     spec = read_spec(payload, source)
     if spec.precision != "fp32":
-        hint = "Use the network that it was made from: pvlr build sets the precision itself (--precision)."
         raise errors.ModelError(
-            source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint
+            source,
+            "a network in fp32",
+            f"one in {spec.precision}",
+            "Use the network that it was made from: pvlr build sets the precision itself (--precision).",
         )
     return spec
 

@@ -56,10 +56,11 @@ class Agreement:
     def check(self, least: float, source: str) -> None:
         """Raises AccuracyError if a smaller share than ``least`` (0..1) of the images keep their tag set."""
         if not self.tag_sets >= least:
-            expected = f"the tags of fp32 on at least {100 * least:.1f} % of {self.photos} images"
-            hint = "Use more representative calibration images, --precision auto, or a lower --min-agreement."
             raise errors.AccuracyError(
-                source, expected=expected, got=f"{100 * self.tag_sets:.1f} %", hint=hint
+                source,
+                f"the tags of fp32 on at least {100 * least:.1f} % of {self.photos} images",
+                f"{100 * self.tag_sets:.1f} %",
+                "Use more representative calibration images, --precision auto, or a lower --min-agreement.",
             )
 
 

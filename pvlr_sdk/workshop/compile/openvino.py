@@ -40,9 +40,11 @@ class OpenVinoBuilder:
         # The last option: --dla changes the batch too.
         for name in options.chosen()[-1:] if options is not None else ():
             option = f"--{name.replace('_', '-')}"
-            hint = f"Add --device tensorrt, or omit {option}."
             raise errors.OptionError(
-                name, expected="no TensorRT options", got=f"{option} with --device cpu", hint=hint
+                name,
+                "no TensorRT options",
+                f"{option} with --device cpu",
+                f"Add --device tensorrt, or omit {option}.",
             )
 
     def build(self, source: Exported, request: BuildRequest) -> Bundle:

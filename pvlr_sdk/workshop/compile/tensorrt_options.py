@@ -32,9 +32,12 @@ class Batch:
             smallest, opt, largest = numbers if len(numbers) == 3 else numbers * 3
             if 1 <= smallest <= opt <= largest <= _LARGEST_BATCH:
                 return cls(smallest, opt, largest)
-        expected = f"MIN:OPT:MAX, increasing, from 1 to {_LARGEST_BATCH}, or one number"
-        hint = "--batch 1:1:8 is for single frames and for batches of up to 8."
-        raise errors.OptionError("batch", expected=expected, got=repr(text), hint=hint)
+        raise errors.OptionError(
+            "batch",
+            f"MIN:OPT:MAX, increasing, from 1 to {_LARGEST_BATCH}, or one number",
+            repr(text),
+            "--batch 1:1:8 is for single frames and for batches of up to 8.",
+        )
 
     def __str__(self) -> str:
         return f"{self.min}:{self.opt}:{self.max}"
@@ -79,15 +82,14 @@ class BuildOptions:
         errors.check_choice("attention", self.attention, ("auto", *ATTENTIONS))
         errors.check_choice("hardware", self.hardware, HARDWARE)
         if self.workspace is not None and self.workspace < 1:
-            hint = "Omit it for no limit."
             raise errors.OptionError(
-                "workspace", expected="at least 1 MiB", got=str(self.workspace), hint=hint
+                "workspace", "at least 1 MiB", str(self.workspace), "Omit it for no limit."
             )
         if self.dla is not None and self.dla < 0:
-            hint = "Omit it to use the GPU."
-            raise errors.OptionError("dla", expected="a core, 0 or 1", got=str(self.dla), hint=hint)
-        if self.dla is not None and self.batch.min != self.batch.max:
-            hint = "For example --batch 1."
             raise errors.OptionError(
-                "batch", expected="a single size for the DLA", got=str(self.batch), hint=hint
+                "dla", "a core, 0 or 1", str(self.dla), "Omit it to use the GPU."
+            )
+        if self.dla is not None and self.batch.min != self.batch.max:
+            raise errors.OptionError(
+                "batch", "a single size for the DLA", str(self.batch), "For example --batch 1."
             )

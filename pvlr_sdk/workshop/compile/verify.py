@@ -90,7 +90,7 @@ def _logits(
             progress(index + 1)
     if not rows:
         raise first or errors.ImageNotFoundError(
-            "images", expected="images", got="none", hint="Name a folder with images."
+            "images", "images", "none", "Name a folder with images."
         )
     return np.stack(rows), usable, failed
 
@@ -100,7 +100,11 @@ def _reference(source: str, tagger: Tagger) -> tuple[Network, Preprocessor]:
     spec, bank = fp32_spec(payload, source), labels_path(source)
     # An open network runs with the bank of the plan, which may have been closed from it.
     if not spec.open and bank.exists() and LabelBank.load(bank, trust=False).names != tagger.labels:
-        hint = "Name the network that the plan was built from."
-        raise errors.ModelError(source, expected="the plan's labels", got="other labels", hint=hint)
+        raise errors.ModelError(
+            source,
+            "the plan's labels",
+            "other labels",
+            "Name the network that the plan was built from.",
+        )
     digest = sha256(payload).hexdigest()
     return Network.of(source, payload, digest, spec, tagger.label_bank), Preprocessor(spec.input)

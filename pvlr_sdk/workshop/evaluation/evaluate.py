@@ -199,12 +199,11 @@ def tag_images(
     folder = Path(images)
     check_folder(folder, "--images", "the folder of the images")
     if table.targets.shape != (len(table.files), len(tagger.labels)):
-        got, hint = (
+        raise errors.OptionError(
+            "table",
+            f"targets for {len(tagger.labels)} labels",
             f"an array {table.targets.shape}",
             "Read the labels file with names=tagger.labels.",
-        )
-        raise errors.OptionError(
-            "table", expected=f"targets for {len(tagger.labels)} labels", got=got, hint=hint
         )
     column = {label: index for index, label in enumerate(tagger.labels)}
     shape = table.targets.shape

@@ -128,7 +128,7 @@ def no_duplicates(path: Path, values: Iterable[str], expected: str, hint: str) -
 
 def wrong(path: Path, expected: str, got: str, hint: str) -> errors.LabelsFileError:
     """The error for an invalid label file."""
-    return errors.LabelsFileError(str(path), expected=expected, got=got, hint=hint)
+    return errors.LabelsFileError(str(path), expected, got, hint)
 
 
 def _of_tags(

@@ -167,9 +167,11 @@ _MAP = "Rename the columns with a label map (--map FILE.json), or check that the
 
 def _must_be_known(argument: str, name: str, known: Sequence[str], expected: str) -> None:
     if name not in known:
-        hint = did_you_mean(name, known) or f"Known names are {few(known)}."
         raise errors.UnknownLabelError(
-            argument, expected=expected, got="an unknown name", hint=hint
+            argument,
+            expected,
+            "an unknown name",
+            did_you_mean(name, known) or f"Known names are {few(known)}.",
         )
 
 
@@ -220,9 +222,11 @@ def read_photos(
     columns = [(rename or {}).get(column, column) for column in read_columns(labels)]
     chosen = columns if names is None else list(names)
     if unknown := next((name for name in chosen if name not in columns), None):
-        hint = did_you_mean(unknown, columns, 1) or f"Its columns are {', '.join(columns[:8])}."
         raise errors.OptionError(
-            "label", expected=f"a column of {labels}", got=repr(unknown), hint=hint
+            "label",
+            f"a column of {labels}",
+            repr(unknown),
+            did_you_mean(unknown, columns, 1) or f"Its columns are {', '.join(columns[:8])}.",
         )
     table = read_labels(labels, split, chosen, rename)
     return Photos(chosen, [Path(images, file) for file in table.files], table.targets)

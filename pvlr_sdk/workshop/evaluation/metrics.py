@@ -132,9 +132,7 @@ def top_k(scores: ArrayLike, k: int, tagged: ArrayLike | None = None) -> NDArray
     )
     score, _ = _matrices(score, np.where(allowed, 1, -1))
     if k < 1:
-        raise errors.OptionError(
-            "k", expected="at least 1", got=str(k), hint="A common value is 3."
-        )
+        raise errors.OptionError("k", "at least 1", str(k), "A common value is 3.")
     chosen = np.zeros(score.shape, np.bool_)
     np.put_along_axis(chosen, np.argsort(-score, axis=1, kind="stable")[:, :k], True, axis=1)
     return chosen & allowed
@@ -154,12 +152,11 @@ def _matrices(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np
     score = np.asarray(scores, dtype=np.float64)
     target = np.asarray(targets)
     if score.ndim != 2 or score.shape != target.shape:
-        got, hint = (
+        raise errors.OptionError(
+            "scores",
+            "two arrays (N, C) of the same shape",
             f"{score.shape} and targets {target.shape}",
             "Use one row per image and one column per class.",
-        )
-        raise errors.OptionError(
-            "scores", expected="two arrays (N, C) of the same shape", got=got, hint=hint
         )
     check_values(score, target)
     return score, target.astype(np.int64)

@@ -68,9 +68,11 @@ def _read(path: Path) -> dict[str, float]:
 
 def _stated(shares: dict[str, float], labels: Sequence[str], own: Floats) -> Floats:
     if unknown := next((label for label in shares if label not in labels), None):
-        hint = did_you_mean(unknown, labels) or "Name labels of the plan."
         raise errors.UnknownLabelError(
-            "--prevalence", expected="labels of the plan", got=repr(unknown), hint=hint
+            "--prevalence",
+            "labels of the plan",
+            repr(unknown),
+            did_you_mean(unknown, labels) or "Name labels of the plan.",
         )
     return np.array([shares.get(label, value) for label, value in zip(labels, own, strict=True)])
 
@@ -82,9 +84,7 @@ def _share(share: float) -> float:
 
 
 def _wrong(got: str) -> errors.OptionError:
-    return errors.OptionError(
-        "--prevalence", expected="shares of images between 0 and 1", got=got, hint=_HINT
-    )
+    return errors.OptionError("--prevalence", "shares of images between 0 and 1", got, _HINT)
 
 
 def estimate(logits: Floats, targets: NDArray[np.int8], others: Floats) -> Floats:

@@ -117,11 +117,12 @@ def set_thresholds(
     from ...tagger import Tagger
 
     if tiles and (objective != Objective() or prevalence is not None):
-        expected, hint = (
+        raise errors.OptionError(
+            "tiles",
             "no objective and no prevalence",
+            "one of them",
             "Thresholds for tiles keep the precision without tiles.",
         )
-        raise errors.OptionError("tiles", expected=expected, got="one of them", hint=hint)
     bundle = load_bundle(plan)
     with Tagger(plan, optimize="throughput", tiles=tiles, **options) as tagger:
         results = tag_images(tagger, images, table, progress)
@@ -131,12 +132,11 @@ def set_thresholds(
         )
     scores = results.scores[results.done]
     if not (targets == 1).any():
-        expected, hint = (
-            "images with at least one of the plan's labels",
-            "Check the split and the label map.",
-        )
         raise errors.LabelsFileError(
-            "labels", expected=expected, got=f"{len(targets)} images without one", hint=hint
+            "labels",
+            "images with at least one of the plan's labels",
+            f"{len(targets)} images without one",
+            "Check the split and the label map.",
         )
     old = bundle.labels.thresholds
     old_precise = (

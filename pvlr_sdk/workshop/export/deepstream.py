@@ -92,9 +92,11 @@ def export_deepstream(
     manifest, exported, thresholds = read_plan(plan, bank, operating_point)
     spec = manifest.input
     if spec.resize == "letterbox":
-        hint = "Use one that was trained with resize: stretch."
         raise errors.BackendError(
-            "plan", expected="stretched images", got="letterboxed ones", hint=hint
+            "plan",
+            "stretched images",
+            "letterboxed ones",
+            "Use one that was trained with resize: stretch.",
         )
     texts: dict[str, Any] = {
         "name": ascii(manifest.name)[1:-1],

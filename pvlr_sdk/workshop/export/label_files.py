@@ -34,9 +34,7 @@ def write_labels(results: Scores, out: Path, kind: str) -> None:
     """
     errors.check_choice("--format", kind, tuple(FORMATS))
     if not results:
-        raise errors.OptionError(
-            "results", expected="at least one image", got="none", hint="Tag images first."
-        )
+        raise errors.OptionError("results", "at least one image", "none", "Tag images first.")
     labels = sorted({label for scores in results.values() for label in scores})
     write_files({out: FORMATS[kind](results, labels).encode()})
 
@@ -125,9 +123,11 @@ def _size(file: str) -> tuple[int, int]:
     except OSError:
         pass
     if header is None:
-        hint = "Name the images that were tagged, or use the format csv or label-studio."
         raise errors.OutputError(
-            file, expected="an image whose size can be read", got="another file", hint=hint
+            file,
+            "an image whose size can be read",
+            "another file",
+            "Name the images that were tagged, or use the format csv or label-studio.",
         )
     return header.width, header.height
 

@@ -98,18 +98,22 @@ def read_plan(
     path = find_plan(plan)
     manifest = open_bundle(path).manifest
     if manifest.backend != "openvino":
-        hint = "Name the plan for the CPU."
         raise errors.BackendError(
-            str(path), expected="a plan for the CPU", got=f"one for {manifest.backend}", hint=hint
+            str(path),
+            "a plan for the CPU",
+            f"one for {manifest.backend}",
+            "Name the plan for the CPU.",
         )
     labels = bank or (labels_path(path) if manifest.open else None)
     exported = read_exported(path, labels)
     used = exported.bank if labels else LabelBank.load(labels_path(path), trust=False)
     thresholds = used.precise_thresholds if operating_point == "precise" else used.thresholds
     if thresholds is None:
-        hint = "Choose them with pvlr thresholds."
         raise errors.OptionError(
-            "operating_point", expected="f1", got="a plan without precise thresholds", hint=hint
+            "operating_point",
+            "f1",
+            "a plan without precise thresholds",
+            "Choose them with pvlr thresholds.",
         )
     return (
         manifest,

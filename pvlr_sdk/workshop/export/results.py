@@ -69,8 +69,9 @@ def dataset_rows(source: Path) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def _no_results(source: Path, got: str) -> errors.OptionError:
-    expected = "one dataset of pvlr batch, or a file of pvlr tag --json"
-    hint = (
-        "Write one with pvlr batch PHOTOS --out TAGS, or with pvlr tag PHOTOS --json > tags.jsonl."
+    return errors.OptionError(
+        str(source),
+        "one dataset of pvlr batch, or a file of pvlr tag --json",
+        got,
+        "Write one with pvlr batch PHOTOS --out TAGS, or with pvlr tag PHOTOS --json > tags.jsonl.",
     )
-    return errors.OptionError(str(source), expected=expected, got=got, hint=hint)

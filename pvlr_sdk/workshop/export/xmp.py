@@ -59,19 +59,19 @@ def tag_photo(
         MissingPartError: the extra ``[xmp]`` is not installed, or to embed, pyexiv2, whose licence is GPL-3.0.
     """
     if not photo.is_file():
-        hint = "Sidecars are written for files that exist."
         raise errors.ImageNotFoundError(
-            str(photo), expected="a photo", got="no such file", hint=hint
+            str(photo), "a photo", "no such file", "Sidecars are written for files that exist."
         )
     path = photo if embed else sidecar(photo)
     with system_errors(errors.OutputError, str(path), expected="a readable file", hint=_HINT):
         real, beside = path.resolve(), (photo.parent.resolve(), photo.resolve().parent)
         if not embed and path.is_symlink() and not (real.is_file() and real.parent in beside):
-            expected, hint = (
+            raise errors.OutputError(
+                str(path),
                 "a link to a file beside the photo",
+                str(real),
                 "Replace the link by a file; it was left unchanged.",
             )
-            raise errors.OutputError(str(path), expected=expected, got=str(real), hint=hint)
         path = real  # a link stays one
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         before = read_file(path, 2**30 if embed else _MAX_BYTES) if mode is not None else None
@@ -102,9 +102,8 @@ def merged(
     """
     etree = lxml_module()
     if bad := [text for text in (*scores, prefix) if not text.isprintable()]:
-        hint = "XML cannot hold the others."
         raise errors.OptionError(
-            "tags", expected="printable characters", got=ascii(bad[0])[:200], hint=hint
+            "tags", "printable characters", ascii(bad[0])[:200], "XML cannot hold the others."
         )
     try:
         parser = etree.XMLParser(
@@ -117,8 +116,9 @@ def merged(
         if description.getparent().tag != f"{{{_RDF}}}RDF":
             raise ValueError("no rdf:RDF around rdf:Description")
     except (etree.XMLSyntaxError, ValueError, StopIteration) as error:
-        got = str(error) or "no rdf:Description"
-        raise errors.OutputError(source, expected="an XMP packet", got=got, hint=_HINT) from None
+        raise errors.OutputError(
+            source, "an XMP packet", str(error) or "no rdf:Description", _HINT
+        ) from None
     fields = _Fields(etree, description.getparent())
     labels = [label.replace("|", "-").replace("/", "-") for label in scores]
     levels = [*filter(None, prefix.split("/"))]
@@ -192,9 +192,8 @@ def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str
     try:
         pyexiv2 = importlib.import_module("pyexiv2")
     except ImportError as error:
-        hint = "Run pip install pyexiv2, or write sidecars."
         raise errors.MissingPartError(
-            "--embed", expected="pyexiv2", got=f"{error}", hint=hint
+            "--embed", "pyexiv2", f"{error}", "Run pip install pyexiv2, or write sidecars."
         ) from error
     pyexiv2.set_log_level(4)  # it would write to stderr
     try:
@@ -207,9 +206,11 @@ def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str
             changed: bytes = image.get_bytes()
             return changed
     except (RuntimeError, UnicodeError) as error:
-        hint = "Write a sidecar instead; it was left unchanged."
         raise errors.OutputError(
-            str(path), expected="a photo with room for XMP", got=str(error), hint=hint
+            str(path),
+            "a photo with room for XMP",
+            str(error),
+            "Write a sidecar instead; it was left unchanged.",
         ) from None
 
 

@@ -61,12 +61,11 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
         if source is None:
             return await change(request, response, "reload", deployment.reload)
         if not (os.path.isabs(source) or is_model(source)) or "\0" in source:
-            hint = "See pvlr models."
             raise OptionError(
                 "plan",
-                expected="an absolute path, or the name of a model",
-                got=ascii(source),
-                hint=hint,
+                "an absolute path, or the name of a model",
+                ascii(source),
+                "See pvlr models.",
             )
         call = partial(deployment.deploy, source)
         return await change(request, response, "reload", call, plan=source)

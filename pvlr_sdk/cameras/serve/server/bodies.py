@@ -114,9 +114,8 @@ def json_of(model: type[BaseModel], max_bytes: int = 10_000, *, empty: bool = Fa
                 ]
             ) from None
         except ValueError as error:
-            hint = "/docs describes all parameters."
             raise errors.OptionError(
-                "request", expected="valid JSON", got=str(error), hint=hint
+                "request", "valid JSON", str(error), "/docs describes all parameters."
             ) from None
 
     content = {"application/json": {"schema": model.model_json_schema()}}
@@ -149,6 +148,4 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders | None = None
 
 
 def _too_long(most: int, got: str) -> errors.ImageSizeError:
-    return errors.ImageSizeError(
-        "body", expected=f"at most {most} bytes", got=got, hint="Send a smaller image."
-    )
+    return errors.ImageSizeError("body", f"at most {most} bytes", got, "Send a smaller image.")

@@ -128,11 +128,12 @@ async def _answer(request: Request, error: Exception) -> Response:
         )
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        name = " ".join(str(key) for key in first["loc"][1:]) or "request"
-        wanted, got = expected(first), ascii(first.get("input"))[:100]
         return describe(
             errors.OptionError(
-                name, expected=wanted, got=got, hint="/docs describes all parameters."
+                " ".join(str(key) for key in first["loc"][1:]) or "request",
+                expected(first),
+                ascii(first.get("input"))[:100],
+                "/docs describes all parameters.",
             )
         )
     if isinstance(error, ClientDisconnect):

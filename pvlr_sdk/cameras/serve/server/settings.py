@@ -43,28 +43,33 @@ class ServeSettings(ServeConfig):
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
             name = ".".join(map(str, problem["loc"]))
-            got = "another value" if name == "token" else repr(options.get(name))[:100]
-            hint = "The attributes of ServeSettings are its options."
-            raise errors.OptionError(name, expected=expected(problem), got=got, hint=hint) from None
+            raise errors.OptionError(
+                name,
+                expected(problem),
+                "another value" if name == "token" else repr(options.get(name))[:100],
+                "The attributes of ServeSettings are its options.",
+            ) from None
         if self.token is None and self.token_file is None and not is_loopback(self.host):
-            wanted = "a token, for an address that other machines can reach"
-            hint = "Set PVLR_TOKEN, for example to the output of `openssl rand -hex 16`, or bind 127.0.0.1."
-            raise errors.OptionError(f"host {self.host}", expected=wanted, got="none", hint=hint)
+            raise errors.OptionError(
+                f"host {self.host}",
+                "a token, for an address that other machines can reach",
+                "none",
+                "Set PVLR_TOKEN, for example to the output of `openssl rand -hex 16`, or bind 127.0.0.1.",
+            )
         if self.token is not None:
             check_token(self.token)
         if self.token_file is not None:
             read_tokens(self.token_file)
         if invalid := [name for name in self.names if not _NAME.fullmatch(name)]:
-            hint = "Omit the scheme, the port and the path."
             raise errors.OptionError(
-                "names", expected="names such as cams.example", got=repr(invalid[0]), hint=hint
+                "names",
+                "names such as cams.example",
+                repr(invalid[0]),
+                "Omit the scheme, the port and the path.",
             )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise errors.OptionError(
-                "tls_cert and tls_key",
-                expected="both or neither",
-                got="one of them",
-                hint="Set both options.",
+                "tls_cert and tls_key", "both or neither", "one of them", "Set both options."
             )
         if self.tls_cert is not None and self.tls_key is not None:
             _check_tls(self.tls_cert, self.tls_key)
@@ -78,9 +83,11 @@ def _check_tls(cert: Path, key: Path) -> None:
     def passphrase() -> (
         str
     ):  # the server would ask for it in the terminal, which a service does not have
-        hint = f"Write it without a passphrase, readable by the service alone: openssl pkey -in {key} -out server.key."
         raise errors.OptionError(
-            "tls_key", expected="a key without a passphrase", got=f"{key}, encrypted", hint=hint
+            "tls_key",
+            "a key without a passphrase",
+            f"{key}, encrypted",
+            f"Write it without a passphrase, readable by the service alone: openssl pkey -in {key} -out server.key.",
         )
 
     wanted, got = "a certificate and its key, as PEM files", ""
@@ -92,9 +99,11 @@ def _check_tls(cert: Path, key: Path) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, passphrase)
     except OSError as error:
         got += error.strerror or type(error).__name__
-        hint = "Check the paths, and whether the key belongs to the certificate."
         raise errors.OptionError(
-            "tls_cert and tls_key", expected=wanted, got=got, hint=hint
+            "tls_cert and tls_key",
+            wanted,
+            got,
+            "Check the paths, and whether the key belongs to the certificate.",
         ) from None
 
 

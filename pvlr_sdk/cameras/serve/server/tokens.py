@@ -101,8 +101,9 @@ def check_token(token: str, where: str = "token") -> None:
             f"at least {SHORTEST} visible ASCII characters",
             f"{len(token)} characters",
         )  # not the token
-        hint = "Use for example the output of `openssl rand -hex 16`."
-        raise errors.OptionError(where, expected=expected, got=got, hint=hint)
+        raise errors.OptionError(
+            where, expected, got, "Use for example the output of `openssl rand -hex 16`."
+        )
 
 
 def read_tokens(path: Path) -> dict[str, str]:
@@ -110,10 +111,11 @@ def read_tokens(path: Path) -> dict[str, str]:
     try:
         lines = read_file(path, _LARGEST).decode("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        got = f"{path}: {getattr(error, 'strerror', None) or 'other characters than ASCII'}"
-        hint = "Check its path and permissions."
         raise errors.OptionError(
-            "token_file", expected="a file with tokens", got=got, hint=hint
+            "token_file",
+            "a file with tokens",
+            f"{path}: {getattr(error, 'strerror', None) or 'other characters than ASCII'}",
+            "Check its path and permissions.",
         ) from None
     tokens: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
@@ -125,26 +127,28 @@ def read_tokens(path: Path) -> dict[str, str]:
         if len(words) > 2 or name in tokens or not _NAME.fullmatch(name):
             hint = "A name has letters, digits and _ . @ - only."
             got = f"{len(words)} words"  # never the token itself
-            raise errors.OptionError(
-                where, expected="NAME TOKEN, with a new name", got=got, hint=hint
-            )
+            raise errors.OptionError(where, "NAME TOKEN, with a new name", got, hint)
         if token.startswith(_HASH):
             digits = token.removeprefix(_HASH)
             if not _HEX.fullmatch(
                 digits
             ):  # taken for a token, it would be one that the file reveals
-                expected, got = f"64 hexadecimal digits after {_HASH}", f"{len(digits)} characters"
                 raise errors.OptionError(
-                    where, expected=expected, got=got, hint="Create the hash again."
+                    where,
+                    f"64 hexadecimal digits after {_HASH}",
+                    f"{len(digits)} characters",
+                    "Create the hash again.",
                 )
             tokens[name] = digits.lower()
         else:
             check_token(token, where)
             tokens[name] = token_hash(token)
     if not tokens:
-        hint = "Write for example the output of `openssl rand -hex 16` into it."
         raise errors.OptionError(
-            "token_file", expected="at least one token", got=f"none in {path}", hint=hint
+            "token_file",
+            "at least one token",
+            f"none in {path}",
+            "Write for example the output of `openssl rand -hex 16` into it.",
         )
     return tokens
 

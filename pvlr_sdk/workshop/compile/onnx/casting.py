@@ -146,10 +146,12 @@ def _converted(tensor: onnx.TensorProto, kind: int, name: str, source: str) -> o
     with np.errstate(over="ignore"):
         rounded = _rounded(values, kind)
     if not np.isfinite(rounded[np.isfinite(values)].astype(np.float32)).all():
-        expected = f"weights that {_name(kind)} can represent"
-        got = f"a value of {np.abs(values).max():.3g}"
-        hint = "Use bf16 or fp32, or train with weight decay."
-        raise errors.ModelError(f"{source}: {tensor.name}", expected=expected, got=got, hint=hint)
+        raise errors.ModelError(
+            f"{source}: {tensor.name}",
+            f"weights that {_name(kind)} can represent",
+            f"a value of {np.abs(values).max():.3g}",
+            "Use bf16 or fp32, or train with weight decay.",
+        )
     return numpy_helper.from_array(rounded, name)
 
 

@@ -57,9 +57,11 @@ def convert(
     model = edit.load(payload, source)
     spec = spec_of(model, source)
     if spec.precision != "fp32":
-        hint = "Use the output of pvlr export."
         raise errors.ModelError(
-            source, expected="a network in fp32", got=f"one in {spec.precision}", hint=hint
+            source,
+            "a network in fp32",
+            f"one in {spec.precision}",
+            "Use the output of pvlr export.",
         )
     if precision == "int8":
         model = _quantized(model, spec, frames, source)

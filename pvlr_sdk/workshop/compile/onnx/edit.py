@@ -40,14 +40,15 @@ def parse(payload: bytes, source: str) -> onnx.ModelProto:
     try:
         model = onnx.load_from_string(payload)
     except Exception as error:  # protobuf's own classes differ between its versions
-        hint = "Create one with pvlr export."
         raise errors.ModelError(
-            source, expected="an ONNX network", got=str(error).splitlines()[0], hint=hint
+            source, "an ONNX network", str(error).splitlines()[0], "Create one with pvlr export."
         ) from None
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
-        hint = "Create one with pvlr export."
         raise errors.ModelError(
-            source, expected="a network without control flow", got="If, Loop or Scan", hint=hint
+            source,
+            "a network without control flow",
+            "If, Loop or Scan",
+            "Create one with pvlr export.",
         )
     return model
 

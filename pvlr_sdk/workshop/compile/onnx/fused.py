@@ -110,10 +110,11 @@ def fuse(model: onnx.ModelProto, source: str) -> None:
     try:
         fused = _Named(graph).fused()
     except KeyError as error:
-        expected = "dual-modal attention in both directions"
-        hint = "Use --attention native. A network with more than 1024 labels from version 0.2: export it again."
         raise errors.ModelError(
-            source, expected=expected, got=f"a network without {error}", hint=hint
+            source,
+            "dual-modal attention in both directions",
+            f"a network without {error}",
+            "Use --attention native. A network with more than 1024 labels from version 0.2: export it again.",
         ) from None
     outputs = {name for node in fused for name in node.output}
     edit.replace_nodes(

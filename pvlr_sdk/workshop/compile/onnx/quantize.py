@@ -103,9 +103,8 @@ def quantize(
     except errors.FrameError:
         raise
     except Exception as error:  # NNCF raises various classes
-        hint = "Build it with --precision auto."
         raise errors.ModelError(
-            "network", expected="one that NNCF can quantise", got=str(error), hint=hint
+            "network", "one that NNCF can quantise", str(error), "Build it with --precision auto."
         ) from error
     if for_tensorrt:
         _make_signed(result.graph)

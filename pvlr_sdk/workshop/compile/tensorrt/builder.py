@@ -54,9 +54,8 @@ class TensorRtBuilder:
             and options.dla is not None
             and precision not in ("auto", "fp16", "int8")
         ):
-            hint = "Omit --dla to use the GPU."
             raise errors.OptionError(
-                "precision", expected="fp16 or int8 for the DLA", got=precision, hint=hint
+                "precision", "fp16 or int8 for the DLA", precision, "Omit --dla to use the GPU."
             )
 
     def build(self, source: Exported, request: BuildRequest) -> Bundle:
@@ -244,10 +243,11 @@ class _Work:
         limit = _SAME_NETWORK * float(np.ptp(self._reference.logits))
         difference = self._reference.difference(backend, name)
         if difference > limit:
-            got = f"a difference of {difference:.3g}"
-            hint = "Build the plan in fp32; if that fails too, report it with the build log."
             raise errors.AccuracyError(
-                name, expected=f"golden logits within {limit:.3g} of fp32", got=got, hint=hint
+                name,
+                f"golden logits within {limit:.3g} of fp32",
+                f"a difference of {difference:.3g}",
+                "Build the plan in fp32; if that fails too, report it with the build log.",
             )
         return difference
 
@@ -268,13 +268,11 @@ class _Work:
                 np.abs(golden.logits_of(pixels, backend, preprocess, order) - exact).max()
             )
             if not difference <= limit:
-                expected, got = (
+                raise errors.AccuracyError(
+                    f"GPU preprocessing, {order}",
                     f"logits within {limit:.3g} of the CPU's preprocessing",
                     f"{difference:.3g}",
-                )
-                hint = "Report it; a core without CUDA preprocesses on the CPU."
-                raise errors.AccuracyError(
-                    f"GPU preprocessing, {order}", expected=expected, got=got, hint=hint
+                    "Report it; a core without CUDA preprocesses on the CPU.",
                 )
 
     def _logits(self, backend: Backend) -> NDArray[np.float32]:

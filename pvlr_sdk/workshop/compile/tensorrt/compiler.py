@@ -113,16 +113,19 @@ def _compile(
     config.progress_monitor = progress
     plan: trt.IHostMemory | None = builder.build_serialized_network(network, config)
     if plan is None:
-        expected, got = f"a plan from TensorRT {version()}", messages.reason("no reason given")
-        hint = "See the build log next to the plan; --attention native or a larger --workspace may help."
-        raise errors.BuildError(source, expected=expected, got=got, hint=hint)
+        raise errors.BuildError(
+            source,
+            f"a plan from TensorRT {version()}",
+            messages.reason("no reason given"),
+            "See the build log next to the plan; --attention native or a larger --workspace may help.",
+        )
     if options.dla is not None and any(_DLA_IDLE in line for line in list(messages.lines)[before:]):
-        expected, got = (
+        raise errors.BuildError(
+            source,
             f"layers that DLA core {options.dla} can run",
             "none: the GPU would run all layers",
+            "Omit --dla. The build log next to the plan has the reason for each layer.",
         )
-        hint = "Omit --dla. The build log next to the plan has the reason for each layer."
-        raise errors.BuildError(source, expected=expected, got=got, hint=hint)
     return Compiled(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
 
 
@@ -151,8 +154,9 @@ def set_batch(
     image = network.get_input(0)
     fixed, *others = (image.shape[axis] for axis in range(len(image.shape)))
     if fixed not in (-1, batch.min) or fixed == batch.min != batch.max:
-        expected = f"{fixed}, which the network fixes"
-        raise errors.OptionError("batch", expected=expected, got=str(batch), hint="Omit --batch.")
+        raise errors.OptionError(
+            "batch", f"{fixed}, which the network fixes", str(batch), "Omit --batch."
+        )
     if batch.min == batch.max:
         image.shape = trt.Dims([batch.min, *others])
         return
@@ -171,10 +175,11 @@ def _set_compatibility(config: trt.IBuilderConfig, options: BuildOptions) -> Non
     if level is not None:
         value = getattr(trt.HardwareCompatibilityLevel, level, None)
         if value is None:
-            expected = "a TensorRT that supports this compatibility"
-            hint = "Update TensorRT, or build with --hardware this."
             raise errors.BuildError(
-                "hardware", expected=expected, got=f"version {version()}", hint=hint
+                "hardware",
+                "a TensorRT that supports this compatibility",
+                f"version {version()}",
+                "Update TensorRT, or build with --hardware this.",
             )
         config.hardware_compatibility_level = value
     if options.version_compatible:
@@ -187,9 +192,12 @@ def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, core: int, source
     import tensorrt as trt
 
     if core >= builder.num_DLA_cores:
-        got = f"a device with {builder.num_DLA_cores} DLA cores for this TensorRT"
-        hint = "Omit --dla to run on the GPU."
-        raise errors.BuildError(source, expected=f"DLA core {core}", got=got, hint=hint)
+        raise errors.BuildError(
+            source,
+            f"DLA core {core}",
+            f"a device with {builder.num_DLA_cores} DLA cores for this TensorRT",
+            "Omit --dla to run on the GPU.",
+        )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)

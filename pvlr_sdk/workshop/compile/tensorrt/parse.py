@@ -56,10 +56,12 @@ def parse(
     rejections = [_rejection(parser.get_error(index)) for index in range(parser.num_errors)]
     node, operator, reason = rejections[0] if rejections else ("", "", "the parser gave no reason")
     more = f" (and {len(rejections) - 1} more)" if len(rejections) > 1 else ""
-    where = f"{source}: {operator} {node!r}" if operator else source
-    expected = f"operators that TensorRT {trt.__version__} supports"
-    hint = next((remedy for sign, remedy in _REMEDIES if sign in reason.lower()), _OTHERWISE)
-    raise errors.UnsupportedNodeError(where, expected=expected, got=reason + more, hint=hint)
+    raise errors.UnsupportedNodeError(
+        f"{source}: {operator} {node!r}" if operator else source,
+        f"operators that TensorRT {trt.__version__} supports",
+        reason + more,
+        next((remedy for sign, remedy in _REMEDIES if sign in reason.lower()), _OTHERWISE),
+    )
 
 
 def _rejection(error: Any) -> tuple[str, str, str]:

@@ -51,9 +51,7 @@ def bench(
     Raises: the errors of :class:`Tagger`, and FrameError for the image.
     """
     if not seconds > 0:
-        raise errors.OptionError(
-            "seconds", expected="more than 0", got=str(seconds), hint="10 is the default."
-        )
+        raise errors.OptionError("seconds", "more than 0", str(seconds), "10 is the default.")
     step = progress or (lambda: None)
     data = images.read(image) if image is not None else synthetic_jpeg()
     before = machine.state()

@@ -107,11 +107,12 @@ def export_triton(
     manifest = bundle.manifest
     name = name or manifest.name
     if not re.fullmatch(r"[\w-][\w.-]*", name):  # it becomes a folder: .. would be another one
-        expected, hint = (
+        raise errors.OptionError(
+            "name",
             "letters, digits, - _ and, not first, .",
+            repr(name),
             "Choose another name with --name.",
         )
-        raise errors.OptionError("name", expected=expected, got=repr(name), hint=hint)
     config = _CONFIG.format(
         plan=manifest.name,
         sha256=manifest.files["plan"].sha256,

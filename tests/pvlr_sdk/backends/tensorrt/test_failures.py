@@ -126,7 +126,10 @@ def test_a_load_that_fails_leaves_nothing_on_the_gpu(fits, make_plan, gpu, monke
 
 def test_a_gpu_that_tensorrt_does_not_know(make_plan, trt):
     plan = make_plan()
-    trt.world.start_error = "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    trt.world.start_error = (
+        "Error Code 6: API Usage Error "
+        "(Target GPU SM 61 is not supported by this TensorRT release.)"
+    )
     with pytest.raises(
         errors.BackendError,
         match=r"TensorRT 10\.3\.0 supports, got .*SM 61 is not supported.*doctor",

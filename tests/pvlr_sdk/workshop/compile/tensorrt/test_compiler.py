@@ -56,7 +56,10 @@ def test_timings_that_tensorrt_refuses_are_left_out(where, trt, exported, tmp_pa
 
 
 def test_a_gpu_that_tensorrt_does_not_build_for(trt, exported, tmp_path):
-    trt.world.start_error = "Error Code 6: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)"
+    trt.world.start_error = (
+        "Error Code 6: API Usage Error "
+        "(Target GPU SM 61 is not supported by this TensorRT release.)"
+    )
     with pytest.raises(errors.BackendError, match=r"SM 61 is not supported.*support matrix"):
         build(exported.onnx, tmp_path / "engine.plan", device="tensorrt", options=NATIVE)
 
