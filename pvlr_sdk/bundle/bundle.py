@@ -125,13 +125,9 @@ def _manifest(plan: Path, verified: Mapping[str, Contents]) -> Manifest:
         text = read_file(path, MAX_BYTES)
     except OSError as error:
         wrong_file = error.errno in (errno.EINVAL, errno.EFBIG)
-        raise (
-            errors.ManifestError
-            if wrong_file
-            else errors.ManifestNotFoundError(
-                str(path), "a manifest next to the plan", error.strerror or str(error), _COPY_AGAIN
-            )
-        ) from None
+        kind = errors.ManifestError if wrong_file else errors.ManifestNotFoundError
+        reason = error.strerror or str(error)
+        raise kind(str(path), "a manifest next to the plan", reason, _COPY_AGAIN) from None
     return parse_manifest(text, path)
 
 

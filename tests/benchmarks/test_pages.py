@@ -12,6 +12,7 @@ from benchmarks.common import DOCS, RESULTS
 from benchmarks.pages import PAGES, page
 
 
+@pytest.mark.slow
 def test_report_says_what_was_not_measured(run: Callable[..., str], tmp_path: Path) -> None:
     shutil.copy(DOCS / "performance.md", tmp_path)
     run("benchmarks.pages", "performance", "--results", tmp_path / "nothing", "--docs", tmp_path)

@@ -90,6 +90,7 @@ def _literal(part: ast.expr) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSES)
 def test_the_hint_of_an_example_is_in_the_code(name, texts):
     found = re.search(r"\*\*Example\.\*\* `+(.*?)`+\n", _sections()[name])
@@ -129,6 +130,7 @@ def helps() -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_options_on_the_pages_exist(page, helps):
     text = page.read_text()

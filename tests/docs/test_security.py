@@ -26,6 +26,7 @@ def test_it_names_tests():
     assert len(NAMED) > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_every_test_that_it_names_exists(file, name):
     assert name in _tests(file)

@@ -82,6 +82,7 @@ def test_no_circle_between_files() -> None:
     assert circle(ROOT) == []
 
 
+@pytest.mark.slow
 def test_imports_by_string_point_down() -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][

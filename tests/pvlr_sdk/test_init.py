@@ -33,6 +33,7 @@ class TestImport:
         code = f"import pvlr_sdk, sys; print([name for name in {heavy} if name in sys.modules])"
         assert self.run(code) == "[]\n"
 
+    @pytest.mark.slow
     def test_tagging_never_imports_torch(self, plan: Path) -> None:
         code = (
             "import sys, numpy; from pvlr_sdk import Tagger; "

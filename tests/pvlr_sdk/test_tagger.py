@@ -41,6 +41,7 @@ def assert_same(one: TagResult, other: TagResult) -> None:
 
 
 class TestNumbers:
+    @pytest.mark.slow
     @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
     def test_logits_are_the_networks(
         self, make_network: Callable[..., Any], tmp_path: Path, photo: np.ndarray, resize: str
@@ -218,6 +219,7 @@ class TestLife:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
 
 
+@pytest.mark.slow
 def test_a_pickled_tagger_reopens_its_plan(plan: Path, photo: np.ndarray) -> None:
     """As in a DataLoader or an executor whose workers are spawned."""
     with Tagger(plan, threshold={"cat": 0.01}, top_k=2, num_threads=1) as tagger:
@@ -259,6 +261,7 @@ def test_isolated_decoding_gives_the_same_results(
         np.testing.assert_array_equal(decoders.decode(path.read_bytes()).pixels.shape, photo.shape)
 
 
+@pytest.mark.slow
 def test_a_signal_after_another_thread_closed_the_first_plan(plan: Path) -> None:
     """In a process of its own: OpenVINO's stack for signals must not have gone with the plan."""
     script = """

@@ -22,6 +22,7 @@ def dry_run(config: Path, *overrides: str) -> str:
     return text.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "named"),
     [

@@ -241,6 +241,7 @@ def test_a_label_of_a_configuration_that_no_bundle_can_have(
         train(config, out=tmp_path / "run", console=screen()[0])
 
 
+@pytest.mark.slow
 def test_features_that_would_not_fit_are_refused_before_the_kernel_kills(
     write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def test_a_frozen_network_computes_what_the_network_does(name: str) -> None:
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 def test_training_mode_and_autocast_around_it_change_nothing() -> None:
     torch.manual_seed(0)
     backbone = Backbone("test_efficientnet", pretrained=False)
@@ -75,6 +76,7 @@ def test_a_network_that_cannot_be_converted_runs_in_pytorch_and_leaves_the_log_a
     assert (log.level, log.filters, log.handlers) == before
 
 
+@pytest.mark.slow
 @CPU
 def test_what_it_computes_is_compiled() -> None:
     frozen = Frozen(Backbone("test_efficientnet", pretrained=False).eval(), Machine("fp32"))

@@ -211,6 +211,7 @@ def test_another_input_size(run: Any) -> None:
     assert done.stdout == f"{folder / 'model-96-open.onnx'}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

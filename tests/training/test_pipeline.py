@@ -102,6 +102,7 @@ def test_one_command_ends_with_a_plan_and_a_report(
     assert resumed.exit_code == 0, resumed.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "says"),
     [

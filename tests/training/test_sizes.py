@@ -132,6 +132,7 @@ def test_a_vision_transformer_at_a_size_that_is_no_square(save_run: Callable[...
         export(run, run, (100, 96))
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_has_one_threshold_per_label(
     save_run: Callable[..., Path],
 ) -> None:
@@ -149,6 +150,7 @@ def test_sizes_that_are_none(text: str) -> None:
         parse_size(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -182,6 +184,7 @@ def test_what_does_not_belong_together(
     assert {path.name for path in run.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_export_names_the_file_after_the_size(save_run: Callable[..., Path]) -> None:
     run = save_run()
     done = CliRunner().invoke(app, ["export", str(run), "--size", "96"])

@@ -75,6 +75,7 @@ def test_reports_name_the_source_line(emulator: Any) -> None:
     assert f"planted_bugs.cpp:{number})" in done.stderr
 
 
+@pytest.mark.slow
 def test_static_shared_memory_is_refused(emulator: Any, tmp_path: Path) -> None:
     """The emulator could not watch it."""
 

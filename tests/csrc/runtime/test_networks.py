@@ -16,6 +16,7 @@ from .test_bundles import INVALID, OK, opener
 READERS = ["python", pytest.param("libpvlr", marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("attack", [*CHANGES, *BYTES])
 def test_an_attack_is_refused_before_a_runtime_sees_it(

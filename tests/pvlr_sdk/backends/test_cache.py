@@ -51,6 +51,7 @@ def test_other_precision_and_threads_are_other_entries(folder: Path, plan: Path)
     assert len(entries(folder)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -62,6 +62,7 @@ def nested(levels):
     return b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -137,6 +138,7 @@ def test_a_tar_that_is_cut_short(run, tmp_path, images, make_tar, rows, where):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "size"),
     [
@@ -223,6 +225,7 @@ def test_a_target_that_is_no_folder(run, photos, tmp_path):
         run(photos, tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_no_rights_on_the_target():
     code = "from pvlr_sdk.batch.dataset import Dataset, open_filesystem\n"
     code += (

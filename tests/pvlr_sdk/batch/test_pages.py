@@ -51,6 +51,7 @@ def write_lie(path, size, **options):
     assert pq.read_metadata(path).row_group(0).column(1).total_uncompressed_size == 99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"data_page_version": "2.0"}])
 @pytest.mark.parametrize("plain", [MIB, 64 * MIB])
 def test_a_page_that_is_larger_than_the_footer_says(options, plain, tmp_path, monkeypatch):

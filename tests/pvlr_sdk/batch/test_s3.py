@@ -121,6 +121,7 @@ def test_source_and_target_that_fail_at_random(store, run, images, rows, tagger,
     assert (again.images, again.present) == (0, summary.shards)
 
 
+@pytest.mark.slow
 def test_a_bucket_that_does_not_exist(store, run, photos):
     with pytest.raises(
         errors.OutputError, match=r"s3://nowhere/tags/plan=.*: expected a writable folder"

@@ -73,6 +73,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_member_that_breaks_a_limit_is_an_error_and_the_rest_is_read(name, tmp_path, monkeypatch):
     monkeypatch.setattr("pvlr_sdk.batch.archive._PLAIN", 8 * MIB)

@@ -245,6 +245,7 @@ except errors.PvlrError as error:
 
 
 class TestWrite:
+    @pytest.mark.slow
     @pytest.mark.parametrize("limit", [100, 4000, 9000])
     def test_full_disk_leaves_the_old_bundle(self, own_plan: Path, limit: int) -> None:
         before = contents(own_plan)

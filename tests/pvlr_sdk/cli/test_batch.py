@@ -32,6 +32,7 @@ def test_totals_and_status(pvlr, folder, plan, tmp_path):
     assert pvlr(*command, "--exclude", "bad*", "--json").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from pvlr_sdk import Tagger, errors
@@ -12,6 +13,7 @@ from pvlr_sdk.cli import app
 from pvlr_sdk.cli.screen import Phases
 
 
+@pytest.mark.slow
 def test_build_info_and_labels(pvlr, exported, tmp_path):
     plan = tmp_path / "new" / "my.plan"
     built = pvlr("build", exported.onnx, "--out", plan, "--precision", "fp32", "--json")

@@ -32,6 +32,7 @@ COMMANDS = (
 )
 
 
+@pytest.mark.slow
 def test_help_lists_every_command_and_each_has_examples(pvlr):
     done = pvlr("--help")
     assert done.code == 0
@@ -83,6 +84,7 @@ def test_a_first_try_needs_few_options(name):
     assert len([param for param in command.params if param.name != "help"]) <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*COMMANDS, "models fetch", ""])
 def test_help_fits_80_columns_and_gives_flags_no_type(monkeypatch, pvlr, command):
     def page(columns: int) -> str:

@@ -51,6 +51,7 @@ def plan_of(site: Path) -> Path:
 
 
 class TestArguments:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [(["--to", "SITE"], "OptionError: PLAN"),

@@ -67,6 +67,7 @@ def test_copies_of_an_earlier_run_are_replaced_unless_they_are_tagged(pvlr, plan
     }
 
 
+@pytest.mark.slow
 def test_folders_are_kept_so_that_each_copy_is_known(pvlr, plan, folder, tmp_path, monkeypatch):
     shutil.copy(folder / "b.png", folder / "sub/b.png")
     shutil.copy(folder / "a.jpg", folder / "b.jpg")

@@ -41,6 +41,7 @@ def test_eval_json(pvlr, plan, folder):
     assert "photographer" in text.out
 
 
+@pytest.mark.slow
 def test_thresholds(pvlr, own_plan, folder):
     labels = folder / "labels.csv"
     labels.write_text("file,split,human,cat\na.jpg,val,1,0\nb.png,val,1,0\nsub/a.jpg,train,0,1\n")
@@ -113,6 +114,7 @@ def test_tiles(pvlr, own_plan, folder):
             assert "tiles: expected" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["eval", "thresholds"])
 def test_it_says_what_is_wrong(pvlr, own_plan, folder, command):
     labels, mapping = folder / "labels.csv", folder / "map.json"

@@ -13,6 +13,7 @@ PVLR = [sys.executable, "-c", "from pvlr_sdk.cli import main; main()"]
 full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 
 
+@pytest.mark.slow
 @full
 @pytest.mark.parametrize(
     "arguments", [["labels", "--json"], ["--help"], ["tag", "IMAGE", "--json"], ["tag", "IMAGE"]]

@@ -83,6 +83,7 @@ def test_ctrl_c_before_the_command_begins(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+@pytest.mark.slow
 def test_ignored_in_the_background(plan, folder):
     """A shell starts background jobs with SIGINT ignored."""
     script = f"trap '' INT; {' '.join(map(repr, PVLR))} tag {folder} --plan {plan} --json"

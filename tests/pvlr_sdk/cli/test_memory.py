@@ -33,6 +33,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 @pytest.mark.parametrize("returned", [True, False])
 def test_large_blocks_are_returned_beside_small_ones_in_use(returned: bool) -> None:

@@ -57,6 +57,7 @@ def test_list(pvlr, only_the_wheel):
     assert found[0]["bytes"] == sum(file["bytes"] for file in found[0]["files"].values())
 
 
+@pytest.mark.slow
 def test_list_fits_80_columns():
     """On a terminal of 80 columns each model has one line."""
     primary, secondary = pty.openpty()

@@ -12,6 +12,7 @@ from pvlr_sdk.bundle.bundle import write_thresholds
 from pvlr_sdk.models.find import load_bundle
 
 
+@pytest.mark.slow
 def test_tag_uses_the_best_f1_unless_told_otherwise(pvlr, two_points, folder):
     def thresholds(*extra):
         done = pvlr("tag", folder / "a.jpg", "--plan", two_points, "--json", *extra)
@@ -83,6 +84,7 @@ def test_batch_writes_a_dataset_for_each_point(pvlr, two_points, folder, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_labels_lists_both(pvlr, two_points, plan):
     rows = json.loads(pvlr("labels", two_points, "--json").out)
     assert rows[1] == {"label": "cat", "threshold": 0.375, "precise_threshold": 0.8}

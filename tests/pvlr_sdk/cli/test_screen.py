@@ -75,6 +75,7 @@ def _on_a_terminal(
     return shown.decode(), piped.read().decode(), process.returncode
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_table_with_bars(plan, folder):
     path = folder / "[red]a.jpg"  # a name, not markup
     (folder / "a.jpg").rename(path)
@@ -155,6 +156,7 @@ def test_a_terminal_shows_speed_and_time_remaining_until_ctrl_c(plan, folder):
     assert "Traceback" not in shown
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error_message(plan, clip):
     process = subprocess.Popen(
         [*PVLR, "tag", str(clip), "--plan", str(plan), "--json"],

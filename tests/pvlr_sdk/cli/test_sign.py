@@ -124,6 +124,7 @@ def test_rollback(pvlr, own_plan, make_key, state):
     assert pvlr(*call).code == 0
 
 
+@pytest.mark.slow
 def test_mistakes(pvlr, own_plan, make_key, monkeypatch):
     key, keys = make_key(*P256)
     assert "Missing option" in pvlr("verify-signature", own_plan).err
@@ -146,6 +147,7 @@ def test_mistakes(pvlr, own_plan, make_key, monkeypatch):
     assert not own_plan.with_suffix(".sig").exists()
 
 
+@pytest.mark.slow
 def test_a_label_bank(pvlr, make_key, tmp_path, monkeypatch):
     key, keys = make_key(*P256)
     bank, made = tmp_path / "bank.safetensors", tiny_open.make_bank()

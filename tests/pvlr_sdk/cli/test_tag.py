@@ -32,6 +32,7 @@ def test_json_lines_say_exactly_what_predict_says(pvlr, plan, folder):
             assert set(line["timing_ms"]) == {"decode", "preprocess", "inference", "head", "total"}
 
 
+@pytest.mark.slow
 def test_threshold_and_top_k(pvlr, plan, folder):
     everything = json.loads(
         pvlr("tag", folder / "a.jpg", "--plan", plan, "--json", "--threshold", 0).out

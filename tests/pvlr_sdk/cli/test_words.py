@@ -83,6 +83,7 @@ def test_banks_with_other_values_for_a_label(pvlr, tmp_path):
         assert LabelBank.load(out).to_bytes() == LabelBank.load(banks[0]).to_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

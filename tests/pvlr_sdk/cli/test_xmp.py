@@ -18,6 +18,7 @@ def field(photo: Path, name: str) -> list[str]:
     return root.xpath(f"//*[name()='{name}']//*[local-name()='li']/text()")
 
 
+@pytest.mark.slow
 def test_tag_writes_sidecars_and_xmp_replaces_and_removes_them(pvlr, plan, folder):
     photo = folder / "a.jpg"
     done = pvlr("tag", folder, "--plan", plan, "--threshold", 0, "-k", 2, "--json", "--xmp")

@@ -71,6 +71,7 @@ def test_core_checks_for_itself() -> None:
             preprocess(**change)
 
 
+@pytest.mark.slow
 def test_import_without_the_core() -> None:
     script = """
 import sys

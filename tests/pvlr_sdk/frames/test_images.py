@@ -96,6 +96,7 @@ def read_in_child(path: Path) -> tuple[str, int]:
 
 
 class TestHostileFiles:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", BOMBS)
     def test_a_small_file_does_not_become_gigabytes(self, tmp_path: Path, name: str) -> None:
         assert len(BOMBS[name]) < 131_000

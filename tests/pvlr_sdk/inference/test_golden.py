@@ -69,6 +69,7 @@ class TestBadPlans:
         with pytest.raises(errors.ModelError):
             Tagger(self._with_payload(own_plan, payload))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("changes", "error"),
         [

@@ -132,6 +132,7 @@ def test_an_interrupt_does_not_wait_for_a_worker_that_hangs(
     free.set()
 
 
+@pytest.mark.slow
 def test_the_exit_waits_for_threads_of_a_closed_pool():
     """They may still release the memory of the model, in C++."""
     code = """

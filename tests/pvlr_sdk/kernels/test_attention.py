@@ -37,6 +37,7 @@ def _inputs(
     return [random.normal(size=shape).astype(dtype) for shape in shapes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [32, 64, 96, 128])
 @pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 3e-6), (np.float16, 2e-3)])
 def test_agrees_with_the_definition(dim: int, dtype: Any, bound: float) -> None:

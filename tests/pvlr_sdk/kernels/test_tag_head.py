@@ -66,6 +66,7 @@ def _softmax(exponents: np.ndarray) -> np.ndarray:
     return weights / weights.sum(-1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize(
     "sizes", [(1, 1, 1, 8), (2, 49, 20, 256), (3, 197, 83, 72), (1, 1024, 4585, 64)]

@@ -53,6 +53,7 @@ def frames():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "without", "point"),
     [
@@ -98,6 +99,7 @@ def test_the_label_bank_keeps_its_provenance(open_plan, tmp_path):
     assert bundle.manifest.built["source"]["open_network"] == opened
 
 
+@pytest.mark.slow
 def test_a_selection_of_the_plans_own_labels(open_plan, frames, tmp_path):
     bank = load_bundle(open_plan).labels.select(["rocket", "cat"])
     plan = close(open_plan, tmp_path, bank)
@@ -159,6 +161,7 @@ def test_trusted_keys_apply_to_the_plan_and_the_bank(open_plan, tmp_path, keys, 
     build(plan, tmp_path / "engine.plan", bank=bank)
 
 
+@pytest.mark.slow
 def test_a_closed_plan_is_verified_with_the_open_network(
     open_plan, network, own_plan, frames, tmp_path
 ):
@@ -178,6 +181,7 @@ def test_a_closed_plan_is_verified_with_the_open_network(
         verify(other, network, frames)
 
 
+@pytest.mark.slow
 def test_tensorrt_runs_a_closed_bank(trt, open_plan, frames, tmp_path):
     """With native attention: the fused kernel has no mask."""
     bank = random_bank(5, 0, without=1)

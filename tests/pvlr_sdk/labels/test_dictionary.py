@@ -143,10 +143,12 @@ def test_words_that_are_refused(knowledge, no_encoder, words, options, message):
         knowledge.bank(words, **options)
 
 
+@pytest.mark.slow
 def test_an_unknown_word_can_be_forced(knowledge):
     assert knowledge.bank(["bulldozer"], force=True).taught["bulldozer"]["grade"] == "unknown"
 
 
+@pytest.mark.slow
 def test_words_are_the_labels_of_a_tagger():
     with Tagger(words=["espresso", "castle", "sofa"]) as tagger:
         assert tagger.labels == ["espresso", "castle", "sofa"]

@@ -83,6 +83,7 @@ def test_cross_validation_does_not_see_what_it_scores(photos):
     assert average_precision(fitted.checked, targets) < 0.5
 
 
+@pytest.mark.slow
 def test_words_count_as_much_as_they_tell(photos):
     """In standard deviations: where the words tell nothing, the photos count more, and vice versa."""
     shares = []

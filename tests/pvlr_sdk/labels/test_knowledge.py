@@ -129,6 +129,7 @@ def test_banks_that_cannot_be_joined(knowledge, encoder):
         words.join(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [True, False])
 def test_teaching_starts_from_the_words(knowledge, encoder, open_plan, folders, words):
     photos = Photos.from_folders("class 3", folders / "is", folders / "not")

@@ -112,6 +112,7 @@ def test_no_photos(features):
     assert select(np.zeros((0, 2), np.float32), features, 3) == {}
 
 
+@pytest.mark.slow
 def test_the_command(open_plan, taught, tmp_path):
     for number in range(12):
         tiny_open.draw(

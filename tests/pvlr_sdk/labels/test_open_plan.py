@@ -21,6 +21,7 @@ NAMES = ["person", "cat", "coffee cup", "rocket"]
 MAX, WIDTH, SPACE = 6, 8, "tiny 0123"
 
 
+@pytest.mark.slow
 def test_the_second_start_is_from_the_cache(open_plan, frame):
     bank = make_bank(3, seed=1)
     for damaged in (False, True):
@@ -33,6 +34,7 @@ def test_the_second_start_is_from_the_cache(open_plan, frame):
             check(tagger.predict(frame), frame, bank)
 
 
+@pytest.mark.slow
 def test_the_manifest_says_that_it_is_open(open_plan, tmp_path):
     folder = shutil.copytree(open_plan.parent, tmp_path / "own")
     manifest = read_raw(folder / "engine.plan")
@@ -85,6 +87,7 @@ def test_a_bank_is_written_and_read():
     assert (again.space, again.sha256) == (SPACE, bank.sha256)
 
 
+@pytest.mark.slow
 def test_the_knowledge_file_is_copied(network, tmp_path):
     knowledge_path(network).write_bytes(b"what the network knows")
     try:
@@ -116,6 +119,7 @@ def test_an_open_network_lacks_an_input(tmp_path):
         build(network, tmp_path / "engine.plan")
 
 
+@pytest.mark.slow
 def test_an_isolated_first_load_runs_an_open_plan_with_its_bank(
     open_plan, tmp_path, frame, monkeypatch
 ):

@@ -34,6 +34,7 @@ def test_its_own_bank_is_that_of_the_bundle(tagger, open_plan, frame):
     assert tagger.info["max_labels"] == MAX
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, MAX])
 def test_another_bank_gives_the_results_of_the_definition_whatever_the_padding(
     tagger, frame, count
@@ -112,6 +113,7 @@ def test_the_golden_frame_is_tagged_once_with_each_bank(tagger, monkeypatch):
     assert len(tried) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", ["latency", "throughput"])
 def test_the_part_for_labels_has_one_thread(open_plan, optimize):
     """Where other threads keep the cores busy, several would wait for one another."""

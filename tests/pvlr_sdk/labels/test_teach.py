@@ -18,6 +18,7 @@ from pvlr_sdk.workshop.evaluation.labels_csv import read_photos
 from tests.pvlr_sdk.labels.tiny_open import check, draw, make_bank
 
 
+@pytest.mark.slow
 def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path):
     with Tagger(open_plan, precision="fp32") as tagger:
         before = tagger.label_bank
@@ -92,6 +93,7 @@ def test_a_forgotten_label_leaves_nothing(taught, open_plan):
     assert forget(taught.bank, ["mug"]).to_bytes() == own.to_bytes()
 
 
+@pytest.mark.slow
 def test_a_label_of_the_bank_starts_from_its_vector(open_plan, folders, taught):
     photos = Photos.from_folders("cat", folders / "is", folders / "not")
     with pytest.raises(
@@ -195,6 +197,7 @@ def test_a_photo_in_both_folders_is_refused(folders, tmp_path):
             Photos.from_folders("mug", folders / "is", negatives)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("positives", "negatives", "message"),
     [
@@ -231,6 +234,7 @@ def test_too_few_photos(open_plan, folders, tmp_path, positives, negatives, mess
         teach(open_plan, Photos.from_folders("mug", *chosen))
 
 
+@pytest.mark.slow
 def test_plans_and_banks_that_do_not_fit(open_plan, plan, photos, taught):
     with pytest.raises(
         errors.BackendError, match=r"an open plan, got one whose labels are part of it.*--open"

@@ -16,6 +16,7 @@ def run(*arguments):
     return CliRunner().invoke(app, ["teach", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_the_command(open_plan, folders, tmp_path):
     out = tmp_path / "bank.safetensors"
     first = [

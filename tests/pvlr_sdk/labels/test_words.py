@@ -47,6 +47,7 @@ def test_it_equals_the_encoder_of_training(encoder):
     np.testing.assert_allclose(encoder.encode(too_long), reference.encode(too_long), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_text_is_encoded_alone_as_among_others(encoder):
     np.testing.assert_allclose(
         encoder.encode(["cat"]), encoder.encode(["cat", "word " * 50])[:1], atol=1e-6

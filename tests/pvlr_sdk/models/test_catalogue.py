@@ -40,6 +40,7 @@ def test_catalogue_has_every_bundle() -> None:
         assert model.files[".labels.safetensors"] == bundle.manifest.files["labels"]
 
 
+@pytest.mark.slow
 def test_assets_are_what_is_downloaded(
     update: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

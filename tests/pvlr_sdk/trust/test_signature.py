@@ -131,6 +131,7 @@ class TestAccepted:
         with pytest.raises(errors.NotSignedError):
             pickle.loads(pickled)
 
+    @pytest.mark.slow
     def test_the_runtime_stays_light(self, signed: Path, keys: Any) -> None:
         code = (
             "import sys; from pvlr_sdk.models.find import load_bundle; load_bundle(sys.argv[1]); "

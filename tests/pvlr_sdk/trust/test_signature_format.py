@@ -18,6 +18,7 @@ pytest.importorskip("cryptography")
 from .cases import CASES, Case, python_code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_accepted_and_refused(
     name: str, case: Case, monkeypatch: pytest.MonkeyPatch

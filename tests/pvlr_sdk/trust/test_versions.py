@@ -114,6 +114,7 @@ def test_names_are_separate(tmp_path: Path) -> None:
     assert stat.S_IMODE(versions.path.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 def test_processes_that_record_at_once(tmp_path: Path) -> None:
     """None is lost, and a lower version never replaces a higher one."""
     code = (

@@ -22,6 +22,7 @@ def picture() -> np.ndarray:
     return np.clip(smooth + rng.normal(0, 20, (37, 53, 3)), 10, 240).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("magnitude", [0, 3, 9, 30])
 @pytest.mark.parametrize("index", range(len(OPERATIONS)), ids=NAMES)

@@ -74,6 +74,7 @@ def test_weights_that_are_not_here_are_named(
         Backbone("resnet18.nobody", pretrained=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
@@ -101,6 +102,7 @@ def test_the_stages_one_after_the_other_are_the_network(name: str, stages: int) 
     assert all(parameter.grad is not None for parameter in parameters) or stages == 1
 
 
+@pytest.mark.slow
 def test_a_mobilenet_is_exported_with_its_front() -> None:
     config = random_config(("dog", "cat"), backbone="mobilenetv3_small_050")
     torch.manual_seed(0)
@@ -116,6 +118,7 @@ def test_a_vision_transformer_takes_any_multiple_of_its_patch() -> None:
     assert backbone(torch.zeros(1, 3, 96, 128)).shape == (1, 48, backbone.channels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"),
     [

@@ -163,6 +163,7 @@ def test_pre_interaction_sends_the_gradient_through_the_language_model_to_the_pr
     torch.testing.assert_close(empty, encoder.encode(list(LABELS)), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

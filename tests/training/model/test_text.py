@@ -88,6 +88,7 @@ def save(folder: Path, model: torch.nn.Module, tokenizer: object) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_clip_is_pooled_and_projected_as_clip_does(clip: Path) -> None:
     encoder = open_text_encoder(str(clip))

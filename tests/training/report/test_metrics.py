@@ -109,6 +109,7 @@ def test_confusions_count_photos(make_run: Run, write_page: Page) -> None:
     assert counts
 
 
+@pytest.mark.slow
 def test_mistakes_are_the_widest_misses_with_their_pictures(
     make_run: Run, write_page: Page
 ) -> None:

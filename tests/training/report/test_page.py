@@ -100,6 +100,7 @@ def test_hostile_names_stay_text(make_run: Run, write_page: Page, tmp_path: Path
     assert "{{ 7 * 7 }}" in text  # labels are not templates
 
 
+@pytest.mark.slow
 def test_a_run_with_one_label(make_run: Run, write_page: Page, tmp_path: Path) -> None:
     (run,) = write_page(make_run(labels=("only",)))["runs"]
     check(tmp_path / "page.html")
@@ -144,6 +145,7 @@ def test_without_photos(make_run: Run, write_page: Page) -> None:
     assert (data["pictures"], data["runs"][0]["mistakes"]) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_renamed(make_run: Run, write_page: Page, tmp_path: Path) -> None:
     """Its label file is in the folder itself, as ``pvlr train IMAGES`` writes it."""
     run = make_run(labels=("only",))
@@ -152,6 +154,7 @@ def test_a_run_that_was_renamed(make_run: Run, write_page: Page, tmp_path: Path)
     assert write_page(run.rename(tmp_path / "better"))["runs"][0] == {**first, "name": "better"}
 
 
+@pytest.mark.slow
 def test_progress_and_what_the_command_prints(make_run: Run, tmp_path: Path) -> None:
     run, terminal = make_run(), io.StringIO()
     page = report(

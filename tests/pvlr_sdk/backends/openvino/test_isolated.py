@@ -131,6 +131,7 @@ def test_a_network_that_crashes_the_runtime_is_one_error(
         assert tagger.predict(FRAME)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.machine() != "x86_64", reason="other processors do not trap this division"
 )
@@ -239,6 +240,7 @@ def no_memory(*_: Any) -> int:
     raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("obstacle", ["frozen", "no processes", "no memory"])
 def test_where_no_process_can_be_started_the_plan_is_loaded_here(
     obstacle: str,
@@ -270,6 +272,7 @@ def test_marks_do_not_replace_compiled_networks(folder: Path) -> None:
     assert cache.load(folder, "mark0", "loaded") == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trusted", [False, True])
 def test_what_openvino_cannot_compute_is_a_typed_error(
     hostile: Callable[[str], Path], trusted: bool

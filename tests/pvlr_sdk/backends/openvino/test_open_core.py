@@ -41,6 +41,7 @@ def test_ctrl_c_while_openvino_is_imported(monkeypatch: pytest.MonkeyPatch) -> N
         compilation.open_core()
 
 
+@pytest.mark.slow
 def test_the_converter_of_models_is_imported_when_it_is_asked_for() -> None:
     """A tagger does without it; other code of the same process still finds it."""
     script = (

@@ -126,10 +126,12 @@ def test_every_call_on_pycuda(stub: Path, pycuda: Path) -> None:
     _check("pycuda", stub, pycuda)
 
 
+@pytest.mark.slow
 def test_every_call_without_pycuda(stub: Path) -> None:
     assert _check("libcuda", stub) == ""
 
 
+@pytest.mark.slow
 def test_a_pycuda_that_cannot_be_imported_is_said(stub: Path, tmp_path: Path) -> None:
     (tmp_path / "pycuda").mkdir()
     (tmp_path / "pycuda" / "__init__.py").touch()

@@ -51,6 +51,7 @@ def frames():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", ["latency", "throughput"])
 def test_results_are_those_of_the_definition(optimize, open_plan, frames):
     with Tagger(open_plan, optimize=optimize) as tagger:
@@ -66,6 +67,7 @@ def test_results_are_those_of_the_definition(optimize, open_plan, frames):
                 check(result, frame, bank)
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_cpu(open_plan, network, frames, tmp_path):
     build(network, tmp_path / "engine.plan")
     with Tagger(open_plan) as tagger, Tagger(tmp_path / "engine.plan", precision="fp32") as cpu:
@@ -163,6 +165,7 @@ def test_a_bank_is_computed_once_and_uploaded_once_by_each_context(
     assert (dict(gpu.graphs), sorted(gpu.allocated), gpu.kernel_launches) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", range(1, 6))
 def test_an_upload_that_fails_half_way_mixes_no_banks(fails, open_plan, gpu, frames, monkeypatch):
     tagger, own, other = Tagger(open_plan), make_bank(), random_bank(MAX, 1)

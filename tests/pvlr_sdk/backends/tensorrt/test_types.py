@@ -130,6 +130,7 @@ print(json.dumps({name: dir(getattr(module, name)) for name in dir(module)}))
 """
 
 
+@pytest.mark.slow
 def test_what_we_use_is_still_there_in_tensorrt_11(trt):
     """The stubs are those of TensorRT 10; its lean runtime and TensorRT-RTX come as packages of 11's time."""
     real: list[dict[str, list[str]]] = []

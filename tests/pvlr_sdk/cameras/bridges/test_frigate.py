@@ -170,6 +170,7 @@ def test_events_that_are_left_alone(frigate, answer, publish, options, changes):
     assert [event for event, *_ in frigate.sub_labels] == ids(3)[2:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rubbish",
     [b"", b"\xff\x00", b"offline", b"[1, 2]", b"[" * 100_000, b'{"type": "new"}', b'{"a": "' + b"x" * 2**18 + b'"}',

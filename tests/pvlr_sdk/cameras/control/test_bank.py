@@ -68,6 +68,7 @@ def tagger(folder: Path) -> Iterator[Tagger]:
         yield made
 
 
+@pytest.mark.slow
 def test_a_site_starts_with_it(tagger: Tagger) -> None:
     assert tagger.label_bank.to_bytes() == BANK.to_bytes()
 
@@ -88,6 +89,7 @@ def test_an_option_names_it(command: str, folder: Path, open_plans: Path) -> Non
         assert "valid: 0 cameras, 0 sinks, 5 labels." in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plan", "bank", "error"),
     [("closed", BANK, errors.BackendError), ("other", BANK, errors.LabelBankError),

@@ -374,6 +374,7 @@ def test_settings_of_unknown_labels_do_not_end_the_start(
         make_detectors(config, tagger)
 
 
+@pytest.mark.slow
 def test_settings_that_change_while_a_plan_is_exchanged_are_kept(
     control: Control, tmp_path: Path, open_plan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

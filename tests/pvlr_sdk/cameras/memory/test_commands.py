@@ -145,6 +145,7 @@ def test_what_limits_held_back_is_a_near_miss_with_the_reason(tmp_path, make_sce
     assert len(reported) == (0 if "without" in reason else 1)
 
 
+@pytest.mark.slow
 def test_search_by_label_filter_and_features(folder, tmp_path, capsys):
     reader = Reader(folder)
     cars = find.by_label(reader, "car", ALL)
@@ -198,6 +199,7 @@ def test_search_by_label_filter_and_features(folder, tmp_path, capsys):
     assert {row.camera for row in reader.rows()} == {"yard"}
 
 
+@pytest.mark.slow
 def test_replay_shows_the_difference(folder, tmp_path, capsys):
     (site := tmp_path / "new.yaml").write_text(
         "events: {smoothing: 0, min_duration: 1, min_gap: 1, labels: [car], thresholds: {car: 0.8}}"
@@ -353,6 +355,7 @@ def test_search_finds_photos_by_words_labels_and_taught_labels(tmp_path):
     assert means["labels"] > 0.7
 
 
+@pytest.mark.slow
 def test_the_best_of_many_are_those_of_a_product_in_float64(tmp_path):
     random, count = np.random.default_rng(0), 20_000
     vectors = random.normal(0, 1, (count, 96)).astype(np.float32)

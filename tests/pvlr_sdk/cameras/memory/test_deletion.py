@@ -29,6 +29,7 @@ def fill(sink, make_scene, **options):
     return random
 
 
+@pytest.mark.slow
 def test_everything_can_be_deleted_by_camera_label_and_time(sink, tmp_path, make_scene):
     random = fill(sink, make_scene)
     store = Store(tmp_path / "memory")
@@ -48,6 +49,7 @@ def test_everything_can_be_deleted_by_camera_label_and_time(sink, tmp_path, make
     assert store.size() < 100_000
 
 
+@pytest.mark.slow
 def test_what_others_put_among_the_features_stays(sink, tmp_path, make_scene):
     random = fill(sink, make_scene)
     store, folder = Store(tmp_path / "memory"), tmp_path / "memory/features"
@@ -81,6 +83,7 @@ def test_a_delete_that_is_killed_leaves_no_features(sink, tmp_path, make_scene, 
     assert len(again.features.products("tiny", features(random))[0]) == 0
 
 
+@pytest.mark.slow
 def test_deleted_rows_leave_no_bytes_on_disk(sink, tmp_path, make_scene):
     fill(sink, make_scene)
     store = Store(tmp_path / "memory")
@@ -107,6 +110,7 @@ def test_the_oldest_is_deleted_above_the_size(tmp_path, make_scene):
     sink.close()
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_deletes_nothing_until_it_has_been_steady(
     tmp_path, monkeypatch, sink, make_scene
 ):

@@ -42,6 +42,7 @@ def proposals(
     return found / draws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("burst", [1, 3, 10])
 @pytest.mark.parametrize("answers", [(7, DAYS), (7, 9), (0, DAYS), (0, 7)])
 def test_without_a_drift_at_most_5_percent_of_looks_propose(burst, answers):
@@ -94,6 +95,7 @@ def live(
             )
 
 
+@pytest.mark.slow
 def test_a_proven_precision_proposes_to_review_again(site, tmp_path):
     live(site, 0, 8, "yes")
     assert statement(site.store, "car", 0.9).drift is None
@@ -117,6 +119,7 @@ def test_a_proven_precision_proposes_to_review_again(site, tmp_path):
     assert statement(site.store, "car", 0.9).drift is None
 
 
+@pytest.mark.slow
 def test_another_threshold_and_other_labels_are_no_drift(site):
     live(site, 0, 10, "yes", peaks=(0.6, 0.6, 0.6, 0.9))
     live(site, 10, 2, count=12, peaks=(0.9,), settings=EventSettings(on={"car": 0.8}))
@@ -125,6 +128,7 @@ def test_another_threshold_and_other_labels_are_no_drift(site):
     assert statement(site.store, "car", 0.9).drift is None
 
 
+@pytest.mark.slow
 def test_each_place_counts_by_its_own_labels(site):
     """What one camera does not watch is no reason that another one's events do not count."""
     for first, cars, answer in ((0, 8, "yes"), (20, 2, None)):
@@ -144,6 +148,7 @@ def test_without_events_to_compare_there_is_no_drift(site):
     assert statement(site.store, "car", 0.9).drift is None
 
 
+@pytest.mark.slow
 def test_a_site_says_it_once(site, plan, tmp_path, caplog):
     live(site, 0, 8, "yes")
     live(site, 10, 8)

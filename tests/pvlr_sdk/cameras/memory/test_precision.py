@@ -221,6 +221,7 @@ def answered(site: Site, answers: int, wrong_below: float = 0.7, label: str = "c
         site.event(peak, "yes" if peak > wrong_below else "no", label=label)
 
 
+@pytest.mark.slow
 def test_a_required_precision_is_followed_when_an_answer_comes_or_goes(site, tmp_path):
     found = []
     proofs = Proofs(tmp_path / "m", {"car": 0.9}, lambda proven: found.append(proven["car"]))
@@ -251,6 +252,7 @@ def test_what_cannot_be_read_is_reported_once_and_ends_nothing(tmp_path, caplog)
     assert len(found) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wake", "seconds"), [(True, 1.0), (False, 6.5)])
 def test_a_threshold_follows_an_answer_at_once_and_that_of_another_process_soon(
     site, tmp_path, wake, seconds
@@ -274,6 +276,7 @@ def test_a_threshold_follows_an_answer_at_once_and_that_of_another_process_soon(
     proofs.close()
 
 
+@pytest.mark.slow
 def test_events_above_a_threshold_that_followed_still_prove_it(site):
     answered(site, 144)
     proven = statement(site.store, "car", 0.9)
@@ -283,6 +286,7 @@ def test_events_above_a_threshold_that_followed_still_prove_it(site):
         assert (after.threshold, after.answers) == (proven.threshold, 145 + number)
 
 
+@pytest.mark.slow
 def test_a_site_uses_the_proven_threshold_and_no_lower_one(site, plan, tmp_path, caplog):
     answered(site, 144, label="cat")
     proven = statement(site.store, "cat", 0.9).threshold

@@ -20,6 +20,7 @@ def events_of(chunks, settings_for=lambda place, context: context.settings):
     return [event for step in replay(chunks, settings_for) for event in step.events]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize("seed", range(20))
 def test_the_recorded_settings_give_the_recorded_events_in_every_bit(seed, repeats):
@@ -43,6 +44,7 @@ def test_10000_curves_give_the_recorded_events_in_every_bit():
     assert (differences, events > 10_000) == (0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("floor", [0.1, 0.0])
 @pytest.mark.parametrize("repeats", [False, True])

@@ -60,6 +60,7 @@ def test_only_events_whose_answers_count_are_asked_for(site):
     assert [row.began.id for row in to_review(site.store)] == [newest]
 
 
+@pytest.mark.slow
 def test_answers_alike_prove_what_answers_one_by_one_prove(site):
     """A parked car is reported again and again, and is wrong each time: what repeats must keep its weight."""
     random = np.random.default_rng(0)

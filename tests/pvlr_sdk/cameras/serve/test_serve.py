@@ -130,6 +130,7 @@ def test_events_go_where_watch_sends_them_and_the_page_outlives_the_cameras(plan
         assert process.poll() is None
 
 
+@pytest.mark.slow
 def test_without_cameras_it_tags_photos(plan, tmp_path):
     """At the thresholds of the site file, and then at what the page set, which is kept."""
     photo = (Path(__file__).parents[4] / "docs/images/chelsea.jpg").read_bytes()

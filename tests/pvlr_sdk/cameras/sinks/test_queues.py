@@ -80,6 +80,7 @@ def test_memory_queue_is_a_bounded_list(steps, capacity):
     assert (len(queue), queue.lost) == (0, lost + len(items))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -155,6 +156,7 @@ for number in itertools.count():
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_that_was_stored(tmp_path):
     path = tmp_path / "q.sqlite"
     writer = subprocess.Popen(

@@ -71,6 +71,7 @@ def test_a_new_file_after_some_time_and_for_another_size(tmp_path, result):
     assert lengths == [(10, 320), (8, 320), (7, 640)]
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_frames_and_no_more(small_disk, result):
     sink = VideoSink(small_disk.folder, "door")
     small_disk.fill(leave=40_000)

@@ -79,6 +79,7 @@ def watched() -> Watched:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", TAMPERED)
 def test_what_is_wrong_with_a_camera_is_named_and_shown_beside_what_it_saw(watched, state):
     ((second, *what),) = watched.see(TAMPERED[state], 90)
@@ -100,6 +101,7 @@ def test_what_is_wrong_with_a_camera_is_named_and_shown_beside_what_it_saw(watch
     assert np.abs(now - last).mean() < 8
 
 
+@pytest.mark.slow
 def test_dusk_light_and_what_passes_are_no_events(watched):
     assert watched.see(lambda s: noisy(USUAL * np.exp(-3.5 * min(1, s / 1500)), seed=s), 2000) == []
     assert (
@@ -161,6 +163,7 @@ def test_a_step_of_the_wall_clock_changes_no_duration(watched, step):
     assert watched.events[2].start == watched.wall + 301
 
 
+@pytest.mark.slow
 def test_after_a_pause_another_light_is_no_event_and_the_usual_view_is_still_known():
     """A schedule: each day begins before dawn, and the evening before was light."""
     made = Watched()

@@ -218,6 +218,7 @@ def test_thresholds_and_durations_of_options(plan, tmp_path):
     assert "Did you mean 'cat'?" in watch(clip, "--plan", plan, "--threshold", "act=0.5").stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_loops(plan, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
     process = start(tmp_path, "--loop", "--stats", 0.2, "--plan", plan)

@@ -79,6 +79,7 @@ def test_invalid_documents(tmp_path: Path, text: str, message: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_document_that_expands_costs_no_memory(tmp_path: Path) -> None:
     """Version 0.1 took 1.3 GB for these 400 bytes."""
     (tmp_path / "site.yaml").write_text(LAUGHS)
@@ -105,6 +106,7 @@ def test_a_document_may_begin_with_its_version(tmp_path: Path) -> None:
     assert yaml_file.read_yaml(path) == {"events": {"smoothing": 1}}
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.text(min_size=1), st.none() | st.text() | st.integers() | st.lists(st.text())

@@ -82,6 +82,7 @@ def test_hostile_cameras_are_lost_and_the_good_one_goes_on(tagger: Tagger, schem
         watch_until_lost(tagger, cameras)
 
 
+@pytest.mark.slow
 def test_a_camera_that_sends_more_frames_than_can_be_decoded_starves_no_other(
     tagger: Tagger,
 ) -> None:

@@ -54,6 +54,7 @@ def test_it_is_read_and_the_size_may_change(
     assert max(event.age for event in seen) < 0.5
 
 
+@pytest.mark.slow
 def test_wrong_credentials_are_tried_seldom_and_never_shown(
     rtsp: Callable[..., Any], tagger: Tagger
 ) -> None:

@@ -56,6 +56,7 @@ def with_object(frame: np.ndarray, left: int = 30, top: int = 40, side: int = 16
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frame", "color"),
     [(PHOTO, "bgr"), (PHOTO, "rgb"), (PHOTO[:, :, 0], "bgr"), (NV12, "nv12"), (NV12, "nv12-bt709")],
@@ -225,6 +226,7 @@ class TestStream:
         for n, half in itertools.product(range(40), halves):
             np.testing.assert_array_equal(seen["a", n][half].logits, seen["b", n][half].logits)
 
+    @pytest.mark.slow
     def test_other_regions_are_computed(self, tagger: Tagger, still_clip: Path) -> None:
         with Stream(tagger, [Camera("a", str(still_clip), refresh=1000)]) as stream:
             for event in stream:
@@ -236,6 +238,7 @@ class TestStream:
                     )
             assert stream.stats()["a"].tiles > 40
 
+    @pytest.mark.slow
     def test_a_frame_that_failed_is_not_kept(
         self, plan: Path, still_clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -91,6 +91,7 @@ def test_system_calls_are_filtered(pool: Decoders) -> None:
         assert re.search(f"Max {limit} ", limits), limit
 
 
+@pytest.mark.slow
 def test_a_process_that_has_decoded_for_long_is_replaced(
     pool: Decoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_decoder_that_fails_costs_one_image(
         np.testing.assert_array_equal(defective.decode(bmp).pixels, NOISE)
 
 
+@pytest.mark.slow
 def test_the_crash_of_a_real_decoder(pool: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
     """An animated PNG that ends OpenCV 4.14 and 5.0, where only isolation protects."""
     monkeypatch.setattr("pvlr_sdk.frames.png.still_image", lambda data: data)
@@ -152,6 +154,7 @@ def test_the_crash_of_a_real_decoder(pool: Decoders, monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
 
 
+@pytest.mark.slow
 def test_too_much_memory_is_an_error_of_the_image() -> None:
     data = cv2.imencode(".png", np.zeros((5000, 5000), np.uint8))[1].tobytes()
     with closing(Decoders(1, memory_bytes=2**26)) as pool:
@@ -160,6 +163,7 @@ def test_too_much_memory_is_an_error_of_the_image() -> None:
         np.testing.assert_array_equal(pool.decode(encoded()).pixels, NOISE)
 
 
+@pytest.mark.slow
 def test_many_threads_share_the_processes() -> None:
     data = encoded(".png")
     with closing(Decoders(2)) as pool, ThreadPoolExecutor(6) as threads:
@@ -239,6 +243,7 @@ def test_a_closed_process_is_a_typed_error() -> None:
         process.receive(1.0)
 
 
+@pytest.mark.slow
 def test_processes_end_with_a_plan_that_cannot_be_loaded(own_plan: Path) -> None:
     """Also while somebody holds the exception."""
     from pvlr_sdk import Tagger

@@ -67,6 +67,7 @@ def test_the_parent_cannot_be_read(attempt: Attempt) -> None:
         assert attempt("parent", file) == "PermissionError", file
 
 
+@pytest.mark.slow
 def test_actions_that_only_a_runtime_may_take(
     attempt: Attempt, request: pytest.FixtureRequest
 ) -> None:
@@ -91,6 +92,7 @@ def test_the_environment_is_empty(
     assert environment == (f"LD_LIBRARY_PATH={libraries}\0".encode() if libraries else b"")
 
 
+@pytest.mark.slow
 def test_no_other_process_gets_a_signal(attempt: Attempt) -> None:
     """fcntl(2) would let a descriptor send any signal to any process of the user."""
     victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -124,6 +126,7 @@ def documented(kind: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", " ".join(rows)))
 
 
+@pytest.mark.slow
 def test_every_system_call_with_hostile_arguments(
     attempt: Attempt, request: pytest.FixtureRequest
 ) -> None:
@@ -197,6 +200,7 @@ VALUES = {*range(2048), *(2**bit for bit in range(32)), *range(2**32 - 64, 2**32
 VALUES = sorted(VALUES.union(*PERMITTED.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("kind", ["decoder", "runtime"])
 def test_the_filter_of_each_architecture(machine: str, kind: str) -> None:

@@ -46,6 +46,7 @@ def int8_plan(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_weights_are_stored_in_8_bit_and_the_metadata_is_kept(
     int8_plan: Path, exported: Any
 ) -> None:
@@ -132,6 +133,7 @@ def test_below_the_gate_no_plan_is_written(exported: Any, tmp_path: Path) -> Non
     build(exported.onnx, tmp_path / "engine.plan", min_agreement=0.0, **options)
 
 
+@pytest.mark.slow
 def test_depthwise_filters_get_a_scale_for_each_channel(make_network: Any, tmp_path: Path) -> None:
     """Stored as float16 behind a Cast, as the exporter does; NNCF alone uses one scale for each column."""
     helper, numpy_helper = onnx.helper, onnx.numpy_helper

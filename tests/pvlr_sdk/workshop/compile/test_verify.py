@@ -72,6 +72,7 @@ def test_a_plan_agrees_with_its_own_network(plan: Path, exported: Any, images: P
     assert "mAP" not in report
 
 
+@pytest.mark.slow
 def test_figures_of_another_plan_are_those_counted_by_hand(
     other_plan: Path, exported: Any, images: Path, plan: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_peak_memory_leaves_out_the_program_that_started_this_one() -> None:
     assert 5 < float(done.stdout) < 500
 
 
+@pytest.mark.slow
 def test_stages_add_up_to_the_total(report: dict[str, Any]) -> None:
     mean = {stage: figures["mean"] for stage, figures in report["latency_ms"].items()}
     parts = sum(mean[stage] for stage in ("decode", "preprocess", "inference", "head"))

@@ -24,6 +24,7 @@ def report(plan: Path):
     return doctor.examine(plan)
 
 
+@pytest.mark.slow
 def test_a_machine_and_plan_that_work(report, plan):
     assert report["problems"] == []
     assert report["plan"]["runs"] is True
@@ -52,6 +53,7 @@ def test_the_memory_limit_is_that_of_the_cgroup(monkeypatch):
     assert doctor._memory()["container_limit"] is None
 
 
+@pytest.mark.slow
 def test_a_broken_plan_is_a_problem_with_its_reason(own_plan):
     data = own_plan.read_bytes()
     own_plan.write_bytes(data[:-1])
@@ -63,6 +65,7 @@ def test_a_broken_plan_is_a_problem_with_its_reason(own_plan):
     assert "FileSizeError" in report["problems"][0]
 
 
+@pytest.mark.slow
 def test_the_precisions_of_a_plan_by_their_time_and_what_they_cost(own_plan):
     gate = {
         "inference_ms": 1.0,
@@ -86,6 +89,7 @@ def test_the_precisions_of_a_plan_by_their_time_and_what_they_cost(own_plan):
     assert precision_row({"inference_ms": 2.0}) == "2.00 ms"
 
 
+@pytest.mark.slow
 def test_a_probe_that_fails_leaves_its_reason_and_the_rest(monkeypatch, plan):
     def broken() -> None:
         raise OSError("no such thing here")

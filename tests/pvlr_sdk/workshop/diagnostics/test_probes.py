@@ -186,6 +186,7 @@ typefindfunctions: image/jpeg: jpg" """,
     assert video.opencv()["JPEG"] is True
 
 
+@pytest.mark.slow
 def test_a_plan_for_another_gpu_lists_every_reason(gpu_manifest, monkeypatch):
     monkeypatch.setattr(gpu, "tensorrt", lambda: "10.13.0")
     seen = {
@@ -206,6 +207,7 @@ def test_a_plan_for_another_gpu_lists_every_reason(gpu_manifest, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_plan_for_a_gpu_on_a_bare_laptop(gpu_manifest, monkeypatch):
     monkeypatch.setattr(gpu, "tensorrt", lambda: None)
     monkeypatch.setattr(gpu, "devices", lambda: None)

@@ -127,6 +127,7 @@ def test_weights_give_each_label_its_frequency() -> None:
     assert intervals.count(weight) < 30
 
 
+@pytest.mark.slow
 def test_the_prevalence_is_estimated_from_images_without_labels() -> None:
     random = np.random.default_rng(0)
     found = [estimate(*draw(random, 200, 0.4), draw(random, 500, RARE)[0]) for _ in range(20)]

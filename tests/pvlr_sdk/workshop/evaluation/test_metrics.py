@@ -34,6 +34,7 @@ def devkit_11pt(scores: np.ndarray, targets: np.ndarray) -> float:
     return total
 
 
+@pytest.mark.slow
 @given(PAIRS)
 def test_average_precision_is_scikit_learns_ties_and_unknown_included(pair):
     scores, targets = pair
@@ -46,6 +47,7 @@ def test_average_precision_is_scikit_learns_ties_and_unknown_included(pair):
         assert value == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(PAIRS, st.randoms(use_true_random=False))
 def test_eleven_points_are_the_devkits_where_no_scores_are_equal(pair, random):
     scores, targets = pair
@@ -58,6 +60,7 @@ def test_eleven_points_are_the_devkits_where_no_scores_are_equal(pair, random):
         assert value == pytest.approx(devkit_11pt(scores[known], targets[known]), abs=1e-12)
 
 
+@pytest.mark.slow
 @given(PAIRS, st.randoms(use_true_random=False))
 def test_neither_measure_depends_on_the_order_of_the_images(pair, random):
     scores, targets = pair
@@ -85,6 +88,7 @@ def test_mean_leaves_out_classes_without_a_positive():
     assert np.isnan(metrics.mean_average_precision(scores, -np.ones((3, 3), int)))
 
 
+@pytest.mark.slow
 @given(st.integers(1, 30), st.integers(2, 6), st.integers(0, 2**32 - 1))
 def test_f1_is_scikit_learns(images, classes, seed):
     random = np.random.default_rng(seed)

@@ -191,6 +191,7 @@ def test_photos_without_a_label_are_an_error(
         set_thresholds(own_plan, images, none, Objective())
 
 
+@pytest.mark.slow
 def test_thresholds_of_tiles_keep_the_precision_and_all_other_thresholds(
     two_points: Path, images: Path, table: LabelTable
 ) -> None:

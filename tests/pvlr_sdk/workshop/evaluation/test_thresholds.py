@@ -73,6 +73,7 @@ def _f1(tagged: Any, present: Any) -> float:
     return 2 * (tagged & present).sum() / (tagged.sum() + present.sum())
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-6, 6), st.sampled_from([1, 0, -1])), min_size=1, max_size=30),
@@ -129,6 +130,7 @@ def test_extreme_logits_stay_strictly_inside(objective: str) -> None:
     assert ((chosen > 0) & (chosen < 1)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(

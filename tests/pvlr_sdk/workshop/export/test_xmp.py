@@ -201,6 +201,7 @@ for number in range(int(sys.argv[2]), 200):
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_each_sidecar_whole_or_absent(tmp_path):
     for number in range(200):
         (tmp_path / f"{number:03}.jpg").write_bytes(b"photo")

@@ -41,6 +41,7 @@ def png_of(width: int, height: int) -> bytes:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["image/jpeg", "image/png", "image/webp; x=y", "application/octet-stream"]
 )
@@ -218,6 +219,7 @@ def test_pictures_are_of_a_width_for_browsers():
         assert cv2.imdecode(np.frombuffer(encode(frame), np.uint8), 1).shape == expected
 
 
+@pytest.mark.slow
 def test_events(serve):
     served = serve(
         {

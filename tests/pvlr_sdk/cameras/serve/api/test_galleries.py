@@ -27,6 +27,7 @@ def post(server, path, body):
     return server.ask("POST", path, data, {"Content-Type": "application/json"})
 
 
+@pytest.mark.slow
 def test_photoprism(server, data_url, tags):
     # The request of photoprism/internal/ai/vision/api_request.go.
     body = {"id": "d2684be3", "model": "", "suffix": "", "stream": False, "images": [data_url]}
@@ -38,6 +39,7 @@ def test_photoprism(server, data_url, tags):
         assert label["source"] == "image"
 
 
+@pytest.mark.slow
 def test_ollama(server, image, tags):
     ollama = pytest.importorskip("ollama")
     client, names = ollama.Client(server.url), [tag["label"] for tag in tags]
@@ -72,6 +74,7 @@ def test_openai(server, data_url, tags):
     assert caught.value.response.json()["argument"] == "stream"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "body", "named"),
     [

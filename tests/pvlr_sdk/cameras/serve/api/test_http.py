@@ -16,6 +16,7 @@ from tests.pvlr_sdk.cameras.serve.conftest import TOKEN, jpeg
 from tests.pvlr_sdk.frames.test_images import ANIMATED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -36,6 +37,7 @@ def test_curl_in_any_form(serve, tagger, photo, tmp_path, arguments):
     assert json.loads(done.stdout)["tags"] == [pytest.approx(tag._asdict()) for tag in expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
@@ -89,6 +91,7 @@ def put(served, change, **headers):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "status", "error"),
     [
@@ -180,6 +183,7 @@ def test_the_canvas_of_a_webp_is_rejected_before_its_decoder_allocates_it(monkey
         )
 
 
+@pytest.mark.slow
 def test_an_upload_that_crashes_its_decoder_is_one_problem(serve, photo, monkeypatch):
     monkeypatch.setattr("pvlr_sdk.frames.png.still_image", lambda data: data)
     served = serve()

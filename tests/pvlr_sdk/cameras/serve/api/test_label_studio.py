@@ -155,6 +155,7 @@ def test_images_that_cannot_be_used(serve, image, data_url, studio, caplog):
     assert predict(server, ["/data/upload/1/photo.png"], config(names)).status == 422
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("label_config", "named"),
     [

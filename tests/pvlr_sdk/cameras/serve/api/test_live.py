@@ -179,6 +179,7 @@ def test_what_is_no_message_ends_the_connection(serve, text):
     served.until(lambda: b"pvlr_viewers 0.0" in served.get("/metrics").body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"\xed\xa0\x80"])
 def test_invalid_utf_8_closes_the_connection(serve, data, caplog):
     """It was a traceback in the log."""

@@ -28,6 +28,7 @@ def served(serve: Callable[..., Any], remembered: Path) -> Any:
     return serve(PATTERN, events=QUIET, memory={"folder": str(remembered), "samples_per_hour": 0})
 
 
+@pytest.mark.slow
 def test_search_pictures_and_why(served: Any) -> None:
     found = served.get("/v1/memory/search?words=car").json
     assert found["grade"] is None
@@ -56,6 +57,7 @@ def test_search_pictures_and_why(served: Any) -> None:
     assert (refused.status, refused.json["error"]) == (422, "OptionError")
 
 
+@pytest.mark.slow
 def test_another_threshold_changes_the_events_of_the_last_hour(
     served: Any, remembered: Path
 ) -> None:
@@ -76,6 +78,7 @@ def test_another_threshold_changes_the_events_of_the_last_hour(
     assert served.get("/v1/memory/replay?label=car&threshold=2").status == 422
 
 
+@pytest.mark.slow
 def test_many_replays_do_not_keep_out_other_requests(
     served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +99,7 @@ def test_many_replays_do_not_keep_out_other_requests(
     assert sorted(one.result().status for one in asked) == [200] * 20 + [503] * 40
 
 
+@pytest.mark.slow
 def test_ids_of_events_that_look_alike_are_ids(served: Any) -> None:
     event = served.get("/v1/memory/review").json["moments"][0]["event"]
     body = '{"answer": "yes", "alike": ["\\ud800 is no text"]}'
@@ -103,6 +107,7 @@ def test_ids_of_events_that_look_alike_are_ids(served: Any) -> None:
     assert served.get("/v1/memory/review").json["moments"][0]["event"] == event
 
 
+@pytest.mark.slow
 def test_taught_labels_are_searched_by_features(
     serve: Callable[..., Any], open_tagger: Any, remembered: Path
 ) -> None:
@@ -122,6 +127,7 @@ def test_taught_labels_are_searched_by_features(
     assert (refused.status, refused.json["error"]) == (422, "OptionError")
 
 
+@pytest.mark.slow
 def test_answers_that_are_refused(served: Any, sampled: Path) -> None:
     """test_page_memory.py has those that are accepted."""
     event = served.get("/v1/memory/review").json["moments"][0]["event"]
@@ -139,6 +145,7 @@ def test_answers_that_are_refused(served: Any, sampled: Path) -> None:
     assert Reader(sampled).answers() == {}
 
 
+@pytest.mark.slow
 def test_answers_of_frames_are_counted_apart_from_those_of_events(
     served: Any, sampled: Path
 ) -> None:

@@ -21,6 +21,7 @@ def model(tagger) -> str:
     return tagger.info["name"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binary", [True, False])
 def test_the_client_of_triton(server, image, model, binary):
     http = pytest.importorskip("tritonclient.http")

@@ -37,6 +37,7 @@ def reload(served: Any, body: Any, **headers: str) -> Any:
 
 
 class TestRoutes:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("body", "status", "error", "detail"),
         [({"plan": "other"}, 409, "DeployError", ""), ({"plan": "first"}, 409, "DeployError", ""),

@@ -53,6 +53,7 @@ def test_regions_are_used_and_kept(serve: Callable[..., Any], state: State) -> N
     served.until(lambda: (seen := served.site.latest("door")) and None in seen.regions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("regions", "camera", "status"),
     [

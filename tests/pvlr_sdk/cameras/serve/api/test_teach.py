@@ -28,6 +28,7 @@ QUIET = {"thresholds": {}, "labels": None}
 
 
 class TestTeach:
+    @pytest.mark.slow
     def test_from_frames_to_bars_and_events(
         self,
         open_tagger: Tagger,
@@ -156,6 +157,7 @@ class TestTeach:
         with connect(f"ws://127.0.0.1:{served.port}/v1/live") as socket:
             assert [pick_after(frames) for frames in (0, 4, 9)] == [200, 200, 503]
 
+    @pytest.mark.slow
     def test_it_is_taught_again_with_more_examples(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
     ) -> None:
@@ -174,6 +176,7 @@ class TestTeach:
         )
         assert labels(served).count("my mug") == 1
 
+    @pytest.mark.slow
     def test_events_are_examples_after_the_next_start_too(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
     ) -> None:

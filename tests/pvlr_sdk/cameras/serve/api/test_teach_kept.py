@@ -56,6 +56,7 @@ class TestRefused:
             )
             assert "pvlr export RUN --open" in answer.json["hint"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("path", "body", "status", "text"),
         [("examples", {"camera": "none", "label": "mug", "is": True}, 404, "Unknown camera"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ def proven(tmp_path: Path) -> Any:
     return proven
 
 
+@pytest.mark.slow
 def test_a_proven_threshold_is_stated_by_every_surface(
     serve: Any, image: bytes, proven: Any, tmp_path: Path
 ) -> None:
@@ -52,6 +55,62 @@ def test_a_proven_threshold_is_stated_by_every_surface(
     assert settings["rocket"]["source"] == "of the plan"
 
 
+def expected(
+    label: str, plan: float, site: dict[str, Any], changes: dict[str, float], proven: Any
+) -> tuple[float, str]:
+    """The rule, written out: the site file over the plan, a change over both, and never below what is proven."""
+    value, source = plan, "of the plan"
+    if "threshold" in site:
+        value, source = site["threshold"], "set for the site"
+    if label in site["thresholds"]:
+        value, source = site["thresholds"][label], "set for the site"
+    if label in changes:
+        value, source = changes[label], "changed while running"
+    if label == "cat" and proven and proven.threshold > value:
+        return proven.threshold, f"proven by {proven.reviewed} answers"
+    return value, source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_surfaces_of_random_sites_agree(
+    serve: Any, image: bytes, proven: Any, tagger: Any, tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)
+
+    def some(most: int) -> dict[str, float]:
+        labels = random.sample(tagger.labels, random.randint(0, most))
+        return {label: round(random.uniform(0.05, 0.95), 3) for label in labels}
+
+    site: dict[str, Any] = {"thresholds": some(len(tagger.labels))}
+    if random.random() < 0.4:
+        site["threshold"] = round(random.uniform(0.05, 0.95), 3)
+    memory: dict[str, Any] = {"folder": str(tmp_path / "memory")}
+    if required := random.random() < 0.6:
+        memory["precision"] = {"cat": 0.9}
+    served = serve(PATTERN, memory=memory, events=site)
+    if changes := some(3):
+        change = json.dumps({"thresholds": changes})
+        answer = served.ask("PUT", "/v1/settings", change, {"Content-Type": "application/json"})
+        assert answer.status == 200, answer.body
+
+    settings = {entry["label"]: entry for entry in served.get("/v1/settings").json["labels"]}
+    labels = {entry["label"]: entry for entry in served.get("/v1/labels").json["labels"]}
+    uploaded = {tag["label"]: tag for tag in served.tag(image, "image/png").json["tags"]}
+    detector, mqtt = served.site.levels("door"), served.site._status().thresholds
+    thresholds = zip(tagger.labels, tagger.thresholds, strict=True)
+    for label, plan in thresholds:
+        value, source = expected(label, plan, site, changes, required and proven)
+        stated = [settings[label]["threshold"], labels[label]["threshold"], mqtt[label]]
+        if label in detector:
+            stated.append(detector[label][1])
+        if label in uploaded:
+            stated.append(uploaded[label]["threshold"])
+        assert stated == pytest.approx([value] * len(stated), abs=1e-6), label
+        assert settings[label]["source"] == labels[label]["source"] == source, label
+
+
+@pytest.mark.slow
 def test_an_answer_on_the_page_changes_the_threshold_at_once(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

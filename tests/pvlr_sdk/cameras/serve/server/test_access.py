@@ -56,6 +56,7 @@ def test_a_foreign_name_is_refused(serve, host, allowed):
     assert served.get("/healthz", Host=host.format(port=served.port) or "x").status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [

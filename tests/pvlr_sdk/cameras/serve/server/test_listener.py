@@ -216,6 +216,7 @@ def test_what_is_not_http_ends_the_connection(serve, data):
     assert exchange(serve().port, data).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [None, "0123456789abcdef"])
 def test_a_body_that_is_not_http_has_one_response(serve, caplog, token):
     """The application responded as well, which failed with a traceback in the log."""

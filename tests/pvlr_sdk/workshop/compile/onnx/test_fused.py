@@ -215,6 +215,7 @@ def test_the_head_s_definition_in_float64() -> None:
     np.testing.assert_allclose(logits, (weights * expected).sum(1) + values["bias"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_kernel_that_the_plugin_runs_gives_the_same_logits() -> None:
     """The CPU implementation, with the inputs and attributes of an exported node."""
     model = with_definition(

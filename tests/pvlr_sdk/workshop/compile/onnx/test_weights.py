@@ -102,6 +102,7 @@ def test_build_stores_weights_in_8_bits(compact: Path, exported: Any) -> None:
         assert scale.shape == (weights.shape[axis],)
 
 
+@pytest.mark.slow
 def test_the_self_test_is_of_the_plan_and_the_scores_are_nearly_those_of_fp32(
     compact: Path, plan: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_the_self_test_is_of_the_plan_and_the_scores_are_nearly_those_of_fp32(
                 assert 0 < difference.max() < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_networks_for_tensorrt_come_from_the_expanded_weights(
     compact: Path, precision: Any

@@ -125,6 +125,7 @@ def test_without_maps_the_plan_has_one_output(trt, exported, tmp_path):
             result.attention(tagger.labels[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("int8_ms", "chosen"), [(1.0, "int8"), (3.0, "fp16")])
 def test_auto_compares_fp16_with_int8(trt, exported, tmp_path, monkeypatch, int8_ms, chosen):
     pytest.importorskip("nncf")
@@ -187,6 +188,7 @@ def test_a_plan_that_fails_gives_its_memory_to_the_next_one(trt, exported, tmp_p
     assert len(held) == 2
 
 
+@pytest.mark.slow
 def test_the_dla_where_there_is_one(trt, exported, tmp_path, monkeypatch):
     options = BuildOptions(Batch(), attention="native", dla=1)
     trt.world.dla_cores = 1
