@@ -197,7 +197,7 @@ def test_a_budget_is_kept(write_config: Any, tmp_path: Path) -> None:
     run = train(write_config(train=many), out=tmp_path / "run", console=Console(file=said))
     assert time.perf_counter() - began < 12
     assert "of at most 3000 epochs fit into the budget" in said.getvalue()
-    epochs = [row["stage"] for row in read_runs([run])[0].log]
+    epochs = [json.loads(line)["stage"] for line in (run / "log.jsonl").read_text().splitlines()]
     assert 0 < epochs.count("head") < 3000
     assert 0 < epochs.count("finetune") < 3000
 

@@ -19,9 +19,8 @@ from pvlr_sdk._util.files import write_files
 from pvlr_sdk.errors import OptionError
 
 from ..logs import open_progress
-from .charts import learning_curves
 from .images import ImageSelection, choose_images, predict
-from .metrics import run_metrics
+from .metrics import RECALLS, run_metrics
 from .mistakes import thumbnail, worst_mistakes
 from .runs import Run, compare_settings, read_runs
 
@@ -114,7 +113,6 @@ def _run(
         "parameters": run.parameters,
         "seconds": run.seconds,
         **run_metrics(run.labels, *measured, run.prevalence),
-        "log": run.log,
         "mistakes": worst,
     }
 
@@ -130,15 +128,13 @@ def render(data: dict[str, Any], pictures: Sequence[str | None]) -> str:
         for name in ("style.css", "template.html")
     )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    runs, logs = data["runs"], [run["log"] for run in data["runs"]]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
         **data,
         pictures=pictures,
         states=_STATES,
-        rows=_rows(data["labels"], runs),
-        loss=learning_curves(logs, "loss"),
-        holdout=learning_curves(logs, "holdout_mAP"),
+        recalls=RECALLS,
+        rows=_rows(data["labels"], data["runs"]),
         style=style,
         style_hash=f"sha256-{digest}",
     )

@@ -15,7 +15,8 @@ from pvlr_sdk.workshop.evaluation.metrics import doubts, f1_scores, nan_mean
 
 Floats = NDArray[np.float64]
 
-_RECALLS = 200  # points per curve, more than a screen shows
+RECALLS = (50, 70, 90)
+"""The recalls, in percent, at which the page shows what precision another threshold would have."""
 
 
 def run_metrics(
@@ -72,7 +73,6 @@ def _label_metrics(
     known = targets != 0
     hits = int((tagged & (targets == 1)).sum())
     positives, tags = int((targets == 1).sum()), int((tagged & known).sum())
-    curve = precision_recall_curve(logits, targets)
     return {
         "label": label,
         "images": int(known.sum()),
@@ -81,25 +81,17 @@ def _label_metrics(
         "threshold": _number(threshold),
         "precision": _number(hits / tags) if tags else None,
         "recall": _number(hits / positives) if positives else None,
-        "curve": [[_number(value) for value in point] for point in curve.tolist()],
+        "precision_at_recall": precisions_at_recalls(logits, targets),
     }
 
 
-def precision_recall_curve(logits: Floats, targets: NDArray[np.int8]) -> Floats:
-    """Points (k, 2) of recall and precision of one label by increasing recall; (0, 2) without a positive image.
-
-    Each recall has its highest and lowest precision; more than 200 recalls are thinned evenly, keeping both ends.
-    """
+def precisions_at_recalls(logits: Floats, targets: NDArray[np.int8]) -> list[float | None]:
+    """The highest precision of one label at or above each recall of ``RECALLS``; None without a positive image."""
     _, hits, retrieved = cumulative_counts(logits, targets)
     if not hits.size or not hits[-1]:
-        return np.empty((0, 2))
-    highest = np.flatnonzero(np.diff(hits, prepend=0))
-    lowest = np.append(highest[1:], len(hits)) - 1
-    if len(highest) > _RECALLS:
-        chosen = np.linspace(0, len(highest) - 1, _RECALLS).round().astype(int)
-        highest, lowest = highest[chosen], lowest[chosen]
-    points = np.unique(np.concatenate([highest, lowest]))
-    return np.stack([hits[points] / hits[-1], hits[points] / retrieved[points]], axis=1)
+        return [None] * len(RECALLS)
+    precisions = hits / retrieved
+    return [_number(float(precisions[100 * hits >= recall * hits[-1]].max())) for recall in RECALLS]
 
 
 def confusions(tagged: NDArray[np.bool_], targets: NDArray[np.int8]) -> list[list[int]]:

@@ -39,7 +39,6 @@ class Run:
         prevalence: (C,), the share of images with each label where the plan is used; None if it was not stated.
         parameters: of backbone and head; the text branch becomes the label bank.
         seconds: the training time, None if unknown.
-        log: one row per epoch; empty without a log.
     """
 
     folder: Path
@@ -49,7 +48,6 @@ class Run:
     prevalence: NDArray[np.float64] | None
     parameters: int
     seconds: float | None
-    log: list[dict[str, Any]]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -104,8 +102,7 @@ def _read_run(folder: Path, name: str) -> Run:
     parameters = sum(
         math.prod(shape) for key, shape in shapes.items() if _is_deployed_parameter(key)
     )
-    log = _read_log(folder / "log.jsonl")
-    return Run(folder, name, config, thresholds, prevalence, parameters, data.get("seconds"), log)
+    return Run(folder, name, config, thresholds, prevalence, parameters, data.get("seconds"))
 
 
 def _moved(config: Config, folder: Path) -> Config:
@@ -125,28 +122,6 @@ def _is_deployed_parameter(key: str) -> bool:
     """Excludes batch norm statistics and the text branch, which becomes the label bank."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     return not key.startswith("text.") and not key.endswith(statistics)
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log, each epoch once: a run that stops between log and state repeats its last epoch."""
-    rows: dict[tuple[Any, Any], dict[str, Any]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
-    for line in lines:
-        try:
-            row = json.loads(line)
-            rows[row["stage"], row["epoch"]] = {
-                key: value for key, value in row.items() if _is_plain(value)
-            }
-        except (ValueError, KeyError, TypeError):
-            continue  # cut off by a crash
-    return list(rows.values())
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _names(places: list[Path]) -> list[str]:

@@ -60,16 +60,8 @@ def test_the_numbers_are_those_of_scikit_learn(make_run: Run, write_page: Page) 
             precision[:-1],
             recall[:-1],
         )  # the last point has no threshold: recall 0, precision 1
-        points = {(round(r, 5), round(p, 5)) for p, r in zip(precision, recall, strict=True)}
-        assert {tuple(point) for point in one["curve"]} <= points
-        assert {r for r, _ in one["curve"]} == {round(r, 5) for r in recall if r > 0}
-        lowest = {
-            round(r, 5): round(p, 5)
-            for p, r in sorted(zip(precision, recall, strict=True), reverse=True)
-        }
-        assert (
-            dict(one["curve"]).items() <= lowest.items()
-        )  # the last point of each recall is the lowest
+        for share, found in zip((0.5, 0.7, 0.9), one["precision_at_recall"], strict=True):
+            assert found == pytest.approx(precision[recall >= share - 1e-9].max(), abs=1e-5)
         tagged = score >= np.log(threshold / (1 - threshold))
         p, r, _, _ = precision_recall_fscore_support(
             truth, tagged, average="binary", zero_division=0
@@ -143,14 +135,12 @@ def test_mistakes_are_the_widest_misses_with_their_pictures(
         assert max(picture.shape[:2]) <= 400
 
 
-def test_curves_keep_their_ends_when_they_are_thinned() -> None:
-    rng = np.random.default_rng(0)
-    logits, targets = rng.normal(size=(3000, 1)), rng.choice([-1, 1], (3000, 1)).astype(np.int8)
-    (one,) = run_metrics(("a",), logits, targets, np.array([0.5]))["classes"]
-    recalls = [recall for recall, _ in one["curve"]]
-    assert recalls == sorted(recalls)
-    assert len(set(recalls)) == 200
-    assert (recalls[0], recalls[-1]) == (round(1 / (targets == 1).sum(), 5), 1)
+def test_the_precision_at_a_recall_is_that_of_the_best_threshold() -> None:
+    """Four images show the label: the first, third, sixth and seventh of seven by score."""
+    logits = np.array([6.0, 5, 4, 3, 2, 1, 0])
+    targets = np.array([1, -1, 1, -1, -1, 1, 1], np.int8)
+    (label,) = run_metrics(("a",), logits[:, None], targets[:, None], np.array([0.5]))["classes"]
+    assert label["precision_at_recall"] == [round(2 / 3, 5), round(4 / 7, 5), round(4 / 7, 5)]
 
 
 @pytest.mark.slow

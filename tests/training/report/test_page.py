@@ -24,7 +24,6 @@ from pvlr_sdk.errors import (
     PvlrError,
 )
 from pvlr_training.report import report
-from pvlr_training.report.charts import learning_curves
 
 Run = Callable[..., Path]
 Page = Callable[..., dict[str, Any]]
@@ -82,7 +81,6 @@ def test_a_page_is_whole_and_loads_nothing(make_run: Run, write_page: Page, tmp_
     runs = make_run("a", epochs=1), make_run("b")
     data = write_page(*runs)
     check(tmp_path / "page.html")
-    assert [len(run["log"]) for run in data["runs"]] == [2, 0]  # b has no log
     assert {row["key"]: row["values"] for row in data["settings"]} == {
         "train.head.epochs": ["1", "0"],
         "train.finetune.epochs": ["1", "0"],
@@ -115,28 +113,10 @@ def test_labels_that_no_photo_shows_are_not_measured(
     labels.write_text("file,red,green\n1.png,1,0\n2.png,0,0\n")
     (run,) = write_page(make_run(), images=folder, labels=labels)["runs"]
     red, green, blue = run["classes"]
-    assert (red["positives"], green["ap"], green["curve"], blue["images"], blue["recall"]) == (
-        1,
-        None,
-        [],
-        0,
-        None,
-    )
+    assert (red["positives"], blue["images"]) == (1, 0)
+    assert (green["ap"], blue["recall"]) == (None, None)
+    assert red["precision_at_recall"] != green["precision_at_recall"] == [None] * 3
     assert run["mAP"] == red["ap"]
-
-
-def test_a_half_written_log_and_a_repeated_epoch(make_run: Run, write_page: Page) -> None:
-    run = make_run()
-    rows = [("head", 1, 3.0), ("head", 1, 2.0), ("finetune", 1, float("nan"))]
-    lines = [
-        json.dumps({"stage": stage, "epoch": epoch, "loss": loss}) for stage, epoch, loss in rows
-    ]
-    (run / "log.jsonl").write_text("\n".join([*lines, '{"stage": "fine']))
-    (data,) = write_page(run)["runs"]
-    assert data["log"] == [
-        {"stage": "head", "epoch": 1, "loss": 2.0},
-        {"stage": "finetune", "epoch": 1},
-    ]
 
 
 def test_without_photos(make_run: Run, write_page: Page) -> None:
@@ -204,7 +184,7 @@ def test_each_wrong_argument_has_its_error(
 
 @pytest.mark.slow
 def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) -> None:
-    """No console errors, untrusted names shown as text, every chart and picture drawn, no finding of axe."""
+    """No console errors, untrusted names shown as text, every bar and picture drawn, no finding of axe."""
     sync_api = pytest.importorskip("playwright.sync_api")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     runs = make_run(labels=HOSTILE, epochs=1), make_run("<b>other</b>")
@@ -231,11 +211,8 @@ def test_the_page_in_a_browser(make_run: Run, write_page: Page, tmp_path: Path) 
         assert all(
             any(name.startswith(label) for name in names) for label in (*HOSTILE[:3], HOSTILE[3][0])
         )
-        # A curve for each label with an image, of the run that has it; the other run has other labels.
-        measured = [one for run in data["runs"] for one in run["classes"] if one["curve"]]
-        assert page.locator(".labels polyline").count() == len(measured) == len(names)
-        assert page.locator("#learning figure:first-child circle").count() == 2
-        assert page.locator("#learning figure:first-child .grid").count() > 2
+        # A bar for each label, of the run that has it; the other run has other labels.
+        assert page.locator(".labels rect[class^=run]").count() == len(names)
         # Whole images, each once per run: what is wrong in it may be at its edge.
         cards = page.locator(".card img")
         assert cards.first.evaluate("image => getComputedStyle(image).objectFit") == "contain"
@@ -257,22 +234,6 @@ def _chromium() -> dict[str, Any]:
         None,
     )
     return {"executable_path": system, "args": ["--no-sandbox"]} if system else {}
-
-
-def test_learning_curves_are_in_the_units_of_their_chart() -> None:
-    """A line for each run and stage, from the first epoch at the left to the last one at the right."""
-    head, finetune = ({"stage": "head", "loss": 3.0}, {"stage": "finetune", "loss": 1.0})
-    drawn = learning_curves([[head, head, finetune], [finetune]], "loss")
-    assert drawn is not None
-    lines = {(run, is_head): points for run, is_head, points in drawn["lines"]}
-    assert lines == {
-        (0, True): [(0, 9.5), (210, 9.5)],
-        (0, False): [(420, 200.5)],
-        (1, False): [(0, 200.5)],
-    }
-    assert drawn["epochs"] == [(0, "1"), (210, "2"), (420, "3")]
-    assert drawn["levels"] == [(200.5, "1"), (152.7, "1.5"), (105, "2"), (57.3, "2.5"), (9.5, "3")]
-    assert learning_curves([[head]], "holdout_mAP") is None
 
 
 def test_the_lowest_average_precision_comes_first(
