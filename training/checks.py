@@ -40,20 +40,36 @@ def examine(
             f"images that are missing or cannot be decoded are left out: {few(why)}"
         )
     if len(training.failed) > len(training) + len(holdout):
-        got = f"{len(training.failed)} that are missing or cannot be decoded, such as {next(iter(training.failed))}"
-        hint = "Check the image folder and the files."
-        found.errors.append(LabelsFileError("data.sources", "images", got, hint))
+        first = next(iter(training.failed))
+        found.errors.append(
+            LabelsFileError(
+                "data.sources",
+                "images",
+                f"{len(training.failed)} that are missing or cannot be decoded, such as {first}",
+                "Check the image folder and the files.",
+            )
+        )
     _examine_labels(config, training, holdout, found)
     if not len(holdout):
-        expected = "a share or a split that holds out at least one image"
-        got = f"{config.data.holdout}, which holds out none of {len(training)}"
         share = isinstance(config.data.holdout, float)
         change = "Increase it, for example to 0.3" if share else "Check the images of that split"
-        hint = f"{change}, or label more images."
-        found.errors.append(ConfigError("data.holdout", expected, got, hint))
+        found.errors.append(
+            ConfigError(
+                "data.holdout",
+                "a share or a split that holds out at least one image",
+                f"{config.data.holdout}, which holds out none of {len(training)}",
+                f"{change}, or label more images.",
+            )
+        )
     if unknown := [label for label in config.model.text.names if label not in config.data.labels]:
-        expected, hint = "labels of data.labels", "Remove it, or correct its spelling."
-        found.errors.append(ConfigError("model.text.names", expected, few(unknown), hint))
+        found.errors.append(
+            ConfigError(
+                "model.text.names",
+                "labels of data.labels",
+                few(unknown),
+                "Remove it, or correct its spelling.",
+            )
+        )
     for stage in STAGES:
         _examine_batch(
             f"train.{stage}.batch", config.train.stage(stage), len(training), processes, found
@@ -96,12 +112,16 @@ def _examine_labels(
 ) -> None:
     labels = config.data.labels
     if bad := [label for label in labels if not is_label(label)]:
-        got, hint = ascii(bad[0])[:200], "Rename the label."
-        found.errors.append(ConfigError("data.labels", LABEL_NAMES, got, hint))
+        found.errors.append(
+            ConfigError("data.labels", LABEL_NAMES, ascii(bad[0])[:200], "Rename the label.")
+        )
         return
     if doubles := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
-        got, hint = f"{few(doubles)} twice", "Remove the duplicate."
-        found.errors.append(ConfigError("data.labels", "unique labels", got, hint))
+        found.errors.append(
+            ConfigError(
+                "data.labels", "unique labels", f"{few(doubles)} twice", "Remove the duplicate."
+            )
+        )
         return
     known = (training.targets != 0).any(0) | (holdout.targets != 0).any(0)
     columns = {
@@ -150,11 +170,20 @@ def _examine_batch(
     if not settings.epochs:
         return
     if images < settings.batch:
-        expected, hint = f"at most {images} images", "Lower it; held-out images do not count."
-        found.errors.append(ConfigError(key, expected, str(settings.batch), hint))
-    if settings.batch % processes:
-        expected, hint = (
-            f"a multiple of the {processes} processes",
-            "Change the batch size or the number of processes.",
+        found.errors.append(
+            ConfigError(
+                key,
+                f"at most {images} images",
+                str(settings.batch),
+                "Lower it; held-out images do not count.",
+            )
         )
-        found.errors.append(ConfigError(key, expected, str(settings.batch), hint))
+    if settings.batch % processes:
+        found.errors.append(
+            ConfigError(
+                key,
+                f"a multiple of the {processes} processes",
+                str(settings.batch),
+                "Change the batch size or the number of processes.",
+            )
+        )

@@ -85,13 +85,15 @@ def prepare(
             if names and not absent[columns][present[columns]].any()
             else ""
         )
-        used = len(set(content)), splits.count("train"), len(names)
-        got = "; ".join(
-            ["images: {}, in training: {}, labels on these: {}".format(*used) + everywhere, *notes]
+        numbers = (
+            f"images: {len(set(content))}, in training: {splits.count('train')}, "
+            f"labels on these: {len(names)}{everywhere}"
         )
-        hint = "Label more images, among them some without each label."
         raise wrong(
-            source, f"at least {_FEWEST} different images, with and without the labels", got, hint
+            source,
+            f"at least {_FEWEST} different images, with and without the labels",
+            "; ".join([numbers, *notes]),
+            "Label more images, among them some without each label.",
         )
     if bad := [name for name in names if not is_label(name)]:
         raise wrong(source, LABEL_NAMES, ascii(bad[0])[:200], "Rename the label.")
@@ -130,11 +132,12 @@ def _find_labels(images: Path) -> Path:
     """The only label file in a folder, or the folder itself."""
     found = sorted(path for path in images.iterdir() if path.suffix.lower() in _TEXT_FORMATS)
     if len(found) > 1:
-        got, hint = (
+        raise wrong(
+            images,
+            "one label file",
             f"{len(found)}: {few([path.name for path in found])}",
             "Add one of them as the next argument.",
         )
-        raise wrong(images, "one label file", got, hint)
     return found[0] if found else images
 
 
@@ -175,10 +178,13 @@ def _usable_rows(
             known[file] = row
     total = len(read.files) + len(read.broken)
     if len(bad) > 0.5 * total:
-        got = f"{len(bad)} of {total} that cannot be used, such as {bad[0]}"
         empty = not find.find([str(images)], lambda *_: None)
-        hint = f"{images} contains no images." if empty else f"File names are relative to {images}."
-        raise wrong(source, "rows of images", got, hint)
+        raise wrong(
+            source,
+            "rows of images",
+            f"{len(bad)} of {total} that cannot be used, such as {bad[0]}",
+            f"{images} contains no images." if empty else f"File names are relative to {images}.",
+        )
     if read.spaced:
         notes.append(
             f"tags are separated by spaces, as in {read.spaced!r}; a column 'tag' has one tag with its spaces"

@@ -79,8 +79,12 @@ def _read_csv(source: CsvSource, labels: tuple[str, ...], rename: dict[str, str]
     chosen = {source.images / name for name in _chosen(source)}
     if kept := [row for row in rows if row[0] in chosen]:
         return kept
-    expected, got = "rows that only and without leave", f"none of {len(rows)}"
-    raise wrong(source.labels, expected, got, "Compare their values with those of the columns.")
+    raise wrong(
+        source.labels,
+        "rows that only and without leave",
+        f"none of {len(rows)}",
+        "Compare their values with those of the columns.",
+    )
 
 
 def _chosen(source: CsvSource) -> list[str]:

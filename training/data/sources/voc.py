@@ -74,6 +74,10 @@ def _objects(path: Path) -> list[tuple[str, bool]]:
     ]
     for label, _ in objects:
         if label not in VOC_CLASSES:
-            hint = "For your own classes, write a labels CSV (docs/training.md)."
-            raise wrong(path, "objects of the 20 VOC classes", repr(label), hint)
+            raise wrong(
+                path,
+                "objects of the 20 VOC classes",
+                repr(label),
+                "For your own classes, write a labels CSV (docs/training.md).",
+            )
     return objects
