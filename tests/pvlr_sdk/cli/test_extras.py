@@ -72,6 +72,7 @@ def test_export_checks_what_quantises_before_it_reads_the_run(without, tmp_path)
 
 
 def test_export_of_a_run_checks_what_compares_before_it_exports(without, monkeypatch, tmp_path):
+    pytest.importorskip("timm", reason="exporting needs the extra [train]")
     without("onnxruntime")
     monkeypatch.delitem(sys.modules, "pvlr_training.export", raising=False)
     with pytest.raises(errors.MissingPartError, match=r"onnxruntime.*pip install \"\S*\[train\]\""):
