@@ -59,9 +59,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    names = (
-        globals()
-    )  # the submodules that are imported, and the names of every module, such as __file__
+    # the submodules that are imported, and the names of every module, such as __file__
+    names = globals()
     return sorted(
         {
             *__all__,

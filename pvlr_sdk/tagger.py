@@ -96,9 +96,8 @@ class Tagger(Predictor):
         if words is None and bank is None:
             self._plan = LoadedPlan.open(plan, self._defaults)
             return
-        self._plan = LoadedPlan.open(
-            plan, replace(self._defaults, threshold=None)
-        )  # which names other labels
+        # which names other labels
+        self._plan = LoadedPlan.open(plan, replace(self._defaults, threshold=None))
         try:
             self.set_labels(self._bank(words, bank))
         except BaseException:
@@ -226,9 +225,8 @@ class Tagger(Predictor):
         loaded = Tagger.__new__(Tagger)
         loaded._plan = LoadedPlan.open(plan, options, record_version=record_version)
         loaded._lock = RLock()
-        loaded._defaults = (
-            self._defaults
-        )  # the permission is for this plan, not for those that it loads in turn
+        # the permission is for this plan, not for those that it loads in turn
+        loaded._defaults = self._defaults
         return loaded
 
     def exchange(self, other: Tagger) -> None:

@@ -85,9 +85,10 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
     """
     spec = config.data.input
     model = PVLR(config.data.labels, spec.height, spec.width, config.model)
+    # as deployed
     millions = (
         sum(p.numel() for part in (model.backbone, model.head) for p in part.parameters()) / 1e6
-    )  # as deployed
+    )
     if config.train.init:
         yield f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
     for run in config.train.teacher.runs:

@@ -138,7 +138,6 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    kept = mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(
-        _M_MMAP_MAX, 0
-    )  # glibc before 2.35 rejects that threshold
+    # glibc before 2.35 rejects that threshold
+    kept = mallopt(_M_MMAP_THRESHOLD, 2**30) or mallopt(_M_MMAP_MAX, 0)
     return bool(kept and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))

@@ -57,12 +57,10 @@ def open_schedule(
     rise = math.nextafter(_RISE, 0) if _RISE * steps == 1 else _RISE
     schedule = OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=rise)
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Detected call of `lr_scheduler.step"
-        )  # the steps already taken
-        for _ in range(
-            min(done, steps)
-        ):  # a resumed run may be set to fewer epochs than it has finished
+        # the steps already taken
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        # a resumed run may be set to fewer epochs than it has finished
+        for _ in range(min(done, steps)):
             schedule.step()
     return schedule
 

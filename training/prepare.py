@@ -250,9 +250,8 @@ def _with_holdout(
             splits = ["copy" if i in both else split for i, split in enumerate(splits)]
     if "val" in splits:
         return splits
-    rows = list(
-        {content[i]: i for i, split in enumerate(splits) if split == "train"}.values()
-    )  # one of each group
+    # one of each group
+    rows = list({content[i]: i for i, split in enumerate(splits) if split == "train"}.values())
     shown = np.array([targets[np.array(content) == content[i]].max(axis=0) for i in rows])
     share, most, least = _HELD_OUT
     wanted = max(min(share * len(rows), most), least * len(rows)) / max(len(rows), 1)

@@ -104,9 +104,8 @@ def serving(package: Path, options: list[str]) -> Iterator[Server]:
             while "serving on" not in (line := process.stderr.readline()):
                 if not line:
                     raise SystemExit("the server did not start")
-            asyncio.get_running_loop().run_in_executor(
-                None, process.stderr.read
-            )  # or its pipe fills up
+            # or its pipe fills up
+            asyncio.get_running_loop().run_in_executor(None, process.stderr.read)
             yield Server(process, int(line.rpartition(":")[2]))
         finally:
             process.terminate()

@@ -265,9 +265,8 @@ def _run(tool: str, *arguments: str) -> str:
         raise CudaError(
             f"{tool} not found: install the CUDA toolkit, or pip install nvidia-cuda-{tool}"
         )
-    folders = [
-        str(Path(found).parent) for found in [find_tool("nvdisasm")] if found
-    ]  # cuobjdump looks for it
+    # cuobjdump looks for it
+    folders = [str(Path(found).parent) for found in [find_tool("nvdisasm")] if found]
     environment = {**os.environ, "PATH": os.pathsep.join([*folders, os.environ.get("PATH", "")])}
     done = subprocess.run(
         [path, *arguments], capture_output=True, text=True, env=environment, check=False

@@ -246,9 +246,8 @@ def measure(case: Case, device: str, seconds: float, bound: float) -> dict[str, 
 
 def _graph(way: Way) -> Callable[[], None]:
     """The replay of a call."""
-    with torch.cuda.stream(
-        torch.cuda.Stream()
-    ):  # libraries allocate their workspaces before the capture
+    # libraries allocate their workspaces before the capture
+    with torch.cuda.stream(torch.cuda.Stream()):
         way()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()

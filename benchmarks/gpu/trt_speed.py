@@ -71,9 +71,8 @@ def batch(lab: Lab) -> Found:
 def contexts(lab: Lab) -> Found:
     """Are two contexts faster than one?"""
     plan = lab.plan()
-    with failing(
-        lab.cuda, "stream", OUT_OF_MEMORY, after=2
-    ):  # of the copies and of the first context
+    # of the copies and of the first context
+    with failing(lab.cuda, "stream", OUT_OF_MEMORY, after=2):
         one = _rate(lab, plan, contexts=1)
     return _rates({"1": one, "2": _rate(lab, plan)})
 
@@ -110,10 +109,11 @@ def native_program(lab: Lab) -> Found:
     require(shutil.which(version[0]) and not subprocess.call(version), "no pvlr-tag: docs/cpp.md")
     image, count, times = lab.out / "photo.ppm", 20 + int(40 * lab.seconds), []
     cv2.imwrite(str(image), photo())
+    # the program has no option for it
     plan, environment = (
         lab.plan(),
         {**os.environ, "PVLR_ALLOW_UNSIGNED": "1"},
-    )  # the program has no option for it
+    )
     for images in (1, 1 + count):
         command, start = (
             ["pvlr-tag", "--scores", str(plan.path), *[str(image)] * images],

@@ -39,9 +39,8 @@ class TagNode(Node):
                 f"{image.encoding} is not one of {', '.join(COLORS)}", once=True
             )
             return
-        rows = np.frombuffer(image.data, np.uint8).reshape(
-            image.height, image.step
-        )  # which may be padded
+        # which may be padded
+        rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)
         frame = rows[:, : 3 * image.width].reshape(image.height, image.width, 3)
         found = self.tagger.predict(frame, color=COLORS[image.encoding])
         results = [ObjectHypothesis(class_id=tag.label, score=tag.score) for tag in found]

@@ -58,9 +58,8 @@ def sensor_ids(labels: Collection[str]) -> dict[str, str]:
     label follows.
     """
     ids: dict[str, str] = {}
-    for label in sorted(
-        labels, key=lambda label: (" " in label, label)
-    ):  # cell_phone before "cell phone"
+    # cell_phone before "cell phone"
+    for label in sorted(labels, key=lambda label: (" " in label, label)):
         plain = label.replace(" ", "_")
         ids[label] = _marked(label, re.sub(r"[^A-Za-z0-9_-]+|^$", "_", plain), plain, ids.values())
     return ids

@@ -33,9 +33,8 @@ def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
-        data = (
-            (file.read(max_bytes + 1) or b"") if status.st_size <= max_bytes else b""
-        )  # None: /proc/kmsg has no line
+        # None: /proc/kmsg has no line
+        data = (file.read(max_bytes + 1) or b"") if status.st_size <= max_bytes else b""
     if status.st_size > max_bytes or len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"Larger than the limit of {max_bytes} bytes", os.fspath(path))
     return data
@@ -125,9 +124,8 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary[path] = _temporary_name(path)
             _write(temporary[path], data, private)
-        for path in (
-            contents if len(contents) > 1 else ()
-        ):  # a single rename changes nothing if it fails
+        # a single rename changes nothing if it fails
+        for path in contents if len(contents) > 1 else ():
             if os.path.lexists(path):
                 previous[path] = _temporary_name(path)
                 _keep(path, previous[path])

@@ -20,9 +20,8 @@ def silence() -> None:
         # None is Python's mark for a package that cannot be imported. It stays for the life of the process: parts of
         # OpenVINO are imported later, and a part with telemetry does not work with one without.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    os.environ.setdefault(
-        "ORT_DISABLE_TELEMETRY", "1"
-    )  # ONNX Runtime reads it once, when it is loaded
+    # ONNX Runtime reads it once, when it is loaded
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def _imported(name: str) -> ModuleType:

@@ -44,9 +44,8 @@ class Dataset:
         protocol = self._store.protocol
         self._atomic = not _ATOMIC.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
         with self._reported(self.address):
-            if (
-                not self._atomic
-            ):  # there are no folders in an object store; s3fs would create a bucket
+            # there are no folders in an object store; s3fs would create a bucket
+            if not self._atomic:
                 self._store.makedirs(self._folder, exist_ok=True)
             if self._local and not os.access(self._folder, os.W_OK):
                 raise PermissionError(0, "Permission denied")

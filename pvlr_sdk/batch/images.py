@@ -54,9 +54,8 @@ def load(found: Iterable[Image], memory: int, *, heif: bool = True) -> Iterator[
         heif: decode HEIC and AVIF too, in this process.
     """
     limit, ahead = largest(memory), 0
-    part = (
-        memory // 256
-    )  # of a file, of which there are less than 128; larger ones are read one at a time
+    # of a file, of which there are less than 128; larger ones are read one at a time
+    part = memory // 256
 
     def weighed() -> Iterator[tuple[int, Image]]:
         nonlocal ahead
@@ -171,10 +170,11 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
                 "Save it as JPEG or PNG; --memory raises a limit below 512 MiB.",
             )
         if path is not None and path.suffix.lower() not in HEIF:
+            # in /proc, 0 bytes may be gigabytes
             return (
                 b"" if size == 0 and path.is_file() else path,
                 size,
-            )  # in /proc, 0 bytes may be gigabytes
+            )
         if isinstance(image, str) and size > most:
             return None
         data = data if path is None else images.read(path)

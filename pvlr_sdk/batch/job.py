@@ -129,9 +129,8 @@ class Job:
 
     def __post_init__(self) -> None:
         plan = find_plan(self.plan)
-        object.__setattr__(
-            self, "plan", os.path.abspath(plan)
-        )  # a worker has another working directory
+        # a worker has another working directory
+        object.__setattr__(self, "plan", os.path.abspath(plan))
         object.__setattr__(
             self, "out", self.out if "://" in self.out else os.path.abspath(self.out)
         )

@@ -108,9 +108,8 @@ def _lost(got: str) -> errors.BackendError:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    os.environ.setdefault(
-        "RAY_USAGE_STATS_ENABLED", "0"
-    )  # a local cluster would report to its makers
+    # a local cluster would report to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     host, _, port = (
         (address or os.environ.get("RAY_ADDRESS", "")).removeprefix("ray://").rpartition(":")
     )

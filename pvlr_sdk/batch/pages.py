@@ -39,9 +39,8 @@ class Pages:
         self._file.seek(page)
         header = self._struct()
         unpacked, packed = header[2], header[3]
-        delta = (
-            header.get(5, {}).get(2) in _DELTA or header.get(8, {}).get(4) in _DELTA
-        )  # data pages, version 1 and 2
+        # data pages, version 1 and 2
+        delta = header.get(5, {}).get(2) in _DELTA or header.get(8, {}).get(4) in _DELTA
         if (
             delta
             or min(unpacked, packed) < 0

@@ -197,13 +197,11 @@ def _parquet(
     import pyarrow.parquet as pq
 
     size = file.seek(-8, os.SEEK_END) + 8
-    if (
-        memory // 16 < (footer := int.from_bytes(file.read(4), "little")) < size
-    ):  # read, it takes five times its size
+    # read, it takes five times its size
+    if memory // 16 < (footer := int.from_bytes(file.read(4), "little")) < size:
         raise ValueError(f"a footer of {footer} bytes; use more --memory")
-    pages = Pages(
-        file, source, memory // 4
-    )  # unpacked and decoded, a page takes about four times its size
+    # unpacked and decoded, a page takes about four times its size
+    pages = Pages(file, source, memory // 4)
     parquet = pq.ParquetFile(
         pages, buffer_size=_BUFFER, pre_buffer=False, thrift_container_size_limit=_MAX_LIST
     )

@@ -159,9 +159,8 @@ class TensorRtSpec(_Strict):
     machine: _Text
     """The processor as in ``platform.machine()``: ``x86_64`` or ``aarch64``."""
     hardware: schema.Hardware = "this"
-    version_compatible: bool = (
-        False  # whether newer versions can run it, through its own lean runtime
-    )
+    # whether newer versions can run it, through its own lean runtime
+    version_compatible: bool = False
     batch: tuple[_Batch, _Batch, _Batch] = (1, 1, 1)
     """Smallest batch, the batch that kernels are optimised for, and largest batch."""
     attention: schema.Attention = "native"
@@ -303,9 +302,8 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
             "Update pvlr_sdk, or build the plan again with this version (pvlr build).",
         )
     try:
-        return Manifest.model_validate_json(
-            json.dumps(raw), strict=True
-        )  # as libpvlr: no number in a text
+        # as libpvlr: no number in a text
+        return Manifest.model_validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         raise errors.ManifestError(
             str(path), "a valid pvlr manifest", first_problem(error), _REBUILD

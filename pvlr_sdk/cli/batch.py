@@ -116,9 +116,8 @@ def batch(
                 out,
                 "Write the dataset to a folder of this machine, or copy it here and run pvlr xmp.",
             )
-    point = (
-        {} if operating_point == "f1" else {"operating_point": operating_point}
-    )  # the default keeps a dataset's key
+    # the default keeps a dataset's key
+    point = {} if operating_point == "f1" else {"operating_point": operating_point}
     job = Job(
         Input(source, tuple(exclude or ()), shard_size, Columns(id_column, image_column)),
         out,
@@ -157,9 +156,8 @@ def batch(
     if xmp:
         from ..workshop.export.results import dataset_rows
 
-        images_found = {
-            name for shard in job.input.shards(lambda _: None) for name in shard.images
-        }  # a row may name any file
+        # a row may name any file
+        images_found = {name for shard in job.input.shards(lambda _: None) for name in shard.images}
         rows = dataset_rows(Path(summary.dataset))
         failed |= (
             write((name, scores) for name, scores in rows if name in images_found)["failed"] > 0

@@ -130,10 +130,11 @@ def build(
         wanted, run = options.parse_size(size), options.run_folder(onnx)
         onnx = training_module("build", "export").export(run, run, wanted)
     elif not (onnx.is_file() or onnx.suffix):
+        # beside the model it would replace its plan
         onnx, out = (
             find_plan(onnx),
             out or Path("engine.plan"),
-        )  # beside the model it would replace its plan
+        )
     plan = out or onnx.with_name(
         "engine.plan" if size is None else f"{onnx.stem.replace('model', 'engine', 1)}.plan"
     )

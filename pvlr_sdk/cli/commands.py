@@ -45,9 +45,8 @@ class Command(_PlainFlags, TyperCommand):
             name for option in options if not option.is_flag for name in option.opts
         } - optional
         pairs = [*pairwise(args), *(arg.partition("=")[::2] for arg in args if "=" in arg)]
-        if empty := [
-            name for name, value in pairs if name in valued and not value
-        ]:  # as a path, the current folder
+        # as a path, the current folder
+        if empty := [name for name, value in pairs if name in valued and not value]:
             raise errors.OptionError(
                 empty[0], "a value", "an empty string", "Check that the shell variable is set."
             )

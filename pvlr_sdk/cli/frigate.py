@@ -70,7 +70,6 @@ def frigate(
         attributes=attributes,
         exclusive=exclusive,
     )
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # there is nothing to store, and no thread may delay the end
+    # there is nothing to store, and no thread may delay the end
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Event().wait()

@@ -26,9 +26,8 @@ _SETTLED = 1.0
 
 def complain(error: errors.PvlrError) -> None:
     """Print an error on stderr: its class (a section of ``docs/errors.md``), what is wrong and how to fix it."""
-    for line in (
-        f"{type(error).__name__}: {error}".splitlines()
-    ):  # several for a configuration with several errors
+    # several for a configuration with several errors
+    for line in f"{type(error).__name__}: {error}".splitlines():
         note(line)
 
 
@@ -82,9 +81,8 @@ def uninterrupted() -> Iterator[None]:
             raise KeyboardInterrupt
         interrupted = True
 
-    if (
-        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):  # ignored, as in a background job
+    # ignored, as in a background job
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     signal.signal(signal.SIGINT, remember)
@@ -201,9 +199,8 @@ class Screen(Progress):
     def write(self, *lines: str) -> None:
         for line in lines:
             if not sys.stdout.isatty():
-                sys.stdout.write(
-                    f"{line}\n"
-                )  # at once: print() writes the end of a long line separately
+                # at once: print() writes the end of a long line separately
+                sys.stdout.write(f"{line}\n")
             elif self._bars:
                 self._bars.console.out(terminal(line), highlight=False)  # above the bar
             else:

@@ -77,9 +77,8 @@ def sign(
             "Devices would refuse the signature at once.",
         )
     if plan.suffix == ".safetensors":
-        (Knowledge if plan.name.endswith(KNOWLEDGE) else LabelBank).load(
-            plan, trust=False
-        )  # valid, or not signed
+        # valid, or not signed
+        (Knowledge if plan.name.endswith(KNOWLEDGE) else LabelBank).load(plan, trust=False)
     else:
         plan = find_plan(plan)
     print(write_signature(plan, key, version=bundle_version, expires=last, passphrase=passphrase))

@@ -91,9 +91,8 @@ def build_config(
     def section(mapping: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
         value = mapping.get(key)
         if value is not None and not isinstance(value, kind):
-            SiteConfig.parse(
-                raw, source=source, folder=folder
-            )  # raises: names all that is wrong in the file
+            # raises: names all that is wrong in the file
+            SiteConfig.parse(raw, source=source, folder=folder)
         return kind() if value is None else value
 
     top = {

@@ -130,9 +130,8 @@ def count(path: Path, *, every: int | None = None, fps: float | None = None) -> 
     frames, rate = _header(video)
     video.release()
     if fps is None:
-        return -(
-            -frames // (every or 1)
-        )  # computed, not counted: a damaged header promises any number
+        # computed, not counted: a damaged header promises any number
+        return -(-frames // (every or 1))
     _check_rate(path, rate)
     return frames if fps >= rate else 1 + math.floor((frames - 1) * fps / rate)
 

@@ -150,9 +150,8 @@ def check_frames(frames: Any) -> None:
         or getattr(frames, "ndim", 4) != 4
     )
     none = frames is None or hasattr(frames, "read")  # a file has lines
-    if (
-        single or none or not (hasattr(frames, "__iter__") or hasattr(frames, "__getitem__"))
-    ):  # such as a PIL image
+    # such as a PIL image
+    if single or none or not (hasattr(frames, "__iter__") or hasattr(frames, "__getitem__")):
         raise errors.FrameTypeError(
             "frames",
             "an iterable of frames",

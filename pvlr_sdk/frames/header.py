@@ -93,9 +93,8 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
         tag, kind = _number(data, position, 2, order), _number(data, position + 2, 2, order)
         if tag in _TIFF_HEIGHTS + _TIFF_WIDTHS and kind in _TIFF_TYPES:
             size = _number(data, position + value, _TIFF_TYPES[kind], order)
-            tags[tag] = max(
-                size, tags.get(tag, 0)
-            )  # decoders differ in which of two equal tags counts
+            # decoders differ in which of two equal tags counts
+            tags[tag] = max(size, tags.get(tag, 0))
     if not (tags.get(257) and tags.get(256)):
         return None
     return max(tags.get(tag, 0) for tag in _TIFF_HEIGHTS), max(

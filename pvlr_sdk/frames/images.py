@@ -75,10 +75,11 @@ def refused_path(path: str, got: str, hint: str) -> tuple[str, str, str]:
         hint = hints.get(
             url[0].lower(), "Download it first; pvlr watch and open_source read streams."
         )
+        # no password, no signature
         path, got = (
             re.sub(r"(?<=:/)(/?)[^/@]*@", r"\1", path).partition("?")[0],
             "a URL",
-        )  # no password, no signature
+        )
     return path if len(path) <= _LONGEST_PATH else f"{path[:80]}...", got, hint
 
 

@@ -181,9 +181,8 @@ class Inference:
         self, frame: FrameLike, color: Color, least_size: tuple[int, int] | None
     ) -> _Decoded:
         began = perf_counter()
-        if isinstance(
-            frame, errors.FrameError
-        ):  # an iterable has it where it could not read a frame
+        # an iterable has it where it could not read a frame
+        if isinstance(frame, errors.FrameError):
             raise frame
         if device_frames.on_gpu(frame):
             pixels: Frame | device_frames.DeviceFrame = device_frames.load(frame, color)

@@ -127,9 +127,8 @@ def _serve(
         # Leave one item for each other worker: near the end none may idle while another has two.
         while len(group) < together and tasks.qsize() >= workers:
             try:
-                task = (
-                    tasks.get_nowait()
-                )  # waiting here, while others took the rest, would hold up this group
+                # waiting here, while others took the rest, would hold up this group
+                task = tasks.get_nowait()
             except Empty:
                 break
             if task is None:

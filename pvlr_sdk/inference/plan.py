@@ -111,9 +111,8 @@ class LoadedPlan:
         deployed = np.array(manifest.thresholds(options.operating_point), np.float32)
         thresholds = thresholds_for(deployed, space.index, options.threshold)
         preprocess = Preprocessor(manifest.input)
-        decoders = (
-            Decoders().start() if options.isolate else None
-        )  # they load their libraries while the plan loads
+        # they load their libraries while the plan loads
+        decoders = Decoders().start() if options.isolate else None
         engine = options.device, options.precision, options.num_threads, options.optimize
         load = partial(open_backend, bundle, *engine, allow_unsigned=options.allow_unsigned)
         try:

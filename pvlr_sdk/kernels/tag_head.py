@@ -202,9 +202,8 @@ def _chosen(
     if isinstance(chosen, (list, tuple)):
         chosen = np.array(chosen)
         narrow = chosen.astype(np.int32) if chosen.dtype.kind == "i" else chosen
-        chosen = (
-            narrow if np.array_equal(narrow, chosen) else chosen
-        )  # not a number that wrapped around
+        # not a number that wrapped around
+        chosen = narrow if np.array_equal(narrow, chosen) else chosen
     tensor = arguments.view("chosen", chosen)
     if len(tensor.shape) != 1 or tensor.shape[0] == 0 or tensor.type != "int32":
         raise arguments.wrong(

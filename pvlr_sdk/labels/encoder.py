@@ -83,9 +83,8 @@ class TextEncoder:
         mask = np.array([[1] * len(row) + [0] * (longest - len(row)) for row in ids], np.float32)
         padded = np.array([row + [0] * (longest - len(row)) for row in ids])
         hidden = self._compiled([self._words[padded] + self._positions[:longest], mask])[0]
-        pooled = (hidden * mask[:, :, None]).sum(
-            1
-        )  # the sum: the length of a vector does not matter
+        # the sum: the length of a vector does not matter
+        pooled = (hidden * mask[:, :, None]).sum(1)
         return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 

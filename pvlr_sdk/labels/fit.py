@@ -127,9 +127,8 @@ def _combine(columns: Floats, present: NDArray[np.bool_], usual: Floats) -> tupl
         curvature = balance * probability * (1 - probability)
         hessian = (design * curvature[:, None]).T @ design + np.diag(precision)
         step = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
-        combined[free] -= step / max(
-            1.0, float(np.linalg.norm(step))
-        )  # of at most 1: it cannot overshoot far
+        # of at most 1: it cannot overshoot far
+        combined[free] -= step / max(1.0, float(np.linalg.norm(step)))
         low = np.flatnonzero(combined[:-1] < _LEAST)
         combined[low], free[low] = _LEAST, False
         if np.abs(step).max() < 1e-9:

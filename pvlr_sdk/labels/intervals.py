@@ -79,13 +79,13 @@ def expected(
         return dict.fromkeys(("mAP", "CP", "CR", "OP", "OR"), Expected(np.nan, np.nan, np.nan))
     labels = [(scores[:, c], tagged[:, c], targets[:, c], float(share[c])) for c in shown]
     each = [_draws(*label, drawn, weight, group, rng) for label in labels]
-    area, right, wrong = (
-        np.array(measure) for measure in zip(*each, strict=True)
-    )  # (labels, rounds)
+    # (labels, rounds)
+    area, right, wrong = (np.array(measure) for measure in zip(*each, strict=True))
+    # labels that few images state count less overall
     present, stated = (
         share[shown, None],
         answered[shown, None] / images,
-    )  # labels that few images state count less overall
+    )
     if others is not None:
         positives = np.round(others * present).astype(np.int64)
         hits = rng.binomial(positives, np.clip(right / present, 0, 1))
@@ -138,9 +138,8 @@ def _draws(
         for kind, part in ((positive, share), (~positive, 1 - share)):
             mass[:, kind] *= part / np.maximum(mass[:, kind].sum(axis=1, keepdims=True), 1e-300)
         hits, retrieved = np.cumsum(mass * positive, axis=1), np.cumsum(mass, axis=1)
-        ends = np.insert(
-            last_of_its_score, [at, cut], [True, True]
-        )  # equal scores share a threshold
+        # equal scores share a threshold
+        ends = np.insert(last_of_its_score, [at, cut], [True, True])
         precision = hits[:, ends] / np.maximum(retrieved[:, ends], 1e-300)
         area = (np.diff(hits[:, ends], axis=1, prepend=0) * precision).sum(axis=1) / share
         halves.append((area, hits[:, cut], retrieved[:, cut] - hits[:, cut]))

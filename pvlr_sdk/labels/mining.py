@@ -55,9 +55,8 @@ def select(
         steps.insert(1, ("disputed", np.where(disputed, -abs(margins - against), np.inf), end))
     for reason, cost, most in steps:
         photos = np.argsort(cost, 0, kind="stable")
-        turns = np.argsort(
-            np.take_along_axis(cost, photos, 0), 1, kind="stable"
-        )  # the best label first
+        # the best label first
+        turns = np.argsort(np.take_along_axis(cost, photos, 0), 1, kind="stable")
         order = np.take_along_axis(photos, turns, 1).ravel().tolist()
         for photo, label in zip(order, turns.ravel().tolist(), strict=True):
             if (

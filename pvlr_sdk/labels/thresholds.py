@@ -13,9 +13,8 @@ from .precision_recall import cumulative_counts
 
 Floats = NDArray[np.float64]
 
-_SHRINK = (
-    20  # number of positives at which a label's own threshold weighs as much as the common one
-)
+# number of positives at which a label's own threshold weighs as much as the common one
+_SHRINK = 20
 _SHRINK_TILES = 50  # the same for what tiles add to it, and for the rule without measurement
 _SHRINK_LESS = 200  # the same where tiles add less than the rule
 

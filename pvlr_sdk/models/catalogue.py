@@ -107,11 +107,12 @@ def places() -> Iterator[tuple[str, Path, bool]]:
     yield "bundled", PACKAGE / "models", True
     if (PACKAGE.parent / "pyproject.toml").is_file():
         yield "checkout", PACKAGE.parent / "models", True
+    # the package may be installed from here, not imported
     yield (
         "checkout",
         Path("models").absolute(),
         False,
-    )  # the package may be installed from here, not imported
+    )
     if cache := cache_folder():
         yield "cached", cache, False
 

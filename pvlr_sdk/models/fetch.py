@@ -75,9 +75,8 @@ def fetch(
     with system_errors(
         errors.OutputError, str(cache), expected="a writable folder", hint="Set PVLR_CACHE_DIR."
     ):
-        cache.parent.mkdir(
-            mode=0o700, parents=True, exist_ok=True
-        )  # private: it also holds compiled networks
+        # private: it also holds compiled networks
+        cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_files(contents)
     return cache / name / "engine.plan"
 

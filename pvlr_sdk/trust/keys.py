@@ -85,9 +85,8 @@ def trusted_keys(path: Path) -> dict[str, TrustedKey]:
         OptionError: there is none, or one is not valid. None is skipped: a key that seems trusted must be.
         MissingPartError: the package ``cryptography`` is not installed.
     """
-    files = (
-        sorted(path.glob("*.pem")) if os.path.isdir(path) else [path]
-    )  # pathlib raises where it may not look
+    # pathlib raises where it may not look
+    files = sorted(path.glob("*.pem")) if os.path.isdir(path) else [path]
     keys: dict[str, TrustedKey] = {}
     for file in files:
         key = TrustedKey(file.stem, _load_public(file), _expires(file.with_suffix(".expires")))

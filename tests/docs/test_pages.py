@@ -38,9 +38,8 @@ def test_the_overview_lists_every_page() -> None:
     listed = {
         str(path.relative_to(ROOT / "docs")) for path in PAGES if path.is_relative_to(ROOT / "docs")
     }
-    below = {
-        name for name in listed if name.startswith(("reference/", "extend/"))
-    }  # which the site and pages list
+    # which the site and pages list
+    below = {name for name in listed if name.startswith(("reference/", "extend/"))}
     assert listed - linked - below == {"index.md"}
 
 

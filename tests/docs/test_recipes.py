@@ -43,9 +43,8 @@ class Copy:
         """Create and change the files as the recipe says; returns the changed files."""
         text, position, path, changed = RECIPES[recipe], 0, "", []
         for block in _BLOCK.finditer(text):
-            named = _PATH.search(
-                text, position, block.start()
-            )  # blocks without text between them are of one file
+            # blocks without text between them are of one file
+            named = _PATH.search(text, position, block.start())
             path = named[1] if named else path
             position = block.end()
             file, content = self.folder / path, block[2]

@@ -251,9 +251,8 @@ def test_isolated_decoding_gives_the_same_results(
         for frame in (path, path.read_bytes()):
             np.testing.assert_array_equal(isolated.predict(frame).logits, expected)
         assert "<img" in plain.predict(path)._repr_html_()
-        assert (
-            "<img" not in isolated.predict(path)._repr_html_()
-        )  # a notebook decodes in this process
+        # a notebook decodes in this process
+        assert "<img" not in isolated.predict(path)._repr_html_()
         again = pickle.loads(pickle.dumps(isolated))
         decoders = again._plan.inference.decoders
         assert decoders is not None

@@ -63,13 +63,14 @@ LIBPVLR = [
     "pvlr_sdk/libpvlr/lib/cmake/pvlr/pvlr-config.cmake",
     "pvlr_sdk/libpvlr/lib/pkgconfig/pvlr.pc",
 ]
+# of docs the image that cibuildwheel tags
 SOURCES = {
     "csrc",
     "docs",
     "pvlr_sdk",
     "training",
     "pvlr_sdk.egg-info",
-}  # of docs the image that cibuildwheel tags
+}
 TOP_LEVEL = {"CHANGELOG.md", "CMakeLists.txt", "LICENSE", "MANIFEST.in", "PKG-INFO", "README.md"}
 TOP_LEVEL |= {"pyproject.toml", "setup.cfg", "setup.py"}
 

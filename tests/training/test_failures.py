@@ -95,9 +95,8 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(
 
     def infinite_slope(self: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss = compute(self, inputs, targets)
-        return (
-            loss.detach() + (loss - loss.detach()).sqrt()
-        )  # a finite value with the gradient 1 / 0
+        # a finite value with the gradient 1 / 0
+        return loss.detach() + (loss - loss.detach()).sqrt()
 
     monkeypatch.setattr(loop.StageLoss, "forward", infinite_slope)
     with pytest.raises(

@@ -141,9 +141,8 @@ def test_a_model_that_reads_nothing_but_prompts_takes_any_words(run: Any) -> Non
     assert (trained.space, trained.embeddings.shape) == ("minilm", (5, 384))
     frame = frames(64)[0]
     before = opened.predict(frame)
-    np.testing.assert_allclose(
-        before.logits, closed.predict(frame).logits, atol=0.01
-    )  # the bank is rounded elsewhere
+    # the bank is rounded elsewhere
+    np.testing.assert_allclose(before.logits, closed.predict(frame).logits, atol=0.01)
     opened.set_labels(bank_from_words(LABELS))
     np.testing.assert_allclose(
         opened.predict(frame).logits, before.logits - trained.biases, atol=1e-3

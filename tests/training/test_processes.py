@@ -68,9 +68,8 @@ def test_the_photos_are_shared_out_and_come_back_in_order() -> None:
             assert len({len(part) for part in parts}) == 1
             gathered: list[int] = []
             start = 0
-            while (
-                len(gathered) < photos
-            ):  # like cache_features: batch by batch, without the padding
+            # like cache_features: batch by batch, without the padding
+            while len(gathered) < photos:
                 together = [index for part in parts for index in part[start : start + 32]]
                 gathered += together[: photos - len(gathered)]
                 start += 32

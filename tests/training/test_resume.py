@@ -128,9 +128,8 @@ def test_a_run_can_end_with_fewer_epochs_than_it_has(config: Path, unfinished: P
 def test_an_epoch_begins_again_where_the_photos_are_others(config: Path, unfinished: Path) -> None:
     photos = load_dataset(load_config(config).data)
     console = quiet()
-    few = photos.subset(
-        list(range(50))
-    )  # two steps per epoch: the run was killed after the last one
+    # two steps per epoch: the run was killed after the last one
+    few = photos.subset(list(range(50)))
     train(config, out=unfinished, resume=True, console=console, dataset=few)
     assert "restarting this epoch" in console.file.getvalue()
     assert [epoch for stage, epoch, _ in losses(unfinished) if stage == "finetune"] == [1, 2, 3]

@@ -101,9 +101,8 @@ def test_labels_that_both_runs_describe_alike_keep_their_weights(
     )
     before, after = weights(first), weights(second)
     for name in ("head.predict.bias", "text.context.residual"):
-        assert torch.equal(after[name][[0, 2]], before[name][[2, 0]]), (
-            name
-        )  # blue, and rouge, whose words are "red"
+        # blue, and rouge, whose words are "red"
+        assert torch.equal(after[name][[0, 2]], before[name][[2, 0]]), name
         assert not torch.equal(after[name][1], before[name][1]), name
     assert torch.equal(after["text.knowledge"][2], before["text.knowledge"][0])
 

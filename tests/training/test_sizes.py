@@ -93,9 +93,8 @@ def test_a_network_without_learned_positions_is_the_one_made_for_that_size(
 
 def test_learned_positions_are_interpolated(save_run: Callable[..., Path]) -> None:
     model, _, _ = load_model(save_run(256))
-    ramp = (
-        torch.arange(8.0).repeat_interleave(8)[:, None].expand(-1, 32)
-    )  # the row of each of 8 x 8 tokens
+    # the row of each of 8 x 8 tokens
+    ramp = torch.arange(8.0).repeat_interleave(8)[:, None].expand(-1, 32)
     model.head.position.data.copy_(ramp)
     model.resize(512, 128)
     assert model.grid == (16, 4)

@@ -67,9 +67,8 @@ def test_engines_are_built(backbone: str) -> None:
     assert report["static"] > 1_000_000
     if is_open:
         assert report["open"] > 1_000_000
-        assert (
-            report["inputs"] > 3
-        )  # of keys, values, mask, gains, biases and weights, those that the model has
+        # of keys, values, mask, gains, biases and weights, those that the model has
+        assert report["inputs"] > 3
         assert report["closed"] > 1_000_000
     # Half the bytes per weight; an int8 engine may keep several layouts.
     assert engines["fp16"]["dynamic"] < 0.75 * engines["fp32"]["dynamic"]

@@ -200,9 +200,8 @@ def test_exported_network_keeps_its_operators_whole(write_config: Any, tmp_path:
     network = onnx.load(path)
     operators = [node.op_type for node in network.graph.node]
     assert network.opset_import[0].version >= 17
-    assert (
-        operators.count("LayerNormalization") == 5
-    )  # visual norm, two in each direction of DMA: none decomposed
+    # visual norm, two in each direction of DMA: none decomposed
+    assert operators.count("LayerNormalization") == 5
     done = CliRunner().invoke(
         app, ["export", str(folder), "--precision", "fp16", "--attention", "fused"]
     )

@@ -164,9 +164,8 @@ class OpenVinoBackend(Backend):
 
     def _project(self, spec: OpenSpec, bank: LabelBank) -> Projections:
         values = project(self._label_network, bank, spec, self._network.source).values()
-        return Projections(
-            len(bank), [runtimes.openvino().Tensor(value) for value in values]
-        )  # copies
+        # copies
+        return Projections(len(bank), [runtimes.openvino().Tensor(value) for value in values])
 
     def acquire(self) -> Request:
         try:

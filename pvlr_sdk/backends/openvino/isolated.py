@@ -212,9 +212,8 @@ def _load_and_run(
     )
     backend = OpenVinoBackend(network, precision, num_threads, throughput=throughput, cached=False)
     slot = backend.acquire()
-    with contextlib.suppress(
-        ValueError, errors.FrameError
-    ):  # the self-test reports what is no image
+    # the self-test reports what is no image
+    with contextlib.suppress(ValueError, errors.FrameError):
         frame = images.decode(
             base64.b64decode(spec.golden.frame_png, validate=True), formats=("png",)
         )

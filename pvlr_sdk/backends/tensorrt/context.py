@@ -64,9 +64,8 @@ class ExecutionContext:
         the same labels."""
         cuda, pointers = self._cuda, self._pointers
         self._upload(slots[0].labels)
-        slots = sorted(
-            slots, key=lambda slot: slot.frame is None
-        )  # frames for the kernel first: one launch
+        # frames for the kernel first: one launch
+        slots = sorted(slots, key=lambda slot: slot.frame is None)
         for place, slot in enumerate(slots):
             for event in slot.ready:
                 cuda.stream_wait(self._stream, event)

@@ -38,9 +38,8 @@ def find_driver() -> type[libcuda.Driver]:
     try:
         from .on_pycuda import Driver
     except ImportError as error:
-        if (
-            importlib.util.find_spec("pycuda") is not None
-        ):  # built for another driver or Python, or there is no driver
+        # built for another driver or Python, or there is no driver
+        if importlib.util.find_spec("pycuda") is not None:
             _log.warning(
                 "pycuda cannot be imported, so the driver's library is used without it: %s", error
             )

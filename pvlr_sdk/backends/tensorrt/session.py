@@ -200,10 +200,11 @@ class Session:
     def _pump(self) -> None:
         """Launch batches while there are frames and free contexts. The caller holds the lock."""
         while self._pending and self._idle:
+            # a batch has one label bank
             labels, slots = (
                 self._pending[0].labels,
                 list[SessionSlot](),
-            )  # a batch has one label bank
+            )
             while self._pending and len(slots) < self._batch and self._pending[0].labels is labels:
                 slots.append(self._pending.popleft())
             context = self._idle.popleft()

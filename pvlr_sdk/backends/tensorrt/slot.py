@@ -123,9 +123,8 @@ class SessionSlot:
         """Release the buffers."""
         self.closed = True
         self.input = np.empty(0, np.float32)
-        self.outputs = self.features = (
-            None  # not for another batch: copies into it may be in flight
-        )
+        # not for another batch: copies into it may be in flight
+        self.outputs = self.features = None
         self.device = self._staging = None
         self._written.clear()
         self._forget()

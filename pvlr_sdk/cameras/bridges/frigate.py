@@ -24,9 +24,8 @@ _MESSAGE, _SNAPSHOT = 2**18, 2**24  # bytes at most
 _SUB_LABEL = 100  # characters that Frigate accepts
 _REMEMBERED = 10_000  # events that wait at most, and that are not answered again
 _TIMEOUT = 10.0  # seconds for one request
-_AWAY = frozenset(
-    {401, 403, 408, 429, 502, 503, 504}
-)  # the request is repeated; other failures are about its event
+# the request is repeated; other failures are about its event
+_AWAY = frozenset({401, 403, 408, 429, 502, 503, 504})
 
 
 class _Object(BaseModel):
@@ -76,10 +75,11 @@ class FrigateTagger(Sink[_Object]):
             frozenset(objects),
         )
         self._exclusive = exclusive
+        # Frigate takes them for stored events only
         self._attributes, self._at_end = (
             attributes,
             at_end or attributes,
-        )  # Frigate takes them for stored events only
+        )
         self._seen: dict[str, None] = {}
         self._labelled = ""  # the event that got the last sub label
         broker = mqtt.address()
@@ -100,10 +100,11 @@ class FrigateTagger(Sink[_Object]):
         if self._exclusive:
             tags = tags[:1] or [(UNKNOWN, 0.0)]
         if tags and self._labelled != item.id:  # else only what followed has failed
+            # Frigate refuses 0
             best, score = (
                 tags[0][0][:_SUB_LABEL],
                 max(round(tags[0][1], 4), 1e-4),
-            )  # Frigate refuses 0
+            )
             self._ask(item.id, "sub_label", {"subLabel": best, "subLabelScore": score})
             self._labelled = item.id
         if tags and self._attributes:
@@ -125,10 +126,11 @@ class FrigateTagger(Sink[_Object]):
         status, data = request(
             method, url, headers=headers, timeout=_TIMEOUT, body=body, most=_SNAPSHOT
         )
+        # no model has attributes of this object
         if 200 <= status < 300 or (status, what) == (
             400,
             "attributes",
-        ):  # no model has attributes of this object
+        ):
             return data
         if status in _AWAY:
             raise ConnectionError(f"Frigate answered {status}")

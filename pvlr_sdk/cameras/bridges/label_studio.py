@@ -94,9 +94,8 @@ def make_router(
             except errors.PvlrError as error:
                 if not requests or len(requests[0][0].tasks) == 1:
                     raise
-                _LOG.warning(
-                    "Label Studio's task %d: %s", len(results), escaped(str(error))
-                )  # the others go on
+                # the others go on
+                _LOG.warning("Label Studio's task %d: %s", len(results), escaped(str(error)))
                 tags = ()
             results.append({"model_version": model(), **_prediction(tags, requests[0][1])})
         return {"results": results, "model_version": model()}

@@ -300,9 +300,8 @@ class Control:
         return str(info["sha256"])
 
     def _check_idle(self) -> None:
-        if (
-            self.deployment.status.state != "in use"
-        ):  # the plan that may return has the labels before
+        # the plan that may return has the labels before
+        if self.deployment.status.state != "in use":
             raise in_progress("labels")
 
     def _kept(self, changes: Changes) -> Changes:

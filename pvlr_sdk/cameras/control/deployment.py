@@ -81,9 +81,8 @@ class Deployment:
                 the state folder cannot be written. In each case the plan in use stays.
         """
         with self._exclusively():
-            bundle = load_bundle(
-                source, trust=self._tagger.trust or False
-            )  # before anything is copied
+            # before anything is copied
+            bundle = load_bundle(source, trust=self._tagger.trust or False)
             self._check_new(bundle.path)
             plan = self._plans.install(bundle.path) if self._plans else bundle.path
             try:
@@ -178,15 +177,13 @@ class Deployment:
                         candidate.set_labels(self._tagger.label_bank)
                     self._check(candidate)  # before the next start would use it
                     version, running = (_version(tagger) for tagger in (candidate, self._tagger))
-                    if (
-                        version < running
-                    ):  # the next start never uses a plan older than the recorded version
+                    # the next start never uses a plan older than the recorded version
+                    if version < running:
                         record_version(self._tagger, plan)
                     if self._plans and not named:
                         self._plans.name(plan, before)
-                    (self._site or self._tagger).exchange(
-                        candidate
-                    )  # which then has the replaced plan
+                    # which then has the replaced plan
+                    (self._site or self._tagger).exchange(candidate)
             except BaseException:
                 candidate.close()
                 raise

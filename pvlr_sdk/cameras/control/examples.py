@@ -74,9 +74,8 @@ class Examples:
             peak = self.peaks.get(event.id)
             if peak is not None and result[event.label].score <= (peak.score or 0):
                 continue
-            if example := Example.of(
-                replace(seen, result=result), event.label, True
-            ):  # copies the features
+            # copies the features
+            if example := Example.of(replace(seen, result=result), event.label, True):
                 self.peaks[event.id] = example
                 if len(self.peaks) > EVENTS:
                     del self.peaks[next(iter(self.peaks))]

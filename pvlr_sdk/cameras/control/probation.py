@@ -43,9 +43,8 @@ class Probation:
 
     def fail(self, error: errors.BundleError) -> None:
         """Note that the new plan failed; safe in any thread."""
-        self._error = (
-            f"{type(error).__name__}: {error}"  # the exception itself keeps the plan in memory
-        )
+        # the exception itself keeps the plan in memory
+        self._error = f"{type(error).__name__}: {error}"
         self._failed.set()
 
     def wait(self) -> str:

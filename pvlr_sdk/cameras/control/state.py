@@ -200,9 +200,8 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
         path.chmod(mode)
     for folder in {path.parent for path in targets}:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        with suppress(
-            OSError
-        ):  # a file system that cannot; else a loss of power might undo the renames
+        # a file system that cannot; else a loss of power might undo the renames
+        with suppress(OSError):
             os.fsync(descriptor)
         os.close(descriptor)
 

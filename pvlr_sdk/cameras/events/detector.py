@@ -61,10 +61,11 @@ class EventDetector:
         self._rules = Rules(
             tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0
         )
+        # the rules, and these with the thresholds of a frame
         self._raised = (
             self._rules,
             self._rules,
-        )  # the rules, and these with the thresholds of a frame
+        )
         self.tracks = Tracks(self._rules.names)
         self.use(self.prepare(self._rules.settings))
         self.used = self._rules
@@ -247,9 +248,8 @@ class EventDetector:
 
     def _with(self, rules: Rules, thresholds: Floats) -> Rules:
         base, raised = self._raised
-        higher = np.maximum(
-            rules.deployed, thresholds
-        )  # and so above the lower thresholds of the settings
+        # and so above the lower thresholds of the settings
+        higher = np.maximum(rules.deployed, thresholds)
         if base is not rules or not np.array_equal(raised.deployed, higher):
             self._raised = rules, self.prepare(rules.settings, higher, rules.names)
         return self._raised[1]

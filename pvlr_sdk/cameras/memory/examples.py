@@ -30,9 +30,8 @@ def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     rows = reader.rows(
         f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})"
     )
-    contexts = {
-        id(row.context): row.context for row in rows
-    }  # the same object for the same context
+    # the same object for the same context
+    contexts = {id(row.context): row.context for row in rows}
     same = {
         key
         for key, context in contexts.items()

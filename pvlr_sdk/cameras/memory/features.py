@@ -110,9 +110,8 @@ def _width(path: Path) -> int:
 def _read(path: Path) -> NDArray[Any]:
     kind = _row(_width(path))
     rows = path.stat().st_size // kind.itemsize
-    return (
-        np.memmap(path, kind, "r", shape=(rows,)) if rows else np.zeros(0, kind)
-    )  # a full disk leaves an empty file
+    # a full disk leaves an empty file
+    return np.memmap(path, kind, "r", shape=(rows,)) if rows else np.zeros(0, kind)
 
 
 def _put(path: Path, number: int, data: bytes) -> None:

@@ -107,9 +107,8 @@ def lowest(
     scores = np.asarray(peaks)[order]
     is_right = np.asarray(right, bool)[order]
     reported_at = np.zeros(len(scores)) if uppers is None else np.asarray(uppers)[order]
-    tested = np.zeros(
-        len(scores), np.int64
-    )  # (E,): events that count for the threshold of each event
+    # (E,): events that count for the threshold of each event
+    tested = np.zeros(len(scores), np.int64)
     right_ones = np.zeros(len(scores), np.int64)
     for upper in np.unique(reported_at):
         same = reported_at == upper
@@ -118,9 +117,8 @@ def lowest(
         right_ones += (same & is_right).cumsum() * counts
 
     count = len(scores)
-    fewest = math.ceil(
-        math.log(error / 3) / math.log(target)
-    )  # answers that can pass a test, if all are right
+    # answers that can pass a test, if all are right
+    fewest = math.ceil(math.log(error / 3) / math.log(target))
     starts = {min(count, max(fewest, count // part)) for part in (4, 2, 1)}
     last: int | None = None
     for start in starts:

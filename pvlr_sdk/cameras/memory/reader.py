@@ -271,9 +271,8 @@ class Reader:
             with output_errors(self._path, "a memory of events"):
                 yield
         except errors.OutputError as error:
-            if (
-                type(error.__cause__) is sqlite3.DatabaseError
-            ):  # not a subclass, such as for a full disk
+            # not a subclass, such as for a full disk
+            if type(error.__cause__) is sqlite3.DatabaseError:
                 raise error.__cause__ from None
             raise
 

@@ -135,9 +135,8 @@ class Recorder:
             self._events(events)
             for moment in self._samples.close() if self._samples else ():
                 self._submit(moment)
-            self._peaks = (
-                Peaks()
-            )  # a label that was up without an event has no picture for a later one
+            # a label that was up without an event has no picture for a later one
+            self._peaks = Peaks()
             self._flush((monotonic, reason))
             self._forget()
 

@@ -203,9 +203,8 @@ def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
     ):
         start, end = event.start, np.inf if event.end is None else event.end
         earlier, same = left[event.camera, event.region, event.label], list[Event]()
-        while (
-            earlier and earlier[0].start <= end
-        ):  # what has ended before this one overlaps no later one
+        # what has ended before this one overlaps no later one
+        while earlier and earlier[0].start <= end:
             other = earlier.popleft()
             if other.end is None or start <= other.end:
                 same.append(other)

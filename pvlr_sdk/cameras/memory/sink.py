@@ -66,9 +66,8 @@ class MemorySink(Sink[Recorded]):
         try:
             self._intact(lambda: self._opened())
         except errors.OutputError as error:
-            if isinstance(
-                error.__cause__, (BlockingIOError, FileExistsError)
-            ):  # the second: it is a file
+            # the second: it is a file
+            if isinstance(error.__cause__, (BlockingIOError, FileExistsError)):
                 raise
             _LOG.warning("%s: %s", self.name, error)
 

@@ -256,13 +256,13 @@ class Store(Reader):
                 )
             used = "SELECT context FROM chunks UNION SELECT context FROM moments"
             self._database.execute(f"DELETE FROM contexts WHERE id NOT IN ({used})")
-            self.features.clear(
-                numbers
-            )  # before the commit: if the process is killed here, none is left for ever
+            # before the commit: if the process is killed here, none is left for ever
+            self.features.clear(numbers)
+        # the journal has copies
         for statement in (
             "PRAGMA incremental_vacuum",
             "PRAGMA wal_checkpoint(TRUNCATE)",
-        ):  # the journal has copies
+        ):
             self._database.execute(statement).fetchall()
         return len(numbers)
 

@@ -123,9 +123,8 @@ class MqttSink(Sink[Event]):
         self._devices = self._home.devices(site)
         self._retained = self._home.states(self._site, {})  # by topic
         self._removed: set[str] = set()  # topics whose retained messages the broker must not keep
-        self._gone: dict[
-            str, dict[str, str]
-        ] = {}  # components that Home Assistant must not keep, by device
+        # components that Home Assistant must not keep, by device
+        self._gone: dict[str, dict[str, str]] = {}
         self._commands: Commands | None = None
         self._site_lock = threading.Lock()
         self._connected = threading.Event()
@@ -170,9 +169,8 @@ class MqttSink(Sink[Event]):
                 (status.labels, status.thresholds.keys(), status.groups) for status in (site, last)
             ]
             if entities[0] == entities[1]:
-                self._retained = before | self._home.shown(
-                    site
-                )  # often: a camera that comes and goes
+                # often: a camera that comes and goes
+                self._retained = before | self._home.shown(site)
             else:
                 self._devices, self._retained = (
                     self._home.devices(site),
@@ -261,9 +259,8 @@ class MqttSink(Sink[Event]):
                 ]
             )
         if self._settings.discovery:
-            client.subscribe(
-                self._topics.device("+")
-            )  # before ours, which replace those of an earlier process
+            # before ours, which replace those of an earlier process
+            client.subscribe(self._topics.device("+"))
         with self._site_lock:
             self._introduce(client, self._removed, self._devices, self._retained)
             self._connected.set()

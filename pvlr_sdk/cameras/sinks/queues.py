@@ -204,9 +204,8 @@ class DiskQueue(MemoryQueue[Event]):
                     "INSERT OR REPLACE INTO queue VALUES (?, ?)", (number, event.pack())
                 )
                 self._stored, written = number + 1, True
-            if (
-                self.error and not written
-            ):  # a fast receiver left nothing to store: is there room again?
+            # a fast receiver left nothing to store: is there room again?
+            if self.error and not written:
                 self._database.execute("PRAGMA user_version = 0")  # writes although nothing changes
                 written = True
         self._stored = following

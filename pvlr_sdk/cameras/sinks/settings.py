@@ -35,9 +35,8 @@ def beside_the_file(path: Path, info: ValidationInfo) -> Path:
 
 
 def _not_empty(raw: object) -> object:
-    if (
-        raw == ""
-    ):  # as of an empty environment variable; it would be the folder of the configuration file
+    # as of an empty environment variable; it would be the folder of the configuration file
+    if raw == "":
         raise ValueError("a path, not an empty text")
     if "\0" in str(raw):
         raise ValueError("a path without a zero byte")

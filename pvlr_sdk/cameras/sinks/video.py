@@ -97,9 +97,8 @@ class VideoSink(Sink["Observation"]):
             with output_errors(self._folder, _EXPECTED):
                 raise OSError("a failure a moment ago")
         drawn = item.result.draw(item.frame.pixels, item.frame.color)
-        drawn = drawn[
-            : drawn.shape[0] // 2 * 2, : drawn.shape[1] // 2 * 2
-        ]  # chroma has half the size
+        # chroma has half the size
+        drawn = drawn[: drawn.shape[0] // 2 * 2, : drawn.shape[1] // 2 * 2]
         with self._lock, output_errors(self._folder, _EXPECTED):
             try:
                 tick = self._prepare(item, drawn.shape[1], drawn.shape[0])

@@ -209,9 +209,8 @@ class SiteConfig(Section):
 
     @model_validator(mode="after")
     def _words_or_bank(self) -> SiteConfig:
-        if (
-            self.words is not None and self.bank is not None
-        ):  # what the page teaches is kept in the bank
+        # what the page teaches is kept in the bank
+        if self.words is not None and self.bank is not None:
             raise PydanticCustomError(
                 "words_and_bank", "words or bank, not both", {"place": ("words",)}
             )
@@ -276,15 +275,13 @@ def _explained(
     keys, value = written(
         raw, location, keep_last=kind in ("missing", "extra_forbidden", "invalid_key")
     )
-    if (
-        location[-1:] == ("[key]",) or kind == "invalid_key"
-    ):  # the key is what is wrong, not its value
+    # the key is what is wrong, not its value
+    if location[-1:] == ("[key]",) or kind == "invalid_key":
         value = keys[-1]
     wanted, got, hint = expected(problem), "nothing" if kind == "missing" else repr(value), _HINT
     if kind == "extra_forbidden":
-        names = known.get(
-            id(written(expanded, location[:-1], keep_last=False)[1])
-        )  # None below a key that is no text
+        # None below a key that is no text
+        names = known.get(id(written(expanded, location[:-1], keep_last=False)[1]))
         got, hint = repr(keys[-1]), _closest(keys[-1], names) if names else hint
     elif kind == "unknown_camera":
         hint = _closest(str(value), list(raw["cameras"]))

@@ -89,9 +89,8 @@ def record(clip: Path, config: SiteConfig) -> Path:
         if _is_intact(folder):
             return folder
         shutil.rmtree(folder, ignore_errors=True)
-        part = folder.with_name(
-            f"{folder.name}.{os.getpid()}"
-        )  # of this process: another may record the same clip
+        # of this process: another may record the same clip
+        part = folder.with_name(f"{folder.name}.{os.getpid()}")
         stack.callback(shutil.rmtree, part, ignore_errors=True)
         shutil.rmtree(part, ignore_errors=True)
         memory = MemoryConfig(folder=part, max_mb=1e6, max_days=1e6, floor=0, samples_per_hour=0)

@@ -43,12 +43,10 @@ class CameraHealth:
         self._camera = camera
         self._next = -np.inf
         self._views: deque[NDArray[np.float32]] = deque(maxlen=_VIEWS)
-        self._past = np.zeros(
-            (_PAST, 4)
-        )  # light, sharpness, likeness to the usual view, whether it was a repetition
-        self._learned = self._averaged = (
-            0  # frames: of the past, and of the usual views since one was accepted
-        )
+        # light, sharpness, likeness to the usual view, whether it was a repetition
+        self._past = np.zeros((_PAST, 4))
+        # frames: of the past, and of the usual views since one was accepted
+        self._learned = self._averaged = 0
         self._sample = np.zeros(0, np.uint8)
         self._then: CapturedFrame | None = None
         self._repeats = self._bad = 0
@@ -62,9 +60,8 @@ class CameraHealth:
         observation whose frame shows what the camera saw, beside what it sees."""
         if monotonic < self._next:
             return []
-        if (
-            monotonic > self._next + _PAST
-        ):  # its past is that of another time of the day; the views stay
+        # its past is that of another time of the day; the views stay
+        if monotonic > self._next + _PAST:
             self._learned = 0
         self._next = monotonic + 1.0
         light, sharp, blocks = _look(seen.frame)
@@ -76,9 +73,8 @@ class CameraHealth:
         ]
         match = max(matches, default=1.0)
         state = self._judge(light, sharp, match) if self._learned >= _LEARNED else None
-        if (
-            self._bad == 0
-        ):  # an event that begins here has the offset of its start, whatever the wall clock does
+        # an event that begins here has the offset of its start, whatever the wall clock does
+        if self._bad == 0:
             self._since, self._offset = monotonic, wall - monotonic
         self._bad = max(self._bad - 1, 0) if state is None else min(self._bad + 1, _HELD)
         if self._bad == 0:

@@ -68,9 +68,8 @@ class Site:
         self._recover: Callable[[BundleError], bool] = lambda error: False
         self._states = dict.fromkeys(config.cameras, "starting")
         self._changing = threading.RLock()  # also the thread of the memory changes thresholds
-        self._proven: Mapping[
-            str, Statement
-        ] = {}  # of required precisions, and the thresholds that they need
+        # of required precisions, and the thresholds that they need
+        self._proven: Mapping[str, Statement] = {}
         self._minimums: dict[str, Minimum] = {}
         self.memory = Memory(config.memory, self.tagger) if config.memory else None
         """What it remembers of its events; None: nothing."""

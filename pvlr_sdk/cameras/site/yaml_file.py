@@ -58,9 +58,8 @@ def parse_yaml(data: bytes, source: str) -> dict[str, Any]:
         # Errors of Python's own conversions pass ruamel.yaml: an impossible date, an integer of 5000 digits.
         mark = getattr(error, "problem_mark", None)
         problem = [getattr(error, name, None) or "" for name in ("context", "problem")]
-        got = (" ".join(problem) if any(problem) else str(error)).partition(" with value ")[
-            0
-        ]  # it may be a password
+        # it may be a password
+        got = (" ".join(problem) if any(problem) else str(error)).partition(" with value ")[0]
         got = (
             "deeply nested values"
             if isinstance(error, RecursionError)

@@ -125,9 +125,8 @@ class FFmpegSource:
                 self._lose(f"no data for {self._timeout:g} s")
             self._lose(error.strerror or type(error).__name__)
         now = time.monotonic()
-        if (
-            now - asked > 0.9 * self._timeout
-        ):  # RTSP then returns its last packet, or the end, instead of an error
+        # RTSP then returns its last packet, or the end, instead of an error
+        if now - asked > 0.9 * self._timeout:
             self._lose(f"no data for {self._timeout:g} s")
         if now - asked > _WAITED:
             self._waited = now

@@ -203,9 +203,8 @@ def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -
         pixels = pixels[: pixels.shape[0] * 2 // 3]
     scale = 1
     thumbnails = []
-    while (
-        min(min(region[2:]) for region in regions) >= 4 * CELLS * scale
-    ):  # halves are much faster than other sizes
+    # halves are much faster than other sizes
+    while min(min(region[2:]) for region in regions) >= 4 * CELLS * scale:
         height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
         pixels = cv2.resize(
             pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA

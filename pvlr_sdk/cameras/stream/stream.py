@@ -250,9 +250,8 @@ class Stream:
         except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
             if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
                 raise
-            if isinstance(
-                error, errors.NonFiniteError
-            ):  # due to this frame: the plan passed its golden test
+            # due to this frame: the plan passed its golden test
+            if isinstance(error, errors.NonFiniteError):
                 self._recover(error)
             if self._counters[job.index].failed():
                 _log.warning("camera %s: %s", self._cameras[job.index].name, error)
@@ -261,9 +260,8 @@ class Stream:
         finally:
             self._share.end()
         labels = results[0][1].labels
-        if any(
-            result.labels != labels for _, result in results
-        ):  # they changed in the middle of this frame
+        # they changed in the middle of this frame
+        if any(result.labels != labels for _, result in results):
             self._counters[job.index].add(dropped=1)
             return None
         regions = {part.name: result for part, result in results}

@@ -142,9 +142,8 @@ class Decoders:
 
 def _close_idle(idle: LifoQueue[IsolatedProcess | None]) -> None:
     taken: list[IsolatedProcess | None] = []
-    with suppress(
-        Empty
-    ):  # their number is unknown: other threads take and return them at the same time
+    # their number is unknown: other threads take and return them at the same time
+    with suppress(Empty):
         while True:
             taken.append(idle.get_nowait())
     for process in taken:

@@ -105,9 +105,8 @@ def build(
             "The files next to it that end in .json and .sig are its manifest and its signature.",
         )
     source = read_exported(onnx, bank)
-    stays_open = device == "cpu" or (
-        device == "tensorrt" and precision != "int8"
-    )  # the others need constant labels
+    # the others need constant labels
+    stays_open = device == "cpu" or (device == "tensorrt" and precision != "int8")
     if source.spec.open and not stays_open:
         source = read_exported(onnx, labels_path(onnx))
     if device not in ("cpu", "tensorrt"):

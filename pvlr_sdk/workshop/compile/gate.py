@@ -102,9 +102,8 @@ def compare(
     Args:
         targets: (N, C) of 1 (present), -1 (absent), 0 (unknown), for the mAP of both.
     """
-    cuts = np.log(thresholds) - np.log1p(
-        -thresholds
-    )  # scores are compared before the sigmoid, which rounds
+    # scores are compared before the sigmoid, which rounds
+    cuts = np.log(thresholds) - np.log1p(-thresholds)
     difference = np.abs(logits - reference)
     average = [
         None if targets is None else 100 * metrics.mean_average_precision(rows, targets)

@@ -77,9 +77,8 @@ class OpenVinoBuilder:
             },
             measured=measured,
         )
-        isolated.record(
-            network, bundle.manifest.golden.frame_png
-        )  # it has just run in this process
+        # it has just run in this process
+        isolated.record(network, bundle.manifest.golden.frame_png)
         return bundle
 
 

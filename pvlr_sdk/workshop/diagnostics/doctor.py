@@ -233,9 +233,8 @@ def _advice(report: dict[str, Any]) -> list[str]:
     missing = [name for name, is_present in lacking.items() if not is_present]
     if not missing:
         return []
-    toolkit = (
-        isinstance(report["nvcc"], str) or (_CUDA / "bin/nvcc").is_file()
-    )  # JetPack does not add it to PATH
+    # JetPack does not add it to PATH
+    toolkit = isinstance(report["nvcc"], str) or (_CUDA / "bin/nvcc").is_file()
     command = "" if toolkit else "sudo apt-get install -y nvidia-jetpack && "
     command += "PVLR_CUDA=1 pip install --no-deps --force-reinstall ."
     return [

@@ -35,9 +35,8 @@ _TAGS = {
     "classes": r"\s+",
     "categories": r"\s+",
 }
-_TAGS |= dict.fromkeys(
-    ("tag", "label", "keyword", "class", "category"), "$^"
-)  # one tag, which may contain spaces
+# one tag, which may contain spaces
+_TAGS |= dict.fromkeys(("tag", "label", "keyword", "class", "category"), "$^")
 _PRESENT, _ABSENT = ("1", "1.0", "true", "yes", "y", "x"), ("-1", "-1.0", "false", "no", "n")
 _SPLITS = {"train", "training", "val", "valid", "validation", "test"}
 
@@ -107,9 +106,8 @@ def _parse(path: Path) -> Any:
 def read_text(path: Path) -> str:
     """The contents of a UTF-8 file; raises LabelsFileError if it cannot be read, is not a regular file or too large."""
     try:
-        return read_file(path, 2**31).decode(
-            "utf-8-sig"
-        )  # four times the annotations of COCO's training set
+        # four times the annotations of COCO's training set
+        return read_file(path, 2**31).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise wrong(
             path, "a UTF-8 text file", f"another encoding ({error.reason})", "Save it as UTF-8."

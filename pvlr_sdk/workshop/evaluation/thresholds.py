@@ -155,10 +155,11 @@ def set_thresholds(
         chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
         chosen = choose_thresholds(*chosen_on, objective, old.astype(np.float64))
         higher = np.where(positives > 0, precise_thresholds(*chosen_on, chosen), old_precise)
+    # as stored, and compared with scores
     new, precise = (
         chosen.astype(np.float32),
         higher.astype(np.float32),
-    )  # as stored, and compared with scores
+    )
     labels = [
         LabelThreshold(
             name,

@@ -44,9 +44,8 @@ def export_hub(plan: str | os.PathLike[str] | None, out: Path, *, licence: str =
     manifest = bundle.manifest
     labels = [label.name for label in manifest.labels]
     model = named(manifest.name)
-    if model and not is_released(
-        manifest_path(bundle.path), model.files[".json"]
-    ):  # a copy with other thresholds
+    # a copy with other thresholds
+    if model and not is_released(manifest_path(bundle.path), model.files[".json"]):
         model = None
     source = bundle_files(bundle.path)
     contents = {

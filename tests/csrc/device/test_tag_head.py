@@ -40,9 +40,8 @@ def _check(case: Any) -> None:
 def test_small_and_odd_sizes(dtype: str) -> None:
     for tokens, labels, width in ((1, 1, 8), (49, 20, 136), (131, 35, 104), (257, 67, 40)):
         _check(cases.Case(dtype, 2, tokens, labels, width, shared=True))
-    _check(
-        cases.Case(dtype, 300, 33, 70, 72, chosen=(69, 0, 69), maps="similarity")
-    )  # large blocks
+    # large blocks
+    _check(cases.Case(dtype, 300, 33, 70, 72, chosen=(69, 0, 69), maps="similarity"))
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -329,9 +329,8 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow(plugin: Plugin) -> None:
-    (result,) = plugin.run(
-        f"{source(500)} ! {ALL} labels=person ! fakesink name=sink"
-    )  # the program keeps results
+    # the program keeps results
+    (result,) = plugin.run(f"{source(500)} ! {ALL} labels=person ! fakesink name=sink")
     resident = [buffer["resident"] for buffer in result["buffers"]]
     assert len(resident) == 500
     assert max(resident[100:]) - resident[100] < 4e6

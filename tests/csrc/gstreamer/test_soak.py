@@ -58,9 +58,8 @@ def test_a_pipeline_at_full_speed_does_not_grow(plugin: Plugin, tmp_path: Path) 
                 continue
             frames, labels = frames + 1, labels + ("< car" in line)
             now = time.monotonic()
-            if now - last >= max(
-                0.2, MINUTES * 0.6
-            ):  # a hundred times; the end is late enough for the last
+            # a hundred times; the end is late enough for the last
+            if now - last >= max(0.2, MINUTES * 0.6):
                 last = now
                 samples.append(observe(process.pid))
             if now - began > 60 * MINUTES and frames >= count:  # all of them at least once

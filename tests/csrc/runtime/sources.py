@@ -89,9 +89,8 @@ class Sources:
         library = self.folder / "library.cpp"
         library.write_text("".join(f'#include "{source}"\n' for source in sorted(together)))
         objects = [self._object(FAKE / f"{name}.cpp", None)]
-        objects += (
-            [self._object(library, None, "-O0")] if together else []
-        )  # takes longer to compile than to run
+        # takes longer to compile than to run
+        objects += [self._object(library, None, "-O0")] if together else []
         objects += [
             self._object(source, own.pop(str(source.relative_to(ROOT)), None))
             for source in sources

@@ -73,9 +73,8 @@ def test_opening_and_closing_does_not_grow(runtime: Runtime, plan: Path) -> None
     print(f"{threads[-1]} threads, {descriptors[-1]} descriptors")
     warm = len(resident) // 4
     assert max(resident[-warm:]) - max(resident[warm : 2 * warm]) < 256
-    assert (
-        max(threads) <= threads[0] + available_cores()
-    )  # TBB may start the workers of its pool late
+    # TBB may start the workers of its pool late
+    assert max(threads) <= threads[0] + available_cores()
     assert max(descriptors) == descriptors[0]
 
 

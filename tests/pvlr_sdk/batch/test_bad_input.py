@@ -228,9 +228,8 @@ def test_a_target_that_is_no_folder(run, photos, tmp_path):
 @pytest.mark.slow
 def test_no_rights_on_the_target():
     code = "from pvlr_sdk.batch.dataset import Dataset, open_filesystem\n"
-    code += (
-        "open_filesystem('/')\n"  # imports what it needs while the environment is still readable
-    )
+    # imports what it needs while the environment is still readable
+    code += "open_filesystem('/')\n"
     code += "" if os.geteuid() else "import os; os.setuid(65534)\n"
     with tempfile.TemporaryDirectory() as target:
         os.chmod(target, 0o555)
@@ -268,6 +267,5 @@ def test_a_full_disk_leaves_complete_files_only(run, photos, tmp_path, rows):
         assert summary.present == complete
         assert len(rows(summary.dataset)) == 12
     finally:
-        subprocess.run(
-            ["umount", "--lazy", str(disk)], check=True
-        )  # a process that was forked meanwhile may hold it
+        # a process that was forked meanwhile may hold it
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -82,9 +82,8 @@ def test_a_worker_and_the_driver_are_killed(cluster, many, plan, tmp_path, rows,
     reached = complete()
     assert 30 < reached < 100
     until(lambda: not workers())
-    failed_before = any(
-        name.endswith("321.jpg") for name in rows(out)
-    )  # shards are done in no fixed order
+    # shards are done in no fixed order
+    failed_before = any(name.endswith("321.jpg") for name in rows(out))
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == (0 if failed_before else 2)
     found = rows(out)

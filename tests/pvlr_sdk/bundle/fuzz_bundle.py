@@ -217,9 +217,8 @@ def check(data: bytes) -> None:
     CHECKS[kind](edited(provider, data))
 
 
-if (
-    "PVLR_PLANTED_BUG" in os.environ
-):  # networks and label banks are not checked, and measurements are read as they come
+# networks and label banks are not checked, and measurements are read as they come
+if "PVLR_PLANTED_BUG" in os.environ:
     check_network = lambda *_: None
     manifest._PRECISIONS = SimpleNamespace(
         validate_python=lambda found: [one["tag_sets"] for one in found.values()]

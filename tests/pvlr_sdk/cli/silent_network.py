@@ -34,9 +34,8 @@ def serve_names(server: socket.socket, queries: list[str]) -> None:
     while True:
         query, client = server.recvfrom(4096)
         queries.append(name_in(query))
-        server.sendto(
-            query[:2] + b"\x81\x83" + query[4:6] + bytes(6) + query[12:], client
-        )  # no such name
+        # no such name
+        server.sendto(query[:2] + b"\x81\x83" + query[4:6] + bytes(6) + query[12:], client)
 
 
 def main(command: list[str]) -> None:

@@ -72,9 +72,8 @@ def test_an_empty_path_is_not_the_current_folder(pvlr, tmp_path, monkeypatch, me
     name = memory[0].rstrip("=")
     assert (done.code, f"{name}: expected a value, got an empty string" in done.err) == (2, True)
     assert not list(tmp_path.iterdir())
-    assert (
-        "none.mp4: expected" in pvlr("search", "words", "-m", "none.mp4").err
-    )  # a word like the name of its argument
+    # a word like the name of its argument
+    assert "none.mp4: expected" in pvlr("search", "words", "-m", "none.mp4").err
 
 
 @pytest.mark.parametrize("name", ["watch", "serve"])

@@ -234,10 +234,11 @@ def test_a_running_server(
     done = pvlr("deploy", plans / "second", "--to", url, "--json")
     assert done.code == 0
     status = json.loads(done.out)
+    # the probation has passed
     assert (status["plan"], status["state"]) == (
         sha(plans / "second"),
         "in use",
-    )  # the probation has passed
+    )
     assert pvlr("deploy", plans / "other", "--to", url).err.startswith("pvlr: DeployError")
     assert pvlr("deploy", "--rollback", "--to", f"{url}/").code == 0
     request = urllib.request.Request(f"{url}/v1/plan", headers={"Authorization": f"Bearer {TOKEN}"})

@@ -51,9 +51,8 @@ class FakeCuda:
         self._capturing: dict[int, list[Callable[[], None]]] = {}
         self._next = 1000
         self.timing: dict[int, bool] = {}
-        self._idle: dict[
-            int, bool
-        ] = {}  # whether the stream of a recorded event had nothing to do before it
+        # whether the stream of a recorded event had nothing to do before it
+        self._idle: dict[int, bool] = {}
 
     def gpu(self) -> Gpu:
         return self._gpu

@@ -68,9 +68,8 @@ def test_planes_are_not_copied() -> None:
     preprocess(frame.pixels, frame.order, chroma=frame.chroma)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (
-        peak < 2 * 4 * 3 * 48 * 64
-    )  # its result is half of that; the smaller plane has 524,288 bytes
+    # its result is half of that; the smaller plane has 524,288 bytes
+    assert peak < 2 * 4 * 3 * 48 * 64
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -70,8 +70,7 @@ def test_colour_bars(layout: str, kind: str) -> None:
     colours = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
     spec = InputSpec(width=2, height=2, mean=(0, 0, 0), std=(1, 1, 1))
     for (y, u, v), colour in zip(PRIMARIES[kind], colours, strict=True):
-        frame = np.array(
-            [[y, y], [y, y], [u, v]], np.uint8
-        )  # one pair of chroma is the same in both layouts
+        # one pair of chroma is the same in both layouts
+        frame = np.array([[y, y], [y, y], [u, v]], np.uint8)
         got = Preprocessor(spec)(frame, layout + kind)
         assert np.abs(got - np.array(colour)[:, None, None]).max() <= 2  # the bars are rounded, too

@@ -34,11 +34,12 @@ class TestBadPlans:
     @pytest.mark.slow
     def test_golden_frame_that_is_no_picture(self, own_plan: Path) -> None:
         header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (30_000).to_bytes(4, "big") * 2 + bytes(20)
+        # the last one would be 2.7 GB of pixels
         for text in (
             "AAAA",
             "?",
             base64.b64encode(header).decode(),
-        ):  # the last one would be 2.7 GB of pixels
+        ):
             edit_manifest(own_plan, lambda raw, text=text: raw["golden"].update(frame_png=text))
             with pytest.raises(errors.ManifestError, match=r"golden\.frame_png"):
                 Tagger(own_plan)

@@ -183,9 +183,8 @@ def test_errors_name_the_argument(argument: str, value: Any) -> None:
 def test_rows_of_out_must_not_overlap() -> None:
     inputs = _inputs(1, 2, 5, 7, 32)
     memory = np.empty(7 * 2 * 32, np.float32)
-    heads = np.lib.stride_tricks.as_strided(
-        memory, (1, 2, 7, 32), (0, 4 * 32 * 6, 4 * 32, 4)
-    )  # the last row twice
+    # the last row twice
+    heads = np.lib.stride_tricks.as_strided(memory, (1, 2, 7, 32), (0, 4 * 32 * 6, 4 * 32, 4))
     with pytest.raises(errors.OptionError, match="must not overlap") as caught:
         dual_softmax_attention(*inputs, out=(np.empty_like(inputs[0]), heads))
     assert caught.value.argument == "out[1]"

@@ -92,9 +92,8 @@ def test_words_of_a_plan(knowledge, encoder, open_plan, frame):
         tagger.set_labels(both)
         result = tagger.predict(frame)
         check(result, frame, both)
-    np.testing.assert_allclose(
-        result.logits[:4], before, atol=1e-5
-    )  # no token reads a label without an embedding
+    # no token reads a label without an embedding
+    np.testing.assert_allclose(result.logits[:4], before, atol=1e-5)
     np.testing.assert_allclose(result.logits[4:], alone, atol=1e-5)
     assert both.names == [*own.names, "class 3", "class 7"]
     left = forget(both, ["class 3", "class 7"])

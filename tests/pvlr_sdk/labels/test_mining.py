@@ -52,9 +52,8 @@ def test_labels_take_turns():
     chosen = [(label, float(margins[row, label])) for row, (label, _) in found.items()][:9]
     for turn in (chosen[:3], chosen[3:6], chosen[6:]):
         assert sorted(label for label, _ in turn) == [0, 1, 2]
-        assert turn == sorted(
-            turn, key=lambda pair: -pair[1]
-        )  # so that few photos are of the labels that are there
+        # so that few photos are of the labels that are there
+        assert turn == sorted(turn, key=lambda pair: -pair[1])
     assert {reason: len(rows) for reason, rows in reasons(found).items()} == {
         "likely": 10,
         "uncertain": 20,

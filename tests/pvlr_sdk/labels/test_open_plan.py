@@ -127,9 +127,8 @@ def test_an_isolated_first_load_runs_an_open_plan_with_its_bank(
 
     folder = shutil.copytree(open_plan.parent, tmp_path / "own")
     (tmp_path / "cache").mkdir(mode=0o700)
-    monkeypatch.setenv(
-        "PVLR_CACHE_DIR", str(tmp_path / "cache")
-    )  # nothing is known of the plan here
+    # nothing is known of the plan here
+    monkeypatch.setenv("PVLR_CACHE_DIR", str(tmp_path / "cache"))
     calls = []
     load = isolated._load_isolated
     monkeypatch.setattr(

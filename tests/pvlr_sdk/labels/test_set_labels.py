@@ -153,9 +153,8 @@ def test_a_bank_without_biases(tagger, frame):
 
 
 def test_pairs_of_frames_have_the_same_labels(open_plan, frame, monkeypatch):
-    monkeypatch.setattr(
-        OpenVinoBackend, "_group_agrees", lambda backend: True
-    )  # or not, by the machine's kernels
+    # or not, by the machine's kernels
+    monkeypatch.setattr(OpenVinoBackend, "_group_agrees", lambda backend: True)
     with Tagger(open_plan, precision="fp32", optimize="throughput") as tagger:
         assert tagger.info["together"] == 2
         for seed in (1, 2):

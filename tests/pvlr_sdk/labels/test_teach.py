@@ -35,9 +35,8 @@ def test_a_taught_label_is_found_on_new_photos(open_plan, taught, tmp_path):
         tagger.set_labels(before)
         expected = tagger.predict(shows[0]).logits
     assert taught.bank.names == [*before.names, "mug"]
-    np.testing.assert_allclose(
-        red.logits[:-1], expected, atol=1e-5
-    )  # the other labels do not read it
+    # the other labels do not read it
+    np.testing.assert_allclose(red.logits[:-1], expected, atol=1e-5)
 
 
 def test_the_report_is_that_of_cross_validation(taught):
@@ -108,9 +107,8 @@ def test_a_label_of_the_bank_starts_from_its_vector(open_plan, folders, taught):
     index = own.index("cat")
     np.testing.assert_array_equal(once.bank.embeddings[index], own.embeddings[index])
     assert once.bank.gains[index] != 1
-    again = teach(
-        open_plan, photos, bank=once.bank, replace=True, precision="fp32"
-    )  # from the same start
+    # from the same start
+    again = teach(open_plan, photos, bank=once.bank, replace=True, precision="fp32")
     assert again.bank.to_bytes() == once.bank.to_bytes()
     twice = teach(open_plan, photos, bank=once.bank, replace=True, words=False, precision="fp32")
     assert twice.bank.gains[index] == 0
@@ -311,9 +309,8 @@ def test_a_bank_without_any_words(open_plan, taught, folders):
         tagger.set_labels(taught.bank.select(["mug"]))
         result = tagger.predict(folders / "is" / "0.png")
     assert [tag.label for tag in result] == ["mug"]
-    np.testing.assert_allclose(
-        result.attention("mug", "grid"), 1 / 20, atol=1e-6
-    )  # nothing says where it is
+    # nothing says where it is
+    np.testing.assert_allclose(result.attention("mug", "grid"), 1 / 20, atol=1e-6)
 
 
 def test_features_are_unit_vectors_of_open_plans(tagger, frame, plan, photo):

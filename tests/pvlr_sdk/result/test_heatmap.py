@@ -30,9 +30,8 @@ def test_the_frame_is_brightest_where_the_weights_are_greatest() -> None:
     assert y > 300
     assert x > 500
     assert light[300:, :300].max() < 130  # weight 0: half of white
-    assert drawn[-1, -1].tolist() == pytest.approx(
-        [210, 255, 254], abs=3
-    )  # half of white, half of inferno's last
+    # half of white, half of inferno's last
+    assert drawn[-1, -1].tolist() == pytest.approx([210, 255, 254], abs=3)
     assert (WHITE == 255).all()
 
 

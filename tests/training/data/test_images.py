@@ -79,9 +79,8 @@ def test_photos_that_do_not_fit_into_memory_are_decoded_when_needed(
 ) -> None:
     kept = load_dataset(config.data)
     lazy = load_dataset(config.data.model_copy(update={"cache": "none"}))
-    monkeypatch.setattr(
-        data, "available_memory", lambda: 2 * 40 * 80 * 80 * 3
-    )  # half of it holds about forty images
+    # half of it holds about forty images
+    monkeypatch.setattr(data, "available_memory", lambda: 2 * 40 * 80 * 80 * 3)
     some = load_dataset(config.data)
     counts = [
         sum(isinstance(image, np.ndarray) for image in photos.images)

@@ -137,9 +137,8 @@ def test_a_whole_model_learns_with_either(encoder: str, request: pytest.FixtureR
     model = PVLR(tuple(TEXTS), 64, 64, config)
     model(torch.randn(2, 3, 64, 64)).logits.sum().backward()
     assert model.text.context.prompts.grad.abs().max() > 0
-    assert not [
-        name for name in model.state_dict() if "encoder" in name
-    ]  # the language model is not saved
+    # the language model is not saved
+    assert not [name for name in model.state_dict() if "encoder" in name]
 
 
 def test_an_encoder_that_is_not_here_is_named(tmp_path: Path) -> None:

@@ -56,10 +56,11 @@ def test_the_numbers_are_those_of_scikit_learn(make_run: Run, write_page: Page) 
         expected.append(average_precision_score(truth, score))
         assert one["ap"] == pytest.approx(expected[-1], abs=1e-5)
         precision, recall, _ = precision_recall_curve(truth, score)
+        # the last point has no threshold: recall 0, precision 1
         precision, recall = (
             precision[:-1],
             recall[:-1],
-        )  # the last point has no threshold: recall 0, precision 1
+        )
         for share, found in zip((0.5, 0.7, 0.9), one["precision_at_recall"], strict=True):
             assert found == pytest.approx(precision[recall >= share - 1e-9].max(), abs=1e-5)
         tagged = score >= np.log(threshold / (1 - threshold))

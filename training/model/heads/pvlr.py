@@ -80,9 +80,8 @@ class SimilarityHead(nn.Module):
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(12.0).log())
         self.log_alpha = nn.Parameter(torch.tensor(0.5).log())
-        self.bias = nn.Parameter(
-            torch.full((labels,), -3.0)
-        )  # most labels are absent from most images
+        # most labels are absent from most images
+        self.bias = nn.Parameter(torch.full((labels,), -3.0))
 
     @property
     def alpha(self) -> float:

@@ -91,9 +91,8 @@ class Viewer:
         await self._socket.close(_GOING_AWAY)
 
     async def _send_json(self, message: dict[str, Any]) -> None:
-        await self._socket.send_text(
-            json.dumps(message)
-        )  # ASCII: lone surrogates in names have no UTF-8
+        # ASCII: lone surrogates in names have no UTF-8
+        await self._socket.send_text(json.dumps(message))
 
     async def _receive(self) -> None:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":

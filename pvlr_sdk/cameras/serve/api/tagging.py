@@ -59,9 +59,8 @@ class UploadTagger:
         self._between_frames = control.site.between_frames if control.site else nullcontext
         self._count = 1 if control.site else _WORKERS
         self._workers = asyncio.Semaphore(self._count)
-        self._decoders = (
-            Decoders(self._count) if available() else None
-        )  # they start with the first images
+        # they start with the first images
+        self._decoders = Decoders(self._count) if available() else None
         self._turns: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
         self._uploads: list[Upload] = []
         self._seconds = 0.2  # the first ones are slow, and a queue that is too long at first takes seconds to end
@@ -169,18 +168,16 @@ class UploadTagger:
             upload.held, upload.waiting = 0, False  # nothing is gained by ending it from now on
             # A thread that takes too long cannot be stopped, and keeps its worker until it ends.
             running = asyncio.create_task(self._run(work, held.pop_all()))
-        running.add_done_callback(
-            lambda task: task.cancelled() or task.exception()
-        )  # nobody may be left to await it
+        # nobody may be left to await it
+        running.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(running)
 
     async def _run(self, work: Callable[[], TagsModel], held: AsyncExitStack) -> TagsModel:
         began = perf_counter()
         async with held:
             try:
-                return await run_sync(
-                    work, abandon_on_cancel=True
-                )  # cancelled only when the server ends
+                # cancelled only when the server ends
+                return await run_sync(work, abandon_on_cancel=True)
             finally:
                 self._seconds += 0.2 * (perf_counter() - began - self._seconds)
 

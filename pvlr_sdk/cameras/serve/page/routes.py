@@ -53,9 +53,8 @@ def make_router(access: AccessControl) -> APIRouter:
     @router.post(SIGN_IN)
     async def sign_in(request: Request) -> Response:
         address = network_of(address_of(request.scope) or "")
-        seconds = attempts.add(
-            address, object()
-        )  # before the token is known: many at once count, too
+        # before the token is known: many at once count, too
+        seconds = attempts.add(address, object())
         if seconds:
             access.audit.refused(request.scope, "sign-in", "too many attempts")
             return _form(

@@ -195,9 +195,8 @@ def _session_in(headers: Headers) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return session_of(token.strip())
-    if (
-        kind.lower() == "basic"
-    ):  # for clients that have no other way, such as Label Studio: the token is the password
+    # for clients that have no other way, such as Label Studio: the token is the password
+    if kind.lower() == "basic":
         with suppress(ValueError):
             return session_of(base64.b64decode(token, validate=True).decode().partition(":")[2])
     return cookie_parser("; ".join(headers.getlist("cookie"))).get(COOKIE)

@@ -119,9 +119,8 @@ class RepeatFilter(logging.Filter):
             is_ordinary = isinstance(
                 record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError)
             )
-            return not is_ordinary and "Invalid UTF-8" not in str(
-                record.msg
-            )  # of a WebSocket, closed with 1007
+            # of a WebSocket, closed with 1007
+            return not is_ordinary and "Invalid UTF-8" not in str(record.msg)
         if record.levelno < logging.WARNING:
             return True
         count = self.count(str(record.msg))

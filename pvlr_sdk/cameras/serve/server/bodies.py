@@ -24,10 +24,11 @@ from .problems import ProblemError
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp")
 FORM = "multipart/form-data"
 _ANY = "application/octet-stream"
+# curl --data-binary sends the latter unless told otherwise
 _UNKNOWN = (
     "",
     "application/x-www-form-urlencoded",
-)  # curl --data-binary sends the latter unless told otherwise
+)
 _FORMATS = ("jpeg", "png", "webp")
 _JSON_SECONDS = 5.0
 

@@ -105,9 +105,8 @@ class Listener:
         )
         self._config.load()
         self._server = uvicorn.Server(self._config)
-        logging.getLogger("uvicorn.error").addFilter(
-            _REPEATS
-        )  # one for all servers; adding it again changes nothing
+        # one for all servers; adding it again changes nothing
+        logging.getLogger("uvicorn.error").addFilter(_REPEATS)
         # For all connections of the process: asyncio has no option for it.
         selector_events._SelectorSocketTransport.max_size = _READ  # type: ignore[attr-defined]
         sslproto.SSLProtocol.max_size = _READ
@@ -188,9 +187,8 @@ class Listener:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application for uvicorn, which also notes the stage of the connection."""
-        await asyncio.sleep(
-            0
-        )  # if the body that came with the head is not HTTP, the connection has ended by now
+        # if the body that came with the head is not HTTP, the connection has ended by now
+        await asyncio.sleep(0)
         opened = self._open.get(scope["client"])
         if opened is None:
             await self._app(scope, receive, send)
@@ -203,9 +201,8 @@ class Listener:
                 for connection in self._current()
                 if connection.network == opened.network
             ]
-            if (
-                stages.count("websocket") >= self._most_per_address // 2
-            ):  # which are never closed to make room
+            # which are never closed to make room
+            if stages.count("websocket") >= self._most_per_address // 2:
                 await receive()
                 await problem(503, "Too many WebSockets from this address.")(scope, receive, send)
                 return

@@ -80,9 +80,8 @@ class ServeSettings(ServeConfig):
 
 
 def _check_tls(cert: Path, key: Path) -> None:
-    def passphrase() -> (
-        str
-    ):  # the server would ask for it in the terminal, which a service does not have
+    # the server would ask for it in the terminal, which a service does not have
+    def passphrase() -> str:
         raise errors.OptionError(
             "tls_key",
             "a key without a passphrase",

@@ -97,10 +97,11 @@ def token_hash(token: str) -> str:
 def check_token(token: str, where: str = "token") -> None:
     """Raises OptionError if a token is too short or has other characters than visible ASCII."""
     if len(token) < SHORTEST or not all("!" <= char <= "~" for char in token):
+        # not the token
         expected, got = (
             f"at least {SHORTEST} visible ASCII characters",
             f"{len(token)} characters",
-        )  # not the token
+        )
         raise errors.OptionError(
             where, expected, got, "Use for example the output of `openssl rand -hex 16`."
         )
@@ -130,9 +131,8 @@ def read_tokens(path: Path) -> dict[str, str]:
             raise errors.OptionError(where, "NAME TOKEN, with a new name", got, hint)
         if token.startswith(_HASH):
             digits = token.removeprefix(_HASH)
-            if not _HEX.fullmatch(
-                digits
-            ):  # taken for a token, it would be one that the file reveals
+            # taken for a token, it would be one that the file reveals
+            if not _HEX.fullmatch(digits):
                 raise errors.OptionError(
                     where,
                     f"64 hexadecimal digits after {_HASH}",

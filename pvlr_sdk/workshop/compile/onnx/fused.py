@@ -142,13 +142,11 @@ class _Named:
         """The nodes of domain ``pvlr`` that replace others."""
         if len(self._graph.input) > 1:
             raise KeyError("a label bank of its own")
-        if (
-            f"{self._head}/dma.0/Add" in self._nodes
-        ):  # of the mask: a closed label bank with its padding
+        # of the mask: a closed label bank with its padding
+        if f"{self._head}/dma.0/Add" in self._nodes:
             raise KeyError("attention to all labels")
-        if (
-            f"{self._head}/dma.0/label_output/output_1/MatMul" in self._nodes
-        ):  # version 0.2, more than 1024 labels
+        # version 0.2, more than 1024 labels
+        if f"{self._head}/dma.0/label_output/output_1/MatMul" in self._nodes:
             raise KeyError("attention to all labels at once")
         layers = 1
         while f"{self._head}/dma.{layers}/MatMul" in self._nodes:
@@ -177,9 +175,8 @@ class _Named:
 
         if f"{self._head}/{linear}/MatMul" in self._nodes:
             return self._node(f"{linear}/MatMul").output[0]
-        rows = edit.numpy(self._constants[self._node(product).input[1]]).transpose(
-            perm
-        )  # (1, labels, heads, dim)
+        # (1, labels, heads, dim)
+        rows = edit.numpy(self._constants[self._node(product).input[1]]).transpose(perm)
         bank = numpy_helper.from_array(rows.reshape(1, rows.shape[1], -1), linear)
         self._graph.initializer.append(bank)
         return bank.name
@@ -208,9 +205,8 @@ class _Named:
             for name, tensor in (("scale", scale), ("alpha", alpha))
         }
         numbers["epsilon"] = edit.attribute(x, "epsilon")
-        outputs = [
-            output.name for output in self._graph.output
-        ]  # the similarity is left out with the maps
+        # the similarity is left out with the maps
+        outputs = [output.name for output in self._graph.output]
         if SIMILARITY not in outputs:
             numbers["maps"] = 0
         return [_plugin("TagHead", inputs, outputs, "tag_head", **numbers)]

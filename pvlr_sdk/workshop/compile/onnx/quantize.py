@@ -222,10 +222,11 @@ def _no_gain_in_tensorrt(network: onnx.ModelProto, kept: set[str]) -> set[str]:
 def _kept(network: onnx.ModelProto, fp32_until: str | None) -> set[str]:
     """The names of the nodes that are not quantised: those up to ``fp32_until``, and the head with all that follows."""
     front = upstream(network.graph.node, fp32_until)
+    # the labels of an open network
     kept, head = (
         set(),
         {entry.name for entry in network.graph.input[1:]},
-    )  # the labels of an open network
+    )
     for node in network.graph.node:  # in topological order
         if node.name.startswith(_HEAD) or head & set(node.input):
             head.update(node.output)

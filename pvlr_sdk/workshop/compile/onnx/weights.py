@@ -215,9 +215,8 @@ def fit(
         errors = np.empty_like(left[:, :, block])
         for i in range(block.start, block.stop):
             place = order[:, i, None, None]
-            neighbour = (
-                np.take_along_axis(integers, place ^ 1, 2)[:, :, 0] * paired
-            )  # 0 before its turn
+            # 0 before its turn
+            neighbour = np.take_along_axis(integers, place ^ 1, 2)[:, :, 0] * paired
             lowest = np.maximum(-_LARGEST, -_LARGEST_SUM - np.minimum(neighbour, 0))
             most = np.minimum(_LARGEST, _LARGEST_SUM - np.maximum(neighbour, 0))
             rounded = np.clip(np.rint(left[:, :, i] / scales), lowest, most)

@@ -31,11 +31,12 @@ _THROTTLING = {
     0x40: "hardware thermal slowdown",
     0x80: "hardware power brake",
 }
+# CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
 _MULTIPROCESSORS, _MAJOR, _MINOR = (
     16,
     75,
     76,
-)  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
+)
 
 
 def devices() -> dict[str, Any] | None:

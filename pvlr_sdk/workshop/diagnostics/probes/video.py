@@ -40,9 +40,8 @@ def opencv() -> dict[str, Any]:
 
 def gstreamer() -> dict[str, Any] | None:
     """Version of GStreamer and its decoders of H.264, H.265 and JPEG; None if it is not installed."""
-    with (
-        tempfile.TemporaryDirectory() as folder
-    ):  # for what GStreamer caches, which would stay in the user's home
+    # for what GStreamer caches, which would stay in the user's home
+    with tempfile.TemporaryDirectory() as folder:
         registry = f"{folder}/registry.bin"
         text = output_of("gst-inspect-1.0", seconds=30, GST_REGISTRY=registry)
         version = output_of("gst-inspect-1.0", "--version", GST_REGISTRY=registry) or ""

@@ -114,11 +114,12 @@ def _check_all(emulator: Any, program: Path, where: str, some: list[Any], folder
 def test_kernels_are_as_good_as_torch(emulator: Any, kind: str, tmp_path: Path) -> None:
     """No race, no unwritten shared memory, no access out of bounds or undefined behaviour, and the right values."""
     program = emulator.build(_sources(emulator), kind=kind)
+    # AddressSanitizer makes stack switches slow
     some = {
         "race": CASES + WIDE,
         "address": CASES[::5],
         "turing": TURING,
-    }  # AddressSanitizer makes stack switches slow
+    }
     _check_all(emulator, program, "kernel", some[kind], tmp_path)
 
 

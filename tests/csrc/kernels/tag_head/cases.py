@@ -36,9 +36,8 @@ class Case:
     offset: float = 0.0  # of the tokens: a mean far from zero
     equal: bool = False  # all tokens and labels alike
     zero: bool = False  # one token and one label are zero
-    torch_scale: float = (
-        1.0  # what PyTorch gets multiplied by, where its squares would underflow; a power of two
-    )
+    # what PyTorch gets multiplied by, where its squares would underflow; a power of two
+    torch_scale: float = 1.0
     multiprocessors: int = 8
 
     def __str__(self) -> str:

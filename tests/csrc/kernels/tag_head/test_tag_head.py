@@ -252,9 +252,8 @@ def test_every_barrier_is_needed(emulator: Any, position: int, tmp_path: Path) -
         main.write_text(MUTANT.replace("PLAIN", plain))
         return int(emulator.run(emulator.build([main], kind="race", csrc=copy)).returncode)
 
-    assert any(
-        ends_with(plain) == 70 for plain in ("false", "true")
-    )  # the latter has one barrier less
+    # the latter has one barrier less
+    assert any(ends_with(plain) == 70 for plain in ("false", "true"))
 
 
 MUTANT = """

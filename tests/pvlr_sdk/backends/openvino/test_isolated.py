@@ -177,9 +177,8 @@ def test_an_unsigned_plan_has_one_isolated_load(
     mark.write_bytes(b"damaged")
     Tagger(own_plan)
     assert len(loads) == 2
-    frame = (
-        read_raw(own_plan)["golden"]["frame_png"][:-8] + "AAAAAAA="
-    )  # what the process would decode
+    # what the process would decode
+    frame = read_raw(own_plan)["golden"]["frame_png"][:-8] + "AAAAAAA="
     edit_manifest(own_plan, lambda raw: raw["golden"].update(frame_png=frame))
     with pytest.raises(errors.ManifestError):
         Tagger(own_plan)

@@ -19,9 +19,8 @@ def test_threads_that_ask_at_once_get_the_same(monkeypatch: pytest.MonkeyPatch) 
         return SimpleNamespace(Core=object)
 
     monkeypatch.setattr(compilation.runtimes, "openvino", import_slowly)
-    monkeypatch.setattr(
-        compilation, "os", SimpleNamespace(getpid=lambda: -1)
-    )  # a process without one,
+    # a process without one,
+    monkeypatch.setattr(compilation, "os", SimpleNamespace(getpid=lambda: -1))
     monkeypatch.setattr(compilation, "_locks", {})  # whose parent has none either
     with ThreadPoolExecutor(4) as threads:
         cores = set(threads.map(lambda _: compilation.open_core(), range(4)))
@@ -33,9 +32,8 @@ def test_ctrl_c_while_openvino_is_imported(monkeypatch: pytest.MonkeyPatch) -> N
         raise ImportError("initialization failed") from KeyboardInterrupt()  # as pybind11 does
 
     monkeypatch.setattr(compilation.runtimes, "openvino", interrupted)
-    monkeypatch.setattr(
-        compilation, "os", SimpleNamespace(getpid=lambda: -2)
-    )  # a process without one
+    # a process without one
+    monkeypatch.setattr(compilation, "os", SimpleNamespace(getpid=lambda: -2))
     monkeypatch.setattr(compilation, "_locks", {})
     with pytest.raises(KeyboardInterrupt):
         compilation.open_core()

@@ -77,10 +77,11 @@ def check_pinned(cuda: Driver) -> None:
     """Page-locked memory is freed in its context, whichever thread drops it, and not after that context's end."""
     held = [cuda.pinned((4,), "uint8")]
     elsewhere(held.clear)  # no context is current there
+    # with those of check_memory
     assert (stub.stub_count(b"cuMemFreeHost"), stub.stub_alive()) == (
         3,
         0,
-    )  # with those of check_memory
+    )
     elsewhere(in_context, cuda, cuda.free, cuda.malloc(8))
     assert stub.stub_alive() == 0
 

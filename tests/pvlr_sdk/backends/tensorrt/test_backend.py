@@ -84,9 +84,8 @@ def test_a_batch_is_downloaded_at_once_and_read_later(
 def test_the_network_alone_is_timed_while_nothing_else_runs(gpu_plan, gpu, frame, started):
     tagger = Tagger(gpu_plan)
     before = gpu.graph_launches
-    assert (
-        tagger._plan.backend.compute_times(5) == [1.5] * 5
-    )  # without the gap before a launch on an idle stream
+    # without the gap before a launch on an idle stream
+    assert tagger._plan.backend.compute_times(5) == [1.5] * 5
     assert gpu.graph_launches == before + 5 * 11
     pending = started(tagger, frame)
     with pytest.raises(errors.BackendError, match="in flight"):

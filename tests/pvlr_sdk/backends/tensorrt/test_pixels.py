@@ -68,9 +68,8 @@ def test_a_frame_through_dlpack(gpu_plan, on_gpu, gpu):
     whole = np.random.default_rng(3).integers(0, 256, (40, 52, 3), np.uint8)
     frame = ThroughDlpack(on_gpu(whole), gpu)
     np.testing.assert_array_equal(tagger.predict(frame).logits, tagger.predict(whole).logits)
-    assert frame.streams == [
-        1
-    ]  # its producer makes the default stream wait, and the backend waits for that
+    # its producer makes the default stream wait, and the backend waits for that
+    assert frame.streams == [1]
 
 
 @pytest.mark.parametrize(

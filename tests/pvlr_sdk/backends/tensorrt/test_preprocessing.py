@@ -75,13 +75,14 @@ def kernel(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[FakeKernel]:
 def test_preprocessing_on_the_gpu(optimize, gpu_plan, kernel, true_logits):
     tagger = Tagger(gpu_plan, optimize=optimize)
     assert tagger.info["preprocessing"] == "GPU"
+    # staging and device buffers grow
     sizes = [
         (20, 30),
         (300, 200),
         (7, 9),
         (300, 200),
         (400, 500),
-    ]  # staging and device buffers grow
+    ]
     frames = [
         np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8)
         for n, size in enumerate(sizes)
@@ -125,9 +126,8 @@ def test_a_plan_whose_preprocessing_is_off_by_a_pixel_is_not_built(
 
 def test_a_frame_on_the_gpu_is_not_copied(gpu_plan, kernel, on_gpu):
     tagger = Tagger(gpu_plan)
-    frame = on_gpu(
-        np.random.default_rng(5).integers(0, 256, (50, 64, 3), np.uint8)[4:40, 8:50]
-    )  # pitched
+    # pitched
+    frame = on_gpu(np.random.default_rng(5).integers(0, 256, (50, 64, 3), np.uint8)[4:40, 8:50])
     result = tagger.predict(frame)
     assert kernel[0].seen[-1] == (frame.pointer, "bgr")
     np.testing.assert_array_equal(result.logits, tagger.predict(frame.array).logits)

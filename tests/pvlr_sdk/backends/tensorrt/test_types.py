@@ -206,9 +206,8 @@ def test_our_use_of_tensorrt_type_checks(stubs, shelf):
 
 
 def test_the_driver_on_pycuda_and_the_fake_have_the_interface(gpu):
-    tree = ast.parse(
-        (SDK / "backends" / "tensorrt" / "on_pycuda.py").read_text()
-    )  # importing it needs a GPU
+    # importing it needs a GPU
+    tree = ast.parse((SDK / "backends" / "tensorrt" / "on_pycuda.py").read_text())
     driver = next(
         node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Driver"
     )

@@ -21,9 +21,8 @@ def run(folder: Path) -> None:
         round(1000 * control.changes.thresholds.get("cat", 0)),
         "my mug" in control.tagger.labels,
     )
-    old = [
-        path for path in folder.glob(".*.tmp") if path.stat().st_mtime < time.time() - 5
-    ]  # a start removes these
+    # a start removes these
+    old = [path for path in folder.glob(".*.tmp") if path.stat().st_mtime < time.time() - 5]
     assert not old, "leftovers"
     print(f"start {value} {taught:d}", flush=True)
     for number in itertools.count():

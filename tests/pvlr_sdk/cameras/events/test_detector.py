@@ -142,16 +142,18 @@ def test_an_event_reaches_the_threshold_and_extends_down_to_the_lower_one():
     settings = EventSettings(smoothing=0, min_duration=0.5)  # thresholds 0.5 and 0.4
     slow = [0.1] * 10 + [0.42] * 10 + [0.5] + [0.42] * 9 + [0.39] * 30
     on, off = run(settings, times, slow)
+    # long enough when it reaches the threshold
     assert (on.start, on.time, on.score) == (
         WALL + 1,
         WALL + 2,
         0.5,
-    )  # long enough when it reaches the threshold
+    )
+    # min_gap after the end
     assert (off.end, off.time, off.peak_time) == (
         WALL + 3,
         WALL + 4,
         WALL + 2,
-    )  # min_gap after the end
+    )
     assert run(settings, times, [min(score, 0.499) for score in slow]) == []
     early = [0.1] * 10 + [0.5] + [0.42] * 9 + [0.1] * 40
     on, _ = run(settings, times, early)

@@ -32,9 +32,8 @@ def ids(rows) -> list[str]:
 
 def test_what_looks_alike_has_no_answer_and_the_same_label(site):
     first = site.event(0.9, features=direction(1))
-    near = [
-        site.event(0.8, features=direction(1, 0.1 * number)) for number in (2, 1)
-    ]  # cosines of 0.981 and 0.995
+    # cosines of 0.981 and 0.995
+    near = [site.event(0.8, features=direction(1, 0.1 * number)) for number in (2, 1)]
     site.event(0.8, features=direction(1, 0.4))  # 0.928
     cat = site.event(0.8, label="cat", features=direction(1))
     answered, plain = site.event(0.8, "no", features=direction(1)), site.event(0.7)

@@ -37,10 +37,11 @@ def run(folder: Path, cameras: dict, **raw) -> list:
     site = Site(SiteConfig.parse(config, source="test"))
     events: list = []
     publish = site._publish
+    # without the queue of a subscriber
     site._publish = lambda found: (
         events.extend(found),
         publish(found),
-    )  # without the queue of a subscriber
+    )
     site.run()
     assert all(sink["lost"] == 0 for sink in site.stats()["sinks"])
     return events

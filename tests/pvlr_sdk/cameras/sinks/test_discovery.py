@@ -86,16 +86,16 @@ def test_home_assistant_learns_of_other_labels_at_once(broker, make_listener, ma
     assert newest(watcher)["pvlr/door/cat/state"] == newest(watcher)["pvlr/door/cat/score"] == ""
     assert newest(watcher)["pvlr/door/car/state"] == "ON"
     sink.submit(make_event(2, label="my mug"))
-    watcher.until(
-        lambda: newest(watcher)["pvlr/door/my_mug/score"] != "0"
-    )  # the last message of the event
+    # the last message of the event
+    watcher.until(lambda: newest(watcher)["pvlr/door/my_mug/score"] != "0")
     count = len(watcher.messages)
     sink.sink.announce(SiteStatus({"door": ["car", "my mug"]}))
     sink.submit(make_event(3, label="my mug"))
     watcher.until(lambda: len(watcher.messages) >= count + 3)
+    # nothing is announced again
     assert [topic for topic, _, _ in watcher.messages[count:]] == [
         f"pvlr/door/{name}" for name in ("events", "my_mug/state", "my_mug/score")
-    ]  # nothing is announced again
+    ]
 
     # What changes while the broker is away is there when it is back; it keeps nothing of labels that are gone.
     broker.stop()
@@ -197,9 +197,8 @@ def test_commands_change_the_running_site_and_rubbish_is_refused(
         {"door": ["car"], "a.b": ["dining table"]}, cameras, {"car": 0.5, "dining table": 0.8}
     )
     watcher = make_listener(broker)
-    publish(
-        watcher, "pvlr/threshold/car/set", "0.1", retain=True
-    )  # the broker keeps it: it is old when we connect
+    # the broker keeps it: it is old when we connect
+    publish(watcher, "pvlr/threshold/car/set", "0.1", retain=True)
     watcher.until(lambda: watcher.messages)
     sink = make_sink(site, discovery=True, commands=True)
     asked = []

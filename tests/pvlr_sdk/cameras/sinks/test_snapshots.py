@@ -34,9 +34,8 @@ def test_the_picture_is_the_frame(tmp_path, photo, order):
         if order in ("bgr", "rgb")
         else cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     )
-    assert np.abs(written - expected).mean() < (
-        20 if order == "nv12" else 4
-    )  # nv12's grey is in video range
+    # nv12's grey is in video range
+    assert np.abs(written - expected).mean() < (20 if order == "nv12" else 4)
 
 
 def test_a_folder_that_cannot_be_created_is_an_error_at_the_start(tmp_path):

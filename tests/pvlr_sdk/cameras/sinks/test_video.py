@@ -79,9 +79,8 @@ def test_a_full_disk_costs_frames_and_no_more(small_disk, result):
 
     def noisy(number: int) -> Observation:
         frame = seen(result, number / 10, 0)
-        frame.frame.pixels[:] = random.integers(
-            0, 255, frame.frame.pixels.shape
-        )  # nothing to compress
+        # nothing to compress
+        frame.frame.pixels[:] = random.integers(0, 255, frame.frame.pixels.shape)
         return frame
 
     with pytest.raises(errors.OutputError):

@@ -252,10 +252,11 @@ def test_a_receiver_that_drips_ends_in_time(drips, tls, capfd):
         WebhookSink(url, timeout=0.5).write(make_event(0))
     assert time.monotonic() - began < LONG / 2
     server.close()
+    # nor does the event loop report the end of its connection
     assert capfd.readouterr() == (
         "",
         "",
-    )  # nor does the event loop report the end of its connection
+    )
 
 
 def test_the_body_of_a_response_is_not_waited_for(receiver):

@@ -79,9 +79,8 @@ def main(kind: str, path: Path, count: int, report: socket.socket, seconds: floa
 
 def begin(kind: str, path: Path, count: int, report: socket.socket, file_limit: int | None) -> None:
     """The workload, in a process of its own, once the other end of ``report`` says so."""
-    ctypes.CDLL(None).prctl(
-        0x59616D61, ctypes.c_ulong(-1 & 2**64 - 1)
-    )  # any process may trace it: PR_SET_PTRACER
+    # any process may trace it: PR_SET_PTRACER
+    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1 & 2**64 - 1))
     report.recv(1)
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))

@@ -174,9 +174,8 @@ def test_after_a_pause_another_light_is_no_event_and_the_usual_view_is_still_kno
     views = [view.copy() for view in made.health._views]
     assert made.see(lambda s: noisy(view(2), seed=s), 1) == []
     (usual,) = made.health._views
-    assert (
-        np.abs(usual - views[0]).mean() < 0.02 * np.abs(view(2) - USUAL).mean()
-    )  # one frame does not replace it
+    # one frame does not replace it
+    assert np.abs(usual - views[0]).mean() < 0.02 * np.abs(view(2) - USUAL).mean()
 
 
 def test_after_a_short_pause_the_past_still_counts(watched):

@@ -86,9 +86,8 @@ def test_sinks_of_one_name_are_one_series(run_site, tmp_path):
     lines = generate_latest(registry).decode().splitlines()
     names = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
     assert len(names) == len(set(names))
-    assert (
-        registry.get_sample_value("pvlr_sink_waiting", {"sink": "webhook 127.0.0.1:1"}) == 4
-    )  # on and off, twice
+    # on and off, twice
+    assert registry.get_sample_value("pvlr_sink_waiting", {"sink": "webhook 127.0.0.1:1"}) == 4
 
 
 def test_a_name_that_is_no_text_breaks_nothing():

@@ -101,9 +101,8 @@ def test_it_is_valid_and_rated_as_the_documentation_states(tmp_path, command):
     done = subprocess.run(judge, capture_output=True, text=True, check=True)
     score = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)[1]
     (stated,) = re.findall(r"exposure level of ([\d.]+)", (ROOT / "docs/service.md").read_text())
-    assert float(score) <= float(stated) + 0.2, (
-        done.stdout
-    )  # versions of systemd differ by a few checks
+    # versions of systemd differ by a few checks
+    assert float(score) <= float(stated) + 0.2, done.stdout
     checked = subprocess.run(
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
     )
@@ -133,10 +132,11 @@ def test_systemd_runs_it_and_it_uses_its_cache(machine, command):
         assert found["site file"]
     assert found["reloaded"][0] == "active"
     assert "DeployError" in found["reloaded"][1]  # it is the same plan
+    # loaded in isolation first
     assert sorted(Path(name).suffix for name in found["compiled"]) == [
         ".blob",
         ".loaded",
-    ]  # loaded in isolation first
+    ]
     assert found["compiled_again"] == found["compiled"]
 
 

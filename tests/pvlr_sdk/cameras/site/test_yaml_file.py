@@ -83,9 +83,8 @@ def test_invalid_documents(tmp_path: Path, text: str, message: str) -> None:
 def test_a_document_that_expands_costs_no_memory(tmp_path: Path) -> None:
     """Version 0.1 took 1.3 GB for these 400 bytes."""
     (tmp_path / "site.yaml").write_text(LAUGHS)
-    limit = lambda: resource.setrlimit(
-        resource.RLIMIT_AS, (8 << 30, 8 << 30)
-    )  # the machine survives a failure
+    # the machine survives a failure
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
     done = subprocess.run(
         [sys.executable, "-c", PARSE, str(tmp_path / "site.yaml")],
         capture_output=True, text=True, check=True, timeout=60, preexec_fn=limit,

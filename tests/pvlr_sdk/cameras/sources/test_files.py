@@ -80,9 +80,10 @@ class TestFiles:
         source = open_source(str(tmp_path), loop=True)
         assert [grey(source.read()) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
         assert source.decode_errors == 3
+        # once
         assert [f"skipped: frame '{tmp_path / '0.png'}'" in text for text in caplog.messages] == [
             True
-        ]  # once
+        ]
         (tmp_path / "0.png").unlink()
         assert open_source(str(tmp_path / "a.png")).read().source_time is None
         source = open_source(str(tmp_path), loop=True)

@@ -174,9 +174,8 @@ def watch(
         if full:
             threads[-1].join()
         found = None
-        while (
-            found is None and process.poll() is None
-        ):  # where other programs have the cores, it takes a while
+        # where other programs have the cores, it takes a while
+        while found is None and process.poll() is None:
             found = ask(port, "/v1/cameras")
         stats = {camera["name"]: camera for camera in found["cameras"]}
         minutes.append(used(process.pid))

@@ -51,9 +51,8 @@ def test_a_region_lies_within_the_picture_and_is_never_empty(
     assert part.size
     np.testing.assert_allclose(part[0, 0, :2], (top * height, left * width), atol=1)
     end = (top + min(down, 1 - top)) * height, (left + min(across, 1 - left)) * width
-    np.testing.assert_allclose(
-        part[-1, -1, :2] + 1.0, end, atol=1.51
-    )  # a region narrower than a pixel is one wide
+    # a region narrower than a pixel is one wide
+    np.testing.assert_allclose(part[-1, -1, :2] + 1.0, end, atol=1.51)
 
 
 @pytest.mark.parametrize(

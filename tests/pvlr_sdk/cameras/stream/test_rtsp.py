@@ -116,9 +116,8 @@ def test_many_reconnects_leave_nothing_behind(tagger: Tagger, scheme: str, sends
         server.shutdown(socket.SHUT_RDWR)
     first, last = usage[0], usage[-1]
     assert last["threads"] <= first["threads"]
-    assert (
-        last["descriptors"] <= first["descriptors"] + 4
-    )  # an open connection has both of its ends here
+    # an open connection has both of its ends here
+    assert last["descriptors"] <= first["descriptors"] + 4
     assert last["memory"] < first["memory"] + 2_000_000
 
 

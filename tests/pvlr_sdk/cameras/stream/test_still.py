@@ -90,19 +90,19 @@ def test_a_new_object_is_computed_at_once_where_it_is(tagger: Tagger) -> None:
     np.testing.assert_array_equal(
         result.logits, np.max([part.logits for _, part in result.tiles], axis=0)
     )
-    whole = {
-        (0, 0, 640, 360): tagger.predict(seen)
-    }  # kept with the thresholds of frames without tiles
+    # kept with the thresholds of frames without tiles
+    whole = {(0, 0, 640, 360): tagger.predict(seen)}
     for one in (result, tagger.predict_async(seen, tiles=TILES, kept=whole).result()):
         np.testing.assert_array_equal(one.thresholds, fresh.thresholds)
     counts = [watch(seen, 2 + n / 4)[0] for n in range(1, 6)]
+    # for a second, since one frame's score may be just below its threshold
     assert counts == [
         2,
         2,
         2,
         0,
         0,
-    ]  # for a second, since one frame's score may be just below its threshold
+    ]
     assert watch(PHOTO, 3.2)[0] == 2  # and when it leaves
 
 
@@ -220,9 +220,8 @@ class TestStream:
             seen = {(one.camera, one.frame.sequence): one.regions for one in observations(stream)}
             stats = stream.stats()
         assert stats["b"].computed == stats["a"].tiles == 80
-        assert (
-            4 <= stats["a"].computed <= 20
-        )  # both at first, the left one for a while after an object
+        # both at first, the left one for a while after an object
+        assert 4 <= stats["a"].computed <= 20
         for n, half in itertools.product(range(40), halves):
             np.testing.assert_array_equal(seen["a", n][half].logits, seen["b", n][half].logits)
 

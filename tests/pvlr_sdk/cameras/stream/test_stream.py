@@ -79,9 +79,8 @@ def test_every_frame_of_a_file_comes_once_and_in_order(
             seen.frame.sequence for seen in observations(events) if seen.camera == name
         ] == list(range(40))
         assert events[-1].state == "ended"
-        assert (
-            stream.stats()[name].dropped == stream.stats()[name].late == 0
-        )  # a file waits for the caller
+        # a file waits for the caller
+        assert stream.stats()[name].dropped == stream.stats()[name].late == 0
 
 
 @pytest.mark.slow

@@ -140,9 +140,8 @@ class ICudaEngine:
     def get_tensor_shape(self, name: str) -> Dims:
         mode, tensor = self._tensors[name]
         shape = [side if isinstance(side, int) else -1 for side in tensor.shape]
-        if (
-            mode == TensorIOMode.OUTPUT and -1 in shape[1:]
-        ):  # TensorRT knows what ONNX Runtime knows after a run
+        # TensorRT knows what ONNX Runtime knows after a run
+        if mode == TensorIOMode.OUTPUT and -1 in shape[1:]:
             shape[1:] = self._outputs_of_zeros()[name].shape[1:]
         return Dims(shape)
 

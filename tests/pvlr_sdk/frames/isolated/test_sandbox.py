@@ -234,13 +234,13 @@ def test_the_filter_of_each_architecture(machine: str, kind: str) -> None:
         == permitted(memory["mprotect"], 2, 4)
         == (kind == "runtime")
     )
+    # LOCKED, HUGETLB
     assert [bit for bit in range(32) if not permitted(memory["mmap"], 3, 2**bit)] == [
         13,
         18,
-    ]  # LOCKED, HUGETLB
-    assert [bit for bit in range(32) if not permitted(memory["getrandom"], 2, 2**bit)] == [
-        1
-    ]  # GRND_RANDOM
+    ]
+    # GRND_RANDOM
+    assert [bit for bit in range(32) if not permitted(memory["getrandom"], 2, 2**bit)] == [1]
     assert not permitted(memory["sendto"], 4, 2**32)
     other = next(one for one in sandbox._MACHINES if one != machine)
     assert verdict(program, other, memory["mmap"], [0] * 6) == errno.EPERM

@@ -119,9 +119,8 @@ def test_below_the_gate_no_plan_is_written(exported: Any, tmp_path: Path) -> Non
     close = LabelBank(
         bank.names, bank.embeddings, np.median(scores, 0).astype(np.float32), bank.text
     )
-    close.save(
-        tmp_path / "close.safetensors"
-    )  # half of the images lie on either side of each threshold
+    # half of the images lie on either side of each threshold
+    close.save(tmp_path / "close.safetensors")
     options: dict[str, Any] = {
         "bank": tmp_path / "close.safetensors",
         "calibration_images": CalibrationImages(frames),

@@ -99,9 +99,8 @@ def test_warnings_name_what_is_wrong() -> None:
 
 def test_energy_is_read_from_the_counters(tmp_path: Path) -> None:
     package = tmp_path / "intel-rapl:0"
-    (tmp_path / "intel-rapl:0:0").mkdir(
-        parents=True
-    )  # a part of the package must not be counted twice
+    # a part of the package must not be counted twice
+    (tmp_path / "intel-rapl:0:0").mkdir(parents=True)
     package.mkdir()
     for folder in (package, tmp_path / "intel-rapl:0:0"):
         (folder / "energy_uj").write_text("900000\n")

@@ -118,11 +118,12 @@ def test_top_k_by_hand():
     tagged = np.array(
         [[True, True, True, True], [False, False, False, True], [False, True, True, True]]
     )
+    # the first of equal ones
     assert metrics.top_k(scores, 3).tolist() == [
         [1, 1, 1, 0],
         [0, 1, 1, 1],
         [1, 1, 1, 0],
-    ]  # the first of equal ones
+    ]
     # Labels below their threshold keep their rank: the third image's first label does.
     assert metrics.top_k(scores, 3, tagged).tolist() == [[1, 1, 1, 0], [0, 0, 0, 1], [0, 1, 1, 0]]
     assert metrics.top_k(scores, 9).all()
@@ -138,13 +139,14 @@ def test_top_3_measures_by_hand():
     # Tagged, top 3:  abc, ace, cde, abc; without a threshold the same, the fourth's too.
     # Right:          ab,  ae,  ce,  c.    Unknown: b of the fourth.   Present: abd, ade, ce, c.
     values = metrics.f1_scores(metrics.top_k(scores, 3, tagged), targets)
+    # a: images 1, 2, 4; b: 1; c: 1 to 4; d: 3; e: 2, 3
     precision = [
         2 / 3,
         1 / 1,
         2 / 4,
         0 / 1,
         2 / 2,
-    ]  # a: images 1, 2, 4; b: 1; c: 1 to 4; d: 3; e: 2, 3
+    ]
     recall = [2 / 2, 1 / 1, 2 / 2, 0 / 2, 2 / 2]
     assert values["CP"] == pytest.approx(np.mean(precision))
     assert values["CR"] == pytest.approx(np.mean(recall))

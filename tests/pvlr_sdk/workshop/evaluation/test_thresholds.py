@@ -224,9 +224,8 @@ def test_thresholds_of_tiles_are_never_lower() -> None:
     targets = np.ones((30, 1), np.int8)
     logits = np.linspace(-3, 3, 30)[:, None]
     assert tile_thresholds(logits, logits + 5, targets, np.array([0.3]), 0) == pytest.approx(0.3)
-    assert tile_thresholds(logits - 50, logits, targets, np.array([0.3]), 0) == pytest.approx(
-        0.3
-    )  # without a tag
+    # without a tag
+    assert tile_thresholds(logits - 50, logits, targets, np.array([0.3]), 0) == pytest.approx(0.3)
     # 30 positives weigh 30 of 230, the rule the rest.
     shifted = sigmoid(np.log(0.3 / 0.7) + 200 / 230 * np.log(np.sqrt(5)))
     assert tile_thresholds(logits, logits + 5, targets, np.array([0.3]), 4) == pytest.approx(
@@ -236,9 +235,8 @@ def test_thresholds_of_tiles_are_never_lower() -> None:
 
 def test_thresholds_of_tiles_rise_sooner_than_they_fall() -> None:
     targets, whole = (np.repeat(pair, 100)[:, None] for pair in ([1, -1], [3.0, -1.0]))
-    tiled = np.where(
-        targets == 1, whole, 2.0
-    )  # precise from 2.5: 100 positives weigh 100 of 150, the rule the rest
+    # precise from 2.5: 100 positives weigh 100 of 150, the rule the rest
+    tiled = np.where(targets == 1, whole, 2.0)
     shift = (2 * 2.5 + np.log(np.sqrt(5))) / 3
     assert tile_thresholds(whole, tiled, targets, np.array([0.5]), 4) == pytest.approx(
         sigmoid(np.array(shift))

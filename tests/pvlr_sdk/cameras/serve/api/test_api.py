@@ -157,9 +157,8 @@ def test_an_upload_that_trickles_is_ended(serve):
         assert (answer := slow.recv(4000)).startswith(b"HTTP/1.1 408 ")
         assert b"The image" not in answer  # settings and plans are bodies, too
         assert 0.4 < time.monotonic() - began < 3
-    served.until(
-        lambda: served.tag(JPEG).status == 200
-    )  # half a second may be too short on a busy machine
+    # half a second may be too short on a busy machine
+    served.until(lambda: served.tag(JPEG).status == 200)
 
 
 @pytest.mark.slow
@@ -168,16 +167,14 @@ def test_a_picture_that_takes_too_long_is_given_up_and_too_many_are_refused(serv
     began = time.monotonic()
     with ThreadPoolExecutor(12) as callers:
         answers = list(callers.map(lambda _: served.tag(JPEG), range(12)))
-    assert (
-        time.monotonic() - began < 4
-    )  # nobody waited for the engine, which takes five seconds for ten
+    # nobody waited for the engine, which takes five seconds for ten
+    assert time.monotonic() - began < 4
     details = [answer.json["detail"] for answer in answers]
     assert [answer.status for answer in answers] == [503] * 12
     assert details.count("Tagging the image took too long.") == 10
     assert all(1 <= int(answer.headers["Retry-After"]) <= 10 for answer in answers)
-    served.until(
-        lambda: served.tag(JPEG).json["detail"] == "Tagging the image took too long."
-    )  # room again
+    # room again
+    served.until(lambda: served.tag(JPEG).json["detail"] == "Tagging the image took too long.")
 
 
 @pytest.mark.slow

@@ -49,9 +49,8 @@ def test_the_api_keeps_to_its_own_description(
     serve: Any, token: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Status codes, media types and bodies are those that the document names, whatever is sent."""
-    monkeypatch.setattr(
-        "pvlr_sdk.cameras.serve.server.audit._INTERVAL", 0
-    )  # each wrong token is a 401, never a 429
+    # each wrong token is a 401, never a 429
+    monkeypatch.setattr("pvlr_sdk.cameras.serve.server.audit._INTERVAL", 0)
     served = serve(PATTERN, token=token)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     served.until(lambda: served.get("/v1/cameras/door/picture", **headers).status == 200)
@@ -66,9 +65,8 @@ def test_the_api_keeps_to_its_own_description(
     )
     with requests.Session() as session:
         for operation in operations:
-            for mode in (
-                MODES[:1] if token else MODES
-            ):  # a made-up Authorization would be replaced by ours
+            # a made-up Authorization would be replaced by ours
+            for mode in MODES[:1] if token else MODES:
                 _fuzz(operation, mode, session, headers)
             if "{name}" in operation.path:  # else no made-up name would ever be that of a camera
                 _fuzz(operation, MODES[0], session, headers, path_parameters={"name": "door"})

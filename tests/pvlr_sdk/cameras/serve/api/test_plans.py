@@ -208,9 +208,8 @@ def test_reload_under_load(
     assert all(seen.values())
     assert uploaded == set(references)
     assert totals["failed"] == 0
-    assert (
-        0 <= totals["captured"] - totals["tagged"] - totals["dropped"] <= 2 * len(cameras)
-    )  # those in flight
+    # those in flight
+    assert 0 <= totals["captured"] - totals["tagged"] - totals["dropped"] <= 2 * len(cameras)
     assert sum(seen.values()) >= totals["tagged"] - earlier
     assert State(tmp_path / "state").read().deployed.previous
     assert len(list((tmp_path / "state/plans").iterdir())) <= 2

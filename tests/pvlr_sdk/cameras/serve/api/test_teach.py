@@ -207,9 +207,8 @@ class TestTeach:
         assert post(served, "/v1/teach", label="my mug").status == 200
         after = open_tagger.label_bank
         old, new = (bank.weights[bank.index("my mug")].astype(float) for bank in (before, after))
-        assert (
-            0.7 < old @ new / np.linalg.norm(old) / np.linalg.norm(new) < 0.9999
-        )  # it goes on from what it was
+        # it goes on from what it was
+        assert 0.7 < old @ new / np.linalg.norm(old) / np.linalg.norm(new) < 0.9999
         assert served.ask("DELETE", f"/v1/teach?label={MUG}").status == 200
         assert not served.get("/v1/teach/examples?label=cat").json["teachable"]
 
@@ -236,9 +235,8 @@ def test_labels_that_change_all_the_time_mix_nothing(
             wrong.append(result)
 
     served.site.on_observation(check)
-    served.site.between_frames = (
-        nullcontext  # as where no gap is long enough: labels change under frames in progress
-    )
+    # as where no gap is long enough: labels change under frames in progress
+    served.site.between_frames = nullcontext
     done = threading.Event()
     image = cv2.imencode(".png", tiny_open.paint([1], "red"))[1].tobytes()
     known = {name for bank in banks for name in bank.names} | set(open_tagger.labels)

@@ -31,9 +31,8 @@ def pick(page: Any, camera: str, name: str, count: int, label: str = "my mug") -
             card.get_by_role("button", name=f"{name} ({number + 1})", exact=True)
         ).to_be_visible()
         picked = canvas.get_attribute("data-time")
-        sync_api.expect(canvas).not_to_have_attribute(
-            "data-time", picked
-        )  # a frame cannot be picked twice
+        # a frame cannot be picked twice
+        sync_api.expect(canvas).not_to_have_attribute("data-time", picked)
 
 
 def test_a_label_is_taught_and_forgotten(

@@ -113,9 +113,8 @@ def test_types_of_a_trained_network() -> None:
             results.setdefault(node.op_type, set()).update(kinds[name] for name in node.output)
         assert results["Softmax"] == results["LayerNormalization"] == results["ReduceSum"] == {FP32}
         assert results["Gemm"] == {kind}
-        assert results["Conv"] == (
-            {FP16} if precision == "fp16" else {FP16, BF16}
-        )  # the front stays in fp16
+        # the front stays in fp16
+        assert results["Conv"] == ({FP16} if precision == "fp16" else {FP16, BF16})
         end = [node for node in model.graph.node if node.name.startswith("/head/predict/")]
         assert {kinds[name] for node in end for name in node.output} == {FP32}
         assert {kinds[port.name] for port in (*model.graph.input, *model.graph.output)} == {FP32}

@@ -45,9 +45,8 @@ def test_one_node_with_the_plugins_interface() -> None:
     }
     assert values == {"heads": 8, "plugin_version": b"1", "plugin_namespace": b"pvlr"}
     assert ("pvlr", 1) in [(entry.domain, entry.version) for entry in model.opset_import]
-    assert (
-        not model.functions
-    )  # some versions of TensorRT would take a function instead of the plugin
+    # some versions of TensorRT would take a function instead of the plugin
+    assert not model.functions
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     assert [shapes.get(name) for name in node.input] == [None, [1, 80, 256], None, [1, 80, 256]]
     before = onnx.load_from_string(PAYLOAD)

@@ -31,9 +31,8 @@ def test_a_built_plan_tags(trt, exported, tmp_path):
     assert (section.version, section.capability, section.gpu) == ("10.3.0", "8.7", "Fake Orin")
     assert section.multiprocessors == 16
     assert manifest.measured["precisions"]["fp16 native"]["tag_sets"] == 1.0
-    assert (
-        manifest.measured["precisions"]["fp16 native"]["inference_ms"] == 1.5
-    )  # by the GPU's events
+    # by the GPU's events
+    assert manifest.measured["precisions"]["fp16 native"]["inference_ms"] == 1.5
     assert "Engine generation completed" in (tmp_path / "engine.build.log").read_text()
     frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     with Tagger(out) as tagger:
