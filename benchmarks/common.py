@@ -41,7 +41,8 @@ Json = Annotated[Path | None, typer.Option("--json", help="Also write the result
 
 Case = Callable[[], object]
 
-_WARM_UP, _CALLS = 0.3, 5
+_WARM_UP = 0.3
+_CALLS = 5
 """Seconds before the first round, and calls of a case in each round."""
 
 

@@ -56,7 +56,9 @@ def peers(data: Data) -> str:
 
 
 def cameras(data: Data) -> str:
-    one, four, c = data["latency"], data["four cameras"], data["conditions"]
+    one = data["latency"]
+    four = data["four cameras"]
+    c = data["conditions"]
     return f"""{c["machine"]}, {c["threads"]} threads, {c["minutes"]:g} minutes.
 
 - One 1080p camera at 60 frames per second, and an engine that takes {one["engine, ms"]:g} ms: results are

@@ -251,7 +251,8 @@ class Tagger(Predictor):
         return _reopen, (os.path.abspath(plan.info["plan"]), self._defaults, bank)
 
     def __repr__(self) -> str:
-        info, state = self._plan.info, "" if self._plan.backend else "closed"
+        info = self._plan.info
+        state = "" if self._plan.backend else "closed"
         return f"<Tagger {info['name']}, {info['labels']} labels, {state or info['precision']}>"
 
 

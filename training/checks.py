@@ -96,7 +96,8 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
         yield f"learns from {run}"
     rows, columns = model.grid
     channels = model.backbone.channels
-    head, backbone = config.model.head, config.model.backbone
+    head = config.model.head
+    backbone = config.model.backbone
     yield f"model: {head} on {backbone}, {millions:.2f} million parameters, {rows} x {columns} tokens of {channels}"
     for stage in STAGES:
         settings = config.train.stage(stage)

@@ -32,7 +32,8 @@ Floats = NDArray[np.float64]
 
 _INFO = ImageNetInfo("imagenet-1k")
 SHARPNESS = 5.0
-_RIDGE, _FLOOR = 1.0, 0.01
+_RIDGE = 1.0
+_FLOOR = 0.01
 """Chosen on photos of COCO's train split (docs/open_labels.md)."""
 _KEPT = 1500
 """Photos whose features are kept, 2.6 kB each. With 4,000, the words of docs/open_labels.md gain 0.15 mAP."""
@@ -73,10 +74,8 @@ def imagenet_classifier(backbone: Backbone) -> tuple[torch.Tensor, torch.Tensor]
             features = backbone.net.forward_features(
                 torch.rand(1, *backbone.net.pretrained_cfg["input_size"])
             )
-            expected, pooled = (
-                backbone.net.forward_head(features),
-                backbone.tokens(features).mean(1),
-            )
+            expected = backbone.net.forward_head(features)
+            pooled = backbone.tokens(features).mean(1)
             if torch.allclose(layer(pooled), expected, rtol=1e-3, atol=1e-3):
                 return layer.weight.detach(), layer.bias.detach()
             got = "one that reads something else than average-pooled features"
@@ -103,7 +102,8 @@ def look(
     """
     weight, bias = imagenet_classifier(pretrained)
     machine = Machine("auto")
-    of_classes, of_tokens = Frozen(pretrained, machine), Frozen(backbone, machine)
+    of_classes = Frozen(pretrained, machine)
+    of_tokens = Frozen(backbone, machine)
     rows: list[tuple[NDArray[np.float32], ...]] = []
     for images in views.batches(dataset):
         tokens = of_classes(images).cpu()
@@ -210,7 +210,8 @@ def evidence(seen: Seen) -> Floats:
     The logits, less their mean over the classes, and the logarithm of the largest probability of a token. Both are
     standardised over the photos.
     """
-    whole, best = seen.logits - seen.logits.mean(1, keepdims=True), np.log(seen.peaks + _FLOOR)
+    whole = seen.logits - seen.logits.mean(1, keepdims=True)
+    best = np.log(seen.peaks + _FLOOR)
     parts = ((part - part.mean(0)) / part.std(0) for part in (whole, best))
     return sum(parts)
 

@@ -65,7 +65,8 @@ class OpenPVLR(nn.Module):
         self.register_buffer(
             "bank", text.knowledge.half().float() if self.reads_words else model.bank
         )
-        self.backbone, self.head = model.backbone, copy.deepcopy(model.head)
+        self.backbone = model.backbone
+        self.head = copy.deepcopy(model.head)
         if not isinstance(self.head, VisualHead):
             raise OptionError(
                 "--open",

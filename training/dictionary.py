@@ -30,7 +30,8 @@ from .concepts import SHARPNESS, class_names, class_vectors
 
 Floats = NDArray[np.float64]
 
-PAIRS, LEVELS = 16, 15
+PAIRS = 16
+LEVELS = 15
 """Classes of a word, and the largest cube root of a share. With 8 classes, 80 words of COCO lose 0.2 to 0.6 mAP, with
 all 1,000 they gain 0.3 to 0.8."""
 SENSES = 3
@@ -93,7 +94,8 @@ class WordNet:
             others: the other synsets.
             below: for each synset, the indices of those of the others that are a kind of it.
         """
-        shared, known = np.zeros(len(others)), self.information
+        shared = np.zeros(len(others))
+        known = self.information
         for above in self.above(offset):
             if kinds := below.get(above):
                 shared[kinds] = np.maximum(shared[kinds], known[above])
@@ -153,7 +155,9 @@ def encoded(names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """The classes with the largest shares of each word, as differences of their sorted numbers, the cube roots of these
     shares in 4 bits, and the cosine of the best in 8, by the language model."""
     vectors = class_vectors()
-    classes, parts, cosines = [], [], []
+    classes = []
+    parts = []
+    cosines = []
     for start in track(range(0, len(names), _WORDS_AT_ONCE), "encoding"):
         shares, best = mixtures(names[start : start + _WORDS_AT_ONCE], vectors)
         largest = np.sort(np.argsort(-shares, kind="stable")[:, :PAIRS], 1)

@@ -74,7 +74,8 @@ def export(
     deployed = DeployedPVLR(model)
     bank = label_bank(deployed, config, extra["thresholds"], extra.get("precise_thresholds"))
     traced: DeployedPVLR | OpenPVLR = deployed
-    spec, labels = None, dict[str, np.ndarray]()
+    spec = None
+    labels = dict[str, np.ndarray]()
     if max_labels is not None:
         traced = OpenPVLR(deployed, model.text)
         bank, spec = open_bank(bank, traced, config, max_labels)
@@ -126,11 +127,10 @@ def open_bank(
         if model.reads_words
         else f"{config.name} {bank.text['sha256'][:16]}"
     )
-    rows, biases = model.bank.half().numpy(), model.biases.numpy().astype(np.float32)
-    width, features = (
-        model.backbone.channels,
-        f"{config.model.backbone} {digest(model.backbone)[:16]}",
-    )
+    rows = model.bank.half().numpy()
+    biases = model.biases.numpy().astype(np.float32)
+    width = model.backbone.channels
+    features = f"{config.model.backbone} {digest(model.backbone)[:16]}"
     spec = OpenSpec(
         max_labels=max_labels,
         width=rows.shape[1],
@@ -156,7 +156,8 @@ def to_onnx(
     model: DeployedPVLR | OpenPVLR, config: Config, labels: Mapping[str, np.ndarray] | None = None
 ) -> onnx.ModelProto:
     """Trace the deployed network and simplify it; ``labels`` are the further inputs of an open one."""
-    spec, labels = config.data.input, labels or {}
+    spec = config.data.input
+    labels = labels or {}
     outputs = [LOGITS, SIMILARITY, FEATURES] if labels else [LOGITS, SIMILARITY]
     buffer = io.BytesIO()
     with warnings.catch_warnings():

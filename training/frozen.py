@@ -45,7 +45,9 @@ class Frozen:
         openvino = runtimes.openvino()
         network = copy.deepcopy(self._network).float().eval()
         log = logging.getLogger()
-        level, filters, handlers = log.level, log.filters[:], log.handlers[:]
+        level = log.level
+        filters = log.filters[:]
+        handlers = log.handlers[:]
         try:
             # Autocast would become part of the graph: OpenVINO chooses the precision itself.
             with torch.no_grad(), torch.autocast("cpu", enabled=False), warnings.catch_warnings():
@@ -69,5 +71,6 @@ class Frozen:
         ):
             # OpenVINO restores the process's log after a success only.
             log.setLevel(level)
-            log.filters[:], log.handlers[:] = filters, handlers
+            log.filters[:] = filters
+            log.handlers[:] = handlers
             return None

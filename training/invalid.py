@@ -23,7 +23,8 @@ def config_error(
     found: dict[str, ConfigError] = {}
     places = [one["loc"] for one in error.errors()]
     for one in sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden"):
-        unknown, missing = one["type"] == "extra_forbidden", one["type"] == "missing"
+        unknown = one["type"] == "extra_forbidden"
+        missing = one["type"] == "missing"
         if any(place[: len(one["loc"])] == one["loc"] != place for place in places):
             continue  # a list is invalid because one of its items is
         key = ".".join(written(raw, one["loc"], keep_last=unknown or missing)[0])

@@ -30,7 +30,8 @@ from .model.network import PVLR
 from .optim import open_optimizer, open_schedule
 from .state import Progress, load_state, save_state
 
-_FEATURES_SHARE, _HEAD_SHARE = 0.4, 0.3
+_FEATURES_SHARE = 0.4
+_HEAD_SHARE = 0.3
 """Shares of the time that is left of a budget."""
 
 Batch = tuple[Tensor, Tensor, list[int]]
@@ -96,12 +97,14 @@ class StageLoop:
 
     def _check_images(self) -> None:
         """Restart an unfinished epoch if the number of images, and so the order, has changed."""
-        run, progress = self.shared, self.progress
+        run = self.shared
+        progress = self.progress
         if progress.step and progress.images != len(run.dataset):
             run.log.warn(
                 f"{progress.images} training images before, {len(run.dataset)} now: restarting this epoch"
             )
-            progress.step, progress.loss = 0, 0.0
+            progress.step = 0
+            progress.loss = 0.0
 
     def run(self) -> None:
         """Train the remaining epochs, then give the model the averaged weights, the better start for the next stage."""
@@ -119,10 +122,12 @@ class StageLoop:
         self.shared.model.load_state_dict(self.shared.average.module.state_dict())
 
     def _epoch(self, features: Tensor | None) -> None:
-        run, progress = self.shared, self.progress
+        run = self.shared
+        progress = self.progress
         run.model.train()
         run.model.backbone.eval()  # batch norm keeps its ImageNet statistics: batches here are small
-        self._first, self._began = progress.step, time.perf_counter()
+        self._first = progress.step
+        self._began = time.perf_counter()
         with contextlib.closing(self._batches(features)) as batches:
             for step in range(self._first, self.steps):
                 self._step(step, batches)
@@ -147,7 +152,9 @@ class StageLoop:
             "images_per_second": round(speed, 1),
             **metrics,
         }
-        progress.epoch, progress.step, progress.loss = progress.epoch + 1, 0, 0.0
+        progress.epoch = progress.epoch + 1
+        progress.step = 0
+        progress.loss = 0.0
         run.log.epoch(row, run.steps_before(progress), self.settings.epochs)
         self._save()
 
@@ -156,7 +163,8 @@ class StageLoop:
 
         The time of a step is measured on the second to the fourth; the first one allocates memory.
         """
-        run, now = self.shared, time.perf_counter()
+        run = self.shared
+        now = time.perf_counter()
         self._taken += 1
         if self._taken == 1:
             self._after_first = now
@@ -181,11 +189,13 @@ class StageLoop:
         self.settings = self.settings.model_copy(update={"epochs": epochs})
         recipe = run.config.train.model_copy(update={self.stage: self.settings})
         run.config = run.config.model_copy(update={"train": recipe})  # as recorded with the model
-        total, done = epochs * self.steps, self.progress.epoch * self.steps + step
+        total = epochs * self.steps
+        done = self.progress.epoch * self.steps + step
         self.schedule = open_schedule(self.optimizer, self.peaks, total, done)
 
     def _step(self, step: int, batches: Iterator[Batch]) -> None:
-        run, progress = self.shared, self.progress
+        run = self.shared
+        progress = self.progress
         seed_step(run.config.train.seed, self.stage, progress.epoch, step, run.machine.rank)
         inputs, targets, indices = next(batches)
         loss = self.network(inputs.to(run.machine.device), targets.to(run.machine.device))
@@ -206,7 +216,9 @@ class StageLoop:
 
     def _batches(self, features: Tensor | None) -> Iterator[Batch]:
         """This process's part of each batch of the epoch, from ``progress.step`` on."""
-        run, progress, seed = self.shared, self.progress, self.shared.config.train.seed
+        run = self.shared
+        progress = self.progress
+        seed = self.shared.config.train.seed
         views = 1 if features is None else len(features)
         order, picks = epoch_order(
             len(run.dataset), views, self.settings, seed, progress.epoch, run.weights
@@ -226,7 +238,8 @@ class StageLoop:
                 yield images, targets, rows
 
     def _features(self) -> Tensor:
-        run, recipe = self.shared, self.shared.config.train
+        run = self.shared
+        recipe = self.shared.config.train
         with run.log.bar(len(run.dataset) * recipe.views) as bar:
             advance = lambda count: bar(count, "features")  # noqa: E731
             # The same views for all seeds: seeds differ in the weights and the order only.
@@ -245,7 +258,8 @@ class StageLoop:
             )
 
     def _report(self, loss: float, rates: list[float]) -> None:
-        run, progress = self.shared, self.progress
+        run = self.shared
+        progress = self.progress
         speed = self._speed(progress.step - self._first)
         details = f"loss {loss:.3f}  {speed:.0f} images/s"
         self.bar(
@@ -272,12 +286,10 @@ class StageLoop:
         """Unless ``value`` is finite, keep the batch as safetensors, its details as JSON, and raise LossError."""
         if math.isfinite(value):
             return
-        run, stage, epoch, step = (
-            self.shared,
-            self.stage,
-            self.progress.epoch + 1,
-            self.progress.step + 1,
-        )
+        run = self.shared
+        stage = self.stage
+        epoch = self.progress.epoch + 1
+        step = self.progress.step + 1
         files = [str(run.dataset.names[index]) for index in indices]
         rates = [group["lr"] for group in self.optimizer.param_groups]
         details = {

@@ -52,7 +52,8 @@ def asymmetric_loss(logits: Tensor, targets: Tensor, gamma_neg: float) -> Tensor
         logits: (B, C).
         targets: (B, C), 1 present, -1 absent, 0 unknown (masked); soft targets lie between.
     """
-    known, soft = (targets != 0).to(logits.dtype), targets.to(logits.dtype)
+    known = (targets != 0).to(logits.dtype)
+    soft = targets.to(logits.dtype)
     positive = known * (1 + soft) / 2
     negative = known * (1 - soft) / 2 * logits.detach().sigmoid().pow(gamma_neg)
     return (

@@ -93,7 +93,8 @@ def train_images(
         backbone, init = start(
             start_from, chosen.get("model.backbone") or recipe["model"]["backbone"]
         )
-        recipe["model"]["backbone"], recipe["train"]["init"] = backbone, init
+        recipe["model"]["backbone"] = backbone
+        recipe["train"]["init"] = init
         path, notes = prepare(images, labels, folder, recipe, limit)
         log.say(notes[0])
         for note in notes[1:]:
@@ -136,11 +137,9 @@ def finish(folder: Path, console: Console, prevalence: str | None = None) -> Out
     from .export import export
 
     config = load_config(folder / "config.yaml")
-    images, plan, page = (
-        config.data.sources[0].images,
-        folder / "engine.plan",
-        folder / "report.html",
-    )
+    images = config.data.sources[0].images
+    plan = folder / "engine.plan"
+    page = folder / "report.html"
     network = export(folder, folder)
     for precision in ("auto", "fp32"):
         build(network, plan, precision=precision)

@@ -27,7 +27,8 @@ _FEWEST = 10
 _HELD_OUT = 0.2, 200, 0.08
 """The share of held-out images, up to this number of them; with more images this share."""
 _TEXT_FORMATS = (".csv", ".tsv", ".json", ".xml")
-_VAL, _TEST = ("val", "valid", "validation", "dev"), ("test", "testing")
+_VAL = ("val", "valid", "validation", "dev")
+_TEST = ("test", "testing")
 
 
 def prepare(
@@ -67,15 +68,14 @@ def prepare(
     if limit and len(rows) > limit:
         chosen = sorted(_pick(targets, files, limit / len(rows)))
         notes.append(f"{limit} of {len(rows)} images are used")
-        files, splits, targets = (
-            [files[i] for i in chosen],
-            [splits[i] for i in chosen],
-            targets[chosen],
-        )
+        files = [files[i] for i in chosen]
+        splits = [splits[i] for i in chosen]
+        targets = targets[chosen]
     content = _groups([images / file for file in files], targets, notes)
     splits = _with_holdout(content, files, splits, targets, notes)
     learned = targets[[split == "train" for split in splits]]
-    present, absent = (learned == 1).any(axis=0), (learned == -1).any(axis=0)
+    present = (learned == 1).any(axis=0)
+    absent = (learned == -1).any(axis=0)
     names = [read.labels[column] for column in columns if present[column]]
     if unseen := [read.labels[column] for column in columns if not present[column]]:
         notes.append(f"labels without a training image are left out: {few(unseen)}")

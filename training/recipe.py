@@ -195,7 +195,8 @@ def write_stages(
 
 
 def _folder(role: str, recipe: Recipe) -> Path | None:
-    data, photos = os.environ.get("PVLR_DATA"), recipe.photos.get(role)
+    data = os.environ.get("PVLR_DATA")
+    photos = recipe.photos.get(role)
     folder = Path(data) / ((photos and photos.folder) or role) if data else None
     return folder if folder and (folder / "labels.csv").is_file() else None
 

@@ -47,10 +47,8 @@ def start_from(folder: Path, model: PVLR) -> int:
     """
     source = _weights(folder, model)
     # Plans of version 0.2 with a knowledge branch have a head in the head.
-    tensors, own = (
-        {name.replace("head.head.", "head."): of for name, of in source.tensors.items()},
-        model.state_dict(),
-    )
+    tensors = {name.replace("head.head.", "head."): of for name, of in source.tensors.items()}
+    own = model.state_dict()
     encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
     tensors = {
         name: tensor for name, tensor in tensors.items() if name in own and name not in encodings

@@ -140,7 +140,8 @@ def _check_settings(
     with contextlib.suppress(ValueError):
         before = stored_config(before).model_dump(mode="json")  # adds the defaults of newer keys
     for key in (*_FIXED, *([f"train.{progress.stage}.batch"] if progress.step else [])):
-        old, new = _lookup(before, key), _lookup(now, key)
+        old = _lookup(before, key)
+        new = _lookup(now, key)
         if old != new:
             raise CheckpointError(
                 str(folder / STATE),

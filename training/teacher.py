@@ -118,7 +118,8 @@ def _read(kept: Path) -> Tensor:
 def soften(targets: Tensor, probability: Tensor, weight: float, fill: bool = True) -> Tensor:
     """The expected value of 1 present and -1 absent, (n, C): a known label is ``1 - weight`` of its target and
     ``weight`` of what the teachers expect; an unknown label (0) is what they expect, or 0 without ``fill``."""
-    known, expected = targets.float(), 2 * probability - 1
+    known = targets.float()
+    expected = 2 * probability - 1
     soft = torch.where(known == 0, expected, (1 - weight) * known + weight * expected)
     soft = torch.where(soft == 0, torch.finfo(soft.dtype).tiny, soft)  # 0 means unknown
     return soft if fill else torch.where(known == 0, 0.0, soft)

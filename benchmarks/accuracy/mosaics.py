@@ -53,7 +53,8 @@ def main(
         for place, photo in enumerate(photos if count > 1 else ()):
             scale = min(CELL[0] / photo.shape[1], CELL[1] / photo.shape[0])
             photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            top, left = place % 2 * CELL[1], place // 2 * CELL[0]
+            top = place % 2 * CELL[1]
+            left = place // 2 * CELL[0]
             mosaic[top : top + photo.shape[0], left : left + photo.shape[1]] = photo
         cv2.imwrite(str(out / f"{number}.png"), mosaic)
         targets = table.targets[rows].max(0)[known]

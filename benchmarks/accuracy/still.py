@@ -32,7 +32,8 @@ Frames = Iterable[tuple[float, NDArray[np.uint8]]]
 TILES: Tiles = (3, 2)
 CLIPS = "car-detection", "bottle-detection"
 STEP = 2  # of a clip's frames, every other one
-EMPTY, CAR = 0, 42
+EMPTY = 0
+CAR = 42
 """Frames of the first clip: the still scene, and the same place with a car."""
 
 
@@ -56,7 +57,9 @@ falls to 40 %. Of an image and the seconds in the clip."""
 
 def read(path: str, name: str) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """A clip through a filter."""
-    video, number, rng = cv2.VideoCapture(path), 0, np.random.default_rng(0)
+    video = cv2.VideoCapture(path)
+    number = 0
+    rng = np.random.default_rng(0)
     while (frame := video.read())[0]:
         seconds = number / video.get(cv2.CAP_PROP_FPS)
         if number % STEP == 0:
@@ -86,7 +89,8 @@ def appear(
     """Photos of 300 x 260 pixels come into other photos: their label, and after how many seconds it is a tag first
     where all tiles are computed, and with ``refresh`` (None: not within 15 seconds)."""
     path, table = read_split(folder, "coco", "train", tagger.labels)
-    rng, found = np.random.default_rng(0), list[tuple[str, float, float | None]]()
+    rng = np.random.default_rng(0)
+    found = list[tuple[str, float, float | None]]()
 
     def photo(row: int, size: tuple[int, int]) -> NDArray[np.float32]:
         image = cv2.imread(str(path / table.files[row]))
@@ -99,7 +103,9 @@ def appear(
             for label, a, b in zip(tagger.labels, *table.targets[[scene, other]], strict=True)
             if a < b == 1
         ]
-        before, left, top = photo(scene, (1280, 720)), rng.integers(980), rng.integers(460)
+        before = photo(scene, (1280, 720))
+        left = rng.integers(980)
+        top = rng.integers(460)
         after = before.copy()
         after[top : top + 260, left : left + 300] = photo(other, (300, 260))
         noisy = [
@@ -120,8 +126,13 @@ def watch(
     tagger: Tagger, frames: Frames, tiles: Tiles | None, refresh: float | None
 ) -> dict[str, Any]:
     """Tag frames as a stream does: events, when each label was a tag first, milliseconds of CPU time per frame."""
-    scene, detector = StillScene(refresh), EventDetector("", tagger.labels, tagger.thresholds)
-    events, first, counts, cpu, now = list[Event](), dict[str, float](), np.zeros(3, int), 0.0, 0.0
+    scene = StillScene(refresh)
+    detector = EventDetector("", tagger.labels, tagger.thresholds)
+    events = list[Event]()
+    first = dict[str, float]()
+    counts = np.zeros(3, int)
+    cpu = 0.0
+    now = 0.0
     for now, frame in frames:
         began = time.process_time()
         look = scene.look(frame, "bgr", now)
@@ -155,7 +166,8 @@ def main(
     """Compare clips with all tiles computed with the same clips where unchanged tiles keep their scores."""
     check_outputs(out)
     clips = [str(data_folder(data) / f"video/{name}.mp4") for name in CLIPS]
-    car, cases = clips[0], dict[str, tuple[Callable[[], Frames], Tiles | None]]()
+    car = clips[0]
+    cases = dict[str, tuple[Callable[[], Frames], Tiles | None]]()
     for clip, path in zip(CLIPS, clips, strict=True):
         cases |= {f"{clip}, {name}": (partial(read, path, name), TILES) for name in FILTERS}
     cases |= {

@@ -30,8 +30,10 @@ class SlowTagger:
     """A tagger whose engine takes ``seconds`` for each frame, one after the other."""
 
     def __init__(self, tagger: Tagger, seconds: float) -> None:
-        self.info, self.predict = tagger.info, tagger.predict
-        self._seconds, self._engine = seconds, ThreadPoolExecutor(1)
+        self.info = tagger.info
+        self.predict = tagger.predict
+        self._seconds = seconds
+        self._engine = ThreadPoolExecutor(1)
 
     def predict_async(self, frame: Any, *, color: str, **_: Any) -> Future[TagResult]:
         return self._engine.submit(self._predict, frame, color)
@@ -119,9 +121,11 @@ def measure_several(
     share = seconds / rounds / 2
     tagger.predict_batch(frames)  # warm-up
     counts: Counter[str] = Counter()
-    alone, together = [], []
+    alone = []
+    together = []
     for _ in range(rounds):
-        began, done = time.monotonic(), 0
+        began = time.monotonic()
+        done = 0
         while time.monotonic() < began + share:
             done += len(tagger.predict_batch(frames))
         alone.append(done / (time.monotonic() - began))
@@ -132,7 +136,8 @@ def measure_several(
         with Stream(tagger, watched) as stream:
             for _ in range(2 * cameras):  # until all of them are connected
                 next(stream)
-            began, before = time.monotonic(), counts.total()
+            began = time.monotonic()
+            before = counts.total()
             while time.monotonic() < began + share:
                 event = next(stream)
                 if isinstance(event, Observation):

@@ -36,7 +36,8 @@ class Client:
     """One client on one connection, or on a new one for each request."""
 
     def __init__(self, port: int, keep: bool = True) -> None:
-        self._port, self._keep = port, keep
+        self._port = port
+        self._keep = keep
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: bytes = b"", timeout: float = 20.0) -> Answer:
@@ -73,7 +74,8 @@ class Server:
     """``pvlr serve`` of a checkout."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process, self.port = process, port
+        self.process = process
+        self.port = port
 
     def memory(self) -> float:
         """Resident megabytes."""
@@ -202,7 +204,9 @@ def posting(
     """Clients that post as fast as they get answers, and ignore Retry-After."""
 
     async def case(server: Server, seconds: float) -> dict[str, Any]:
-        before, counts, peak = server.memory(), Counter[str](), 0.0
+        before = server.memory()
+        counts = Counter[str]()
+        peak = 0.0
         times: list[tuple[float, float]] = []
         end = time.monotonic() + seconds
 
@@ -277,7 +281,8 @@ async def measure(name: str, seconds: float, package: Path, options: list[str]) 
         cameras = (await server.json("/v1/cameras"))["cameras"]
     if not cameras:
         return found
-    start, camera = before[0], cameras[0]
+    start = before[0]
+    camera = cameras[0]
     ages = {
         key.replace("_", " ") + " ms": round(1e3 * camera[key]) for key in ("age_p50", "age_p99")
     }

@@ -77,7 +77,8 @@ def sigmoid(logits: np.ndarray) -> Scores:
 def prepare(frame: np.ndarray, spec: InputSpec, interpolation: int) -> np.ndarray:
     """Preprocessing without the SDK: resize, to RGB, normalise, to (1, 3, H, W) float32."""
     small = cv2.resize(frame, (spec.width, spec.height), interpolation=interpolation)
-    mean, std = np.float32(spec.mean), np.float32(spec.std)
+    mean = np.float32(spec.mean)
+    std = np.float32(spec.std)
     rgb = (small[:, :, ::-1].astype(np.float32) - mean) / std
     return np.ascontiguousarray(rgb.transpose(2, 0, 1))[None]
 
@@ -112,7 +113,8 @@ def model_api(setting: Setting) -> Run:
     from model_api.adapters import OpenvinoAdapter
     from model_api.models import ClassificationModel
 
-    spec, count = setting.spec, len(setting.bundle.manifest.labels)
+    spec = setting.spec
+    count = len(setting.bundle.manifest.labels)
     network = read(setting.bundle.payload)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"

@@ -154,7 +154,8 @@ def compare(
 
 def table(data: dict[str, Any]) -> Table:
     """Times of a frame, relative to ``predict()``, and the agreement with fp32."""
-    conditions, agreement = data["conditions"], data["agreement"]
+    conditions = data["conditions"]
+    agreement = data["agreement"]
     base = next(iter(data["figures"].values()))["median_ms"]
     rows = [
         [

@@ -251,7 +251,8 @@ def evaluate(header: str, *expressions: str) -> list[int]:
         return [0] * len(expressions)
     lines = [f'  std::printf("%zu\\n", static_cast<std::size_t>({one}));' for one in expressions]
     with tempfile.TemporaryDirectory() as folder:
-        source, program = Path(folder) / "probe.cu", Path(folder) / "probe"
+        source = Path(folder) / "probe.cu"
+        program = Path(folder) / "probe"
         source.write_text(
             f'#include <cstdio>\n#include "{header}"\nint main() {{\n' + "\n".join(lines) + "\n}\n"
         )

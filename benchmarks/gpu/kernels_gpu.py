@@ -30,8 +30,13 @@ from ..common import RESULTS, Table, run, save
 
 BOUNDS = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 """Largest difference of a result from float32, by type."""
-LABELS, TOKENS, BATCHES = (20, 80, 4585), (49, 196, 784), (1, 8)
-HEADS, DIM, WIDTH, SIDE = 8, 32, 256, 288
+LABELS = (20, 80, 4585)
+TOKENS = (49, 196, 784)
+BATCHES = (1, 8)
+HEADS = 8
+DIM = 32
+WIDTH = 256
+SIDE = 288
 """Of the shipped models: heads, dimension per head, total width, and side of the input in pixels."""
 
 Way = Callable[[], tuple[Tensor, ...]]
@@ -103,7 +108,10 @@ def tag_head(device: str, dtype: torch.dtype, batch: int, tokens: int, labels: i
         (labels,),
     )
     x, t, *vectors = (torch.randn(*shape, generator=generator).to(device) for shape in shapes)
-    x, t, scale, alpha = x.to(dtype), t.to(dtype), 12.0, 0.5
+    x = x.to(dtype)
+    t = t.to(dtype)
+    scale = 12.0
+    alpha = 0.5
     out = kernels.TagHead(
         torch.empty(batch, labels, device=device), torch.empty(batch, labels, device=device)
     )
@@ -139,7 +147,8 @@ def preprocessing(device: str, dtype: torch.dtype, batch: int, height: int, widt
     mean, std = (
         torch.tensor(values, device=device).view(3, 1, 1) for values in (spec.mean, spec.std)
     )
-    each, out = list(frames), torch.empty(batch, 3, SIDE, SIDE, dtype=dtype, device=device)
+    each = list(frames)
+    out = torch.empty(batch, 3, SIDE, SIDE, dtype=dtype, device=device)
 
     def eager(frames: Tensor) -> tuple[Tensor]:
         pixels = frames.flip(-1).permute(0, 3, 1, 2).float()
@@ -229,7 +238,8 @@ def missing(device: str) -> str | None:
 def measure(case: Case, device: str, seconds: float, bound: float) -> dict[str, Any]:
     """Median microseconds of all implementations, and which of them are wrong."""
     expected = case.eager(*(one.float() for one in case.inputs))
-    times, wrong = {}, []
+    times = {}
+    wrong = []
     for name, way in case.ways(device).items():
         pairs = zip(way(), expected, strict=True)
         if any(float((one.float() - other.float()).abs().max()) > bound for one, other in pairs):

@@ -27,7 +27,9 @@ from . import trt_results as results
 from . import trt_speed as speed
 from .trt_lab import MODELS, Found, Lab, NotAnsweredError, find_parts
 
-PASS, FAIL, OPEN = "pass", "fail", "not answered"
+PASS = "pass"
+FAIL = "fail"
+OPEN = "not answered"
 _MISSING = 3
 
 Answers = dict[str, dict[str, Any]]
@@ -56,7 +58,8 @@ class Question:
         return (self.find.__doc__ or "").splitlines()[0]
 
 
-PARTS, AHEAD = Question(find_parts, ()), Question(results.ahead, ("rtx",), minutes=40)
+PARTS = Question(find_parts, ())
+AHEAD = Question(results.ahead, ("rtx",), minutes=40)
 QUESTIONS = (
     Question(results.tests, ("torch",)),
     Question(results.memcheck, ("torch", "sanitizer"), minutes=20),

@@ -63,7 +63,10 @@ class Lab:
     """
 
     def __init__(self, out: Path, network: Path, folder: Path | None, seconds: float) -> None:
-        self.out, self.network, self.seconds, self._folder = out, network, seconds, folder
+        self.out = out
+        self.network = network
+        self.seconds = seconds
+        self._folder = folder
 
     @cached_property
     def cuda(self) -> Driver:
@@ -126,17 +129,16 @@ class OnDevice:
     ) -> None:
         whole = frame if frame.base is None else frame.base  # with its pitch
         with cuda.current():
-            stream, memory, self._host = (
-                cuda.stream(),
-                cuda.malloc(whole.nbytes),
-                cuda.pinned(whole.shape, "uint8"),
-            )
+            stream = cuda.stream()
+            memory = cuda.malloc(whole.nbytes)
+            self._host = cuda.pinned(whole.shape, "uint8")
             self._host[:] = 0
             cuda.to_device(memory, self._host, stream)
             cuda.synchronize(stream)
             self._host[:] = whole
             if late:
-                self._other, other = cuda.pinned((1 << 25,), "uint8"), cuda.malloc(1 << 25)
+                self._other = cuda.pinned((1 << 25,), "uint8")
+                other = cuda.malloc(1 << 25)
                 for _ in range(16):
                     cuda.to_device(other, self._other, stream)
             cuda.to_device(memory, self._host, stream)
@@ -179,7 +181,8 @@ def replaced(cuda: Driver, call: str, by: Callable[..., Any]) -> Iterator[None]:
 
 def failing(cuda: Driver, call: str, code: int, after: int = 0) -> Any:
     """Let a method of the driver fail after it has succeeded ``after`` times."""
-    real, calls = getattr(cuda, call), count()
+    real = getattr(cuda, call)
+    calls = count()
 
     def fails(*arguments: Any, **options: Any) -> Any:
         if next(calls) >= after:

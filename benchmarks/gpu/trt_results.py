@@ -62,7 +62,8 @@ def ahead(lab: Lab) -> Found:
     )
     for precision in precisions:
         frames = lab.photos.ranges if precision == "int8" else ()
-        payload, source = lab.network.read_bytes(), str(lab.network)
+        payload = lab.network.read_bytes()
+        source = str(lab.network)
         if read_spec(payload, source).open:
             payload = split(payload, source)[1]  # the part for labels is the CPU's
         whole, without = (
@@ -70,10 +71,8 @@ def ahead(lab: Lab) -> Found:
             for maps in (True, False)
         )
         for network, batch in ((whole, "1"), (whole, "8"), (whole, "1:1:8"), (without, "1:1:8")):
-            began, options = (
-                time.monotonic(),
-                BuildOptions(Batch.parse(batch), "native", verbose=True),
-            )
+            began = time.monotonic()
+            options = BuildOptions(Batch.parse(batch), "native", verbose=True)
             plan = compile_network(network, source, options, Messages()).plan
             data[f"{precision} {batch}{'' if network is whole else ' without maps'}"] = {
                 "mb": len(plan) / 1e6,
@@ -128,7 +127,8 @@ def agreement(plan: Bundle) -> Found:
 
 def graph(lab: Lab) -> Found:
     """Is the CUDA graph in use, and are plain launches, both contexts and repeated runs bit-equal?"""
-    graphed, inputs = lab.backend(lab.plan()), _inputs(lab, 4)
+    graphed = lab.backend(lab.plan())
+    inputs = _inputs(lab, 4)
     expect(graphed.info["cuda_graph"] == "in use", graphed.info["cuda_graph"])
     expect(graphed.parallel == 2, f"{graphed.parallel} context instead of 2")
     with failing(lab.cuda, "begin_capture", _NO_CAPTURE):
@@ -156,8 +156,10 @@ def places(lab: Lab) -> Found:
 
 def pixels(lab: Lab) -> Found:
     """Does the GPU preprocess like the CPU, within 0.02 of a logit?"""
-    plan, worst = lab.plan(), (0.0, "none")
-    preprocess, backend = Preprocessor(plan.manifest.input), lab.backend(plan)
+    plan = lab.plan()
+    worst = (0.0, "none")
+    preprocess = Preprocessor(plan.manifest.input)
+    backend = lab.backend(plan)
     require(
         backend.info["preprocessing"] == "GPU", "the CPU preprocesses: PVLR_CUDA=1 pip install ."
     )
@@ -196,7 +198,8 @@ def pending(lab: Lab) -> Found:
 
 def memory(lab: Lab) -> Found:
     """Is memory that runs out in the middle of a batch a DeviceMemoryError, with right results before and after?"""
-    frames, found = [np.roll(photo(), 9 * n, 1) for n in range(8)], "no error"
+    frames = [np.roll(photo(), 9 * n, 1) for n in range(8)]
+    found = "no error"
     with lab.tagger(lab.plan(), optimize="throughput") as tagger:
         before = [result.logits for result in tagger.predict_batch(frames)]
         with failing(lab.cuda, "to_device", OUT_OF_MEMORY, after=5):
@@ -227,7 +230,9 @@ def threads(lab: Lab) -> Found:
 
 def illegal(lab: Lab) -> Found:
     """Is an illegal address a DeviceLostError for both taggers of the process, which then ends by itself?"""
-    plan, cuda, frame = lab.plan(), lab.cuda, photo()
+    plan = lab.plan()
+    cuda = lab.cuda
+    frame = photo()
     taggers = [lab.tagger(plan) for _ in range(2)]
     expected = taggers[0].predict(frame).logits
     _open.extend(taggers)
@@ -301,7 +306,8 @@ def _frames() -> Iterator[tuple[Any, NDArray[np.uint8]]]:
 
 def _planes(frame: NDArray[np.uint8], color: str) -> tuple[NDArray[np.uint8], ...]:
     """The planes of a packed frame, with a pitch."""
-    height, width = frame.shape[0] * 2 // 3, frame.shape[1]
+    height = frame.shape[0] * 2 // 3
+    width = frame.shape[1]
     shapes = [(height, width), *chroma_shapes(color, height, width)]
     flat = np.split(frame.ravel(), np.cumsum([rows * columns for rows, columns in shapes[:-1]]))
     parts = (part.reshape(shape) for part, shape in zip(flat, shapes, strict=True))

@@ -49,10 +49,8 @@ def measured(lab: Lab, plan: Bundle) -> Found:
     data = bench(plan.path, seconds=lab.seconds, allow_unsigned=True)
     del data["samples_ms"]
     stages = {name: one["p50"] for name, one in data["latency_ms"].items()}
-    stages["network alone"], stages["copies, launch, wake-up"] = (
-        network,
-        stages["inference"] - network,
-    )
+    stages["network alone"] = network
+    stages["copies, launch, wake-up"] = stages["inference"] - network
     words = ", ".join(f"{name} {value:.3f}" for name, value in stages.items())
     data |= {"stages_ms": stages, "gpu_memory_mb": used, "clocks": board.clocks(), "info": info}
     return f"medians in ms: {words}; GPU memory {used:.0f} MB", data
@@ -92,7 +90,8 @@ def polling(lab: Lab) -> Found:
         "polling": poll,
         "blocking": lambda event: driver.cuEventSynchronize(ctypes.c_void_p(event)),
     }
-    times, frame = {}, photo()
+    times = {}
+    frame = photo()
     with lab.tagger(lab.plan()) as tagger:
         for name, wait in {**waits, "backend": lab.cuda.wait}.items():
             with replaced(lab.cuda, "wait", wait):
@@ -107,18 +106,16 @@ def native_program(lab: Lab) -> Found:
     """Does pvlr-tag give the scores of Python, and how fast is it?"""
     version = ["pvlr-tag", "--version"]
     require(shutil.which(version[0]) and not subprocess.call(version), "no pvlr-tag: docs/cpp.md")
-    image, count, times = lab.out / "photo.ppm", 20 + int(40 * lab.seconds), []
+    image = lab.out / "photo.ppm"
+    count = 20 + int(40 * lab.seconds)
+    times = []
     cv2.imwrite(str(image), photo())
     # the program has no option for it
-    plan, environment = (
-        lab.plan(),
-        {**os.environ, "PVLR_ALLOW_UNSIGNED": "1"},
-    )
+    plan = lab.plan()
+    environment = {**os.environ, "PVLR_ALLOW_UNSIGNED": "1"}
     for images in (1, 1 + count):
-        command, start = (
-            ["pvlr-tag", "--scores", str(plan.path), *[str(image)] * images],
-            time.perf_counter(),
-        )
+        command = ["pvlr-tag", "--scores", str(plan.path), *[str(image)] * images]
+        start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         expect(done.returncode == 0, done.stderr.strip())
         times.append(time.perf_counter() - start)
@@ -198,10 +195,8 @@ def _export_random(path: Path) -> None:
     from pvlr_training.export import describe, label_bank, to_onnx
     from pvlr_training.model.network import PVLR
 
-    names, stage = (
-        [f"label {number}" for number in range(_LABELS)],
-        {"epochs": 1, "batch": 1, "lr": 1e-3},
-    )
+    names = [f"label {number}" for number in range(_LABELS)]
+    stage = {"epochs": 1, "batch": 1, "lr": 1e-3}
     spec = {"width": 288, "height": 288, "mean": [127] * 3, "std": [128] * 3}
     data = {
         "input": spec,

@@ -80,7 +80,8 @@ def own_file(path: Path) -> Path | None:
     """The file behind a path's links, which others may replace; None unless it lies in the state folder, and only this
     user and root can write it and replace its folders."""
     try:
-        file, state = path.resolve(), state_folder().resolve()
+        file = path.resolve()
+        state = state_folder().resolve()
         statuses = [
             path_above.stat() for path_above in (file, *file.parents) if path_above.exists()
         ]

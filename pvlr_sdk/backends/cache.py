@@ -49,7 +49,8 @@ def load(folder: Path, key: str, kind: str = "blob") -> bytes | None:
         with os.fdopen(descriptor, "rb") as file:
             if not _is_private(os.fstat(descriptor), stat.S_ISREG):
                 return None
-            digest, data = file.read(_DIGEST), file.read()
+            digest = file.read(_DIGEST)
+            data = file.read()
     except OSError:
         return None
     return data if hashlib.sha256(data).digest() == digest else None

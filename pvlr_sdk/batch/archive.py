@@ -37,7 +37,8 @@ def read_members(
     Where the archive is damaged or cut short, the format permits no more: that is the last error. Members have at most
     ``limit`` bytes. Raises OSError if the file cannot be read.
     """
-    stream, place = _Stream(file), source
+    stream = _Stream(file)
+    place = source
     try:
         while (member := _next_member(stream)) is not None:
             info, got = member
@@ -47,16 +48,15 @@ def read_members(
                 got = got or (f"{info.size} bytes" if info.size > limit else "")
                 data = None if got else stream.content(info.size)
                 expected = f"an image of at most {limit} bytes, stored in full"
-                got, hint = (
-                    got or "data that is compressed too well",
-                    "Pack it again, or use more --memory.",
-                )
+                got = got or "data that is compressed too well"
+                hint = "Pack it again, or use more --memory."
                 refused = errors.ImageSizeError(place, expected, got, hint)
                 yield place, refused if data is None else data
                 place = source
             stream.skip(end - stream.at)
     except (tarfile.TarError, ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        got, hint = str(error), "Copy the archive again; the images before this one were tagged."
+        got = str(error)
+        hint = "Copy the archive again; the images before this one were tagged."
         yield (
             place,
             errors.ImageDecodeError(source, "a complete archive", got, hint),
@@ -66,7 +66,8 @@ def read_members(
 def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
     """The next member and why it cannot be read, if so; its size is that of its data here. None at the end mark."""
     more: dict[bytes, bytes] = {}
-    headers, reason = 0, ""
+    headers = 0
+    reason = ""
     while (block := stream.read(512)) != bytes(512):
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         if info.type in _LONG_HEADERS and (headers := headers + info.size) <= _MAX_HEADER:
@@ -97,7 +98,8 @@ def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
 
 
 def _pax(data: bytes) -> dict[bytes, bytes]:
-    records, start = {}, 0
+    records = {}
+    start = 0
     while match := _RECORD.match(data, start):
         start += int(match[1])
         if start <= match.end():
@@ -142,7 +144,8 @@ class _Stream:
 
     def content(self, size: int) -> bytes | None:
         """The content of a member; None if it is compressed too well."""
-        packed, content = self._file.tell(), io.BytesIO()
+        packed = self._file.tell()
+        content = io.BytesIO()
         while left := size - content.tell():
             content.write(self.read(min(_PIECE, left)))
             if self._zipped and is_bomb(content.tell(), self._file.tell() - packed):

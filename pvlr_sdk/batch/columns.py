@@ -44,7 +44,8 @@ class Columns:
                 f"the columns {', '.join(schema.names)}" if schema.names else "no columns",
                 "Name the columns of ids and images.",
             )
-        kind, parts = schema.field(names[0]).type, {}
+        kind = schema.field(names[0]).type
+        parts = {}
         if pa.types.is_struct(kind):
             parts = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
             kind = parts.get("bytes", kind)

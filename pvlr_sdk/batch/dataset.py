@@ -97,13 +97,15 @@ class Dataset:
         Raises:
             OutputError: no space, no permission, no connection.
         """
-        sink, failed = pa.BufferOutputStream(), 0
+        sink = pa.BufferOutputStream()
+        failed = 0
         with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
             for table in tables:
                 failed += len(table) - table["error"].null_count
                 writer.write_table(table)
             writer.add_key_value_metadata({_META: json.dumps({**about, "failed": failed}).encode()})
-        data, path = sink.getvalue(), f"{self._folder}/{name}"
+        data = sink.getvalue()
+        path = f"{self._folder}/{name}"
         if self._local:
             write_files({Path(path): data.to_pybytes()})
             return

@@ -53,7 +53,8 @@ def load(found: Iterable[Image], memory: int, *, heif: bool = True) -> Iterator[
         memory: in bytes; an image has at most :func:`largest` of it.
         heif: decode HEIC and AVIF too, in this process.
     """
-    limit, ahead = largest(memory), 0
+    limit = largest(memory)
+    ahead = 0
     # of a file, of which there are less than 128; larger ones are read one at a time
     part = memory // 256
 
@@ -153,7 +154,8 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
                 "null",
                 "Fill the column, or leave the row out.",
             )
-        path, data = None, b""
+        path = None
+        data = b""
         if not isinstance(image, str):
             data = image
         elif (address := local_path(image)) is not None:
@@ -204,7 +206,8 @@ def _http() -> Any:
         """Reads no more than a range, also from a server that ignores it or compresses what it sends."""
 
         async def _cat_file(self, url: str, start: int = 0, end: int = 0, **_: Any) -> bytes:
-            session, data = await self.set_session(), bytearray()
+            session = await self.set_session()
+            data = bytearray()
             headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
             async with session.get(self.encode_url(url), headers=headers) as response:
                 self._raise_not_found_for_status(response, url)

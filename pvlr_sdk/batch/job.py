@@ -27,7 +27,8 @@ from .tag_batch import TagBatch
 
 _CHUNK = 64
 """Results that become a table at once: each has attention maps."""
-_ROWS, _BYTES = 8192, 2**24
+_ROWS = 8192
+_BYTES = 2**24
 """Most of a row group, about."""
 _NAMED = 100
 """Failures that a summary names."""
@@ -147,7 +148,8 @@ class Job:
         labels = labels_path(plan), knowledge, self.options.get("bank")
         every = plan, manifest_path(plan), *map(Path, filter(None, labels))
         bundle = [path for path in every if path.is_file()]
-        expected, hint = "a readable plan", "Check its permissions."
+        expected = "a readable plan"
+        hint = "Check its permissions."
         with system_errors(errors.PlanNotFoundError, str(plan), expected=expected, hint=hint):
             files = [sha256(path.read_bytes()).hexdigest() for path in bundle]
         options = {name: value for name, value in self.options.items() if value is not None}
@@ -169,8 +171,10 @@ class Job:
             SourceOpenError: the store is unknown.
             PvlrError: what ``Tagger`` raises.
         """
-        began, dataset = time.perf_counter(), self.dataset()
-        summary, present = Summary(dataset.address), dataset.names()
+        began = time.perf_counter()
+        dataset = self.dataset()
+        summary = Summary(dataset.address)
+        present = dataset.names()
         tasks = self._tasks(dataset, present, summary)
         first = next(tasks, None)
         if first is None and not summary.present:
@@ -243,7 +247,8 @@ class Worker:
 
     def __call__(self, task: Task) -> Summary:
         """Tag a shard and write its file. Raises what :meth:`Job.run` raises, except for a shard that is unreadable."""
-        began, done = time.process_time(), Summary(shards=1)
+        began = time.process_time()
+        done = Summary(shards=1)
         if not task.retry and self._dataset.exists(task.name):
             return done  # written by another run
         about = {"source": task.shard.source, "plan": self._tag.tagger.info["name"]}
@@ -270,7 +275,8 @@ class Worker:
             if self._known[0] != task.known:  # the shards of a folder follow each other
                 self._known = task.known, set().union(*filter(None, map(self._ids, task.known)))
             rows = (row for row in rows if hash(row[0]) not in self._known[1])
-        outcomes, group = self._tag.tag(rows), []
+        outcomes = self._tag.tag(rows)
+        group = []
         while chunk := list(islice(outcomes, _CHUNK)):
             done.images += len(chunk)
             failures = [

@@ -9,7 +9,9 @@ from .archive import is_bomb
 
 _DELTA = (6, 7)
 """Encodings of texts with their lengths: a number in the data makes pyarrow take up to 8 GB."""
-_I32, _BINARY, _STRUCT = 5, 8, 12
+_I32 = 5
+_BINARY = 8
+_STRUCT = 12
 _SIZES = {1: 0, 2: 0, 3: 1, 4: 0, 6: 0, 7: 8}
 """Types of Thrift's compact protocol, and the bytes after the number of those that are skipped."""
 
@@ -20,7 +22,9 @@ class Pages:
     """
 
     def __init__(self, file: Any, source: str, largest: int) -> None:
-        self._file, self._source, self._largest = file, source, largest
+        self._file = file
+        self._source = source
+        self._largest = largest
         self.chunks: list[tuple[int, int]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -38,7 +42,8 @@ class Pages:
     def _next(self, page: int) -> int:
         self._file.seek(page)
         header = self._struct()
-        unpacked, packed = header[2], header[3]
+        unpacked = header[2]
+        packed = header[3]
         # data pages, version 1 and 2
         delta = header.get(5, {}).get(2) in _DELTA or header.get(8, {}).get(4) in _DELTA
         if (
@@ -48,10 +53,8 @@ class Pages:
             or is_bomb(unpacked, packed)
         ):
             expected = f"pages of at most {self._largest} bytes, compressed at most 100:1, without delta encoding"
-            got, hint = (
-                f"{unpacked} bytes, compressed to {packed}",
-                "Write smaller pages, or use more --memory.",
-            )
+            got = f"{unpacked} bytes, compressed to {packed}"
+            hint = "Write smaller pages, or use more --memory."
             raise errors.SourceOpenError(self._source, expected, got + ", with it" * delta, hint)
         return int(self._file.tell()) + packed
 
@@ -60,14 +63,19 @@ class Pages:
         fields_read: dict[int, Any] = {}
         number = 0
         while head := self._file.read(1)[0]:
-            kind, step = head & 15, head >> 4
+            kind = head & 15
+            step = head >> 4
             number += step
             if not step or number > 15:
                 raise ValueError("a page header with unknown fields")
-            value, shift, more = 0, 0, kind in (_I32, 4, 6, _BINARY)
+            value = 0
+            shift = 0
+            more = kind in (_I32, 4, 6, _BINARY)
             while more and shift < 70:
                 byte = self._file.read(1)[0]
-                value, shift, more = value | (byte & 127) << shift, shift + 7, byte > 127
+                value = value | (byte & 127) << shift
+                shift = shift + 7
+                more = byte > 127
             value &= 0xFFFFFFFF
             if kind in (_I32, _STRUCT):
                 fields_read[number] = (

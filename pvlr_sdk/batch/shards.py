@@ -108,7 +108,8 @@ class Input:
                 )
             except Exception as error:  # each store has its own
                 hint = "Check the address and your rights; the other folders are still searched."
-                where, got = _address(store, folder), cause(error)
+                where = _address(store, folder)
+                got = cause(error)
                 on_error(errors.SourceOpenError(where, "a readable folder", got, hint))
                 continue
             shown = [
@@ -205,7 +206,8 @@ def _parquet(
     parquet = pq.ParquetFile(
         pages, buffer_size=_BUFFER, pre_buffer=False, thrift_container_size_limit=_MAX_LIST
     )
-    checked, number = columns.checked(parquet.schema_arrow, source), 0
+    checked = columns.checked(parquet.schema_arrow, source)
+    number = 0
     for index in range(parquet.num_row_groups):
         group = parquet.metadata.row_group(index)
         for chunk in map(group.column, range(group.num_columns)):

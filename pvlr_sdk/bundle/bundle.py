@@ -69,7 +69,8 @@ def open_bundle(plan: Path, *, trust: TrustLike = None) -> Bundle:
     if signature and (required := resolve(trust)):
         # Other tools sign a folder's name, and without a version: no way around the version of this bundle.
         required.versions().check(manifest.name, signature.version, str(signature_path(plan)))
-    network_path, network = label_network_path(plan), manifest.files.get("label_network")
+    network_path = label_network_path(plan)
+    network = manifest.files.get("label_network")
     label_network = (
         _read_checked(network_path, network, errors.PlanNotFoundError, verified)
         if network
@@ -90,7 +91,8 @@ def read_manifest(plan: str | os.PathLike[str], *, trust: TrustLike = None) -> M
 
 def _verified(plan: Path, trust: TrustLike) -> tuple[Signature | None, Mapping[str, Contents]]:
     """The signature of a bundle and the files that it vouches for, by name: these are not read again."""
-    required, signature = resolve(trust), signature_path(plan)
+    required = resolve(trust)
+    signature = signature_path(plan)
     if required is None:
         return None, {}
     signed = verify(signature, [path for path in bundle_files(plan) if path != signature], required)
@@ -144,7 +146,8 @@ def write_bundle(bundle: Bundle) -> Manifest:
         ManifestError: the manifest is invalid.
         OutputError: a file cannot be written; an existing bundle still works.
     """
-    plan, network = bundle.path, bundle.label_network
+    plan = bundle.path
+    network = bundle.label_network
     files = describe_all(bundle.payload, bundle.labels, network)
     data = manifest_data(bundle.manifest.model_copy(update={"files": files}))
     checked = parse_manifest(data, manifest_path(plan))
@@ -190,7 +193,8 @@ def write_thresholds(
             "another one",
             "The plan was replaced in the meantime; start again.",
         )
-    old, layouts = bundle.labels, {**bundle.manifest.tiles, **(tiles or {})}
+    old = bundle.labels
+    layouts = {**bundle.manifest.tiles, **(tiles or {})}
     if layouts and precise is None:
         precise = thresholds  # as the manifest must have them with tiles
     bank = LabelBank(old.names, old.embeddings, thresholds, old.text, precise,
@@ -283,7 +287,8 @@ def _read_checked(
         size = len(data)
     else:
         with system_errors(missing, str(path), expected="a file of the bundle", hint=_COPY_AGAIN):
-            digest, size = "", os.stat(path).st_size
+            digest = ""
+            size = os.stat(path).st_size
             # A file of another size is not read: a huge one in the plan's place costs nothing.
             data = read_file(path, spec.bytes) if size in (0, spec.bytes) else b""
     if len(data) != spec.bytes:

@@ -146,7 +146,8 @@ class LabelBank:
         if not (new := [name for name in other.names if name not in self._index]):
             return self
         other = other.select(new)
-        first, second = self.arrays(), other.arrays()
+        first = self.arrays()
+        second = other.arrays()
         depth = max(first["weights"].shape[1], second["weights"].shape[1])
         for arrays in (first, second):
             if not arrays["weights"].size:
@@ -208,7 +209,8 @@ class LabelBank:
         """Parse the contents of a ``.labels.safetensors`` file; ``source`` names it in errors."""
         try:
             tensors, names, text = from_safetensors(data)
-            embeddings, thresholds = tensors["embeddings"], tensors["thresholds"]
+            embeddings = tensors["embeddings"]
+            thresholds = tensors["thresholds"]
             optional: dict[str, Any] = {name: tensors.get(name) for name in _OPTIONAL}
         except Exception as error:  # the exception classes differ between releases of safetensors
             raise errors.LabelBankError(
@@ -260,17 +262,14 @@ class LabelBank:
         hint = "Create both for the same plan."
         features = [bank.text.get("features") for bank in (self, other) if bank.weights is not None]
         if (self.space, self.embeddings.shape[1]) != (other.space, other.embeddings.shape[1]):
-            expected, got = f"a bank for {self.space}", f"a bank for {other.space}"
+            expected = f"a bank for {self.space}"
+            got = f"a bank for {other.space}"
         elif len(set(features)) > 1:
-            expected, got = (
-                f"weights for the features of {features[0]}",
-                f"weights for {features[1]}",
-            )
+            expected = f"weights for the features of {features[0]}"
+            got = f"weights for {features[1]}"
         elif differ:
-            expected, got = (
-                "the same values of labels in both",
-                f"other values of {', '.join(map(repr, differ))}",
-            )
+            expected = "the same values of labels in both"
+            got = f"other values of {', '.join(map(repr, differ))}"
             hint = "Leave them out of one (select), or add --keep-first (keep) to take the first bank's."
         else:
             return
@@ -285,7 +284,8 @@ class LabelBank:
             shown = bad_names or self.names
             wrong = (f"distinct {LABEL_NAMES}", f"{ascii(shown[:5])[:200]}...")
         elif invalid := [name for name in _ARRAYS if not self._is_valid(name)]:
-            name, array = invalid[0], getattr(self, invalid[0])
+            name = invalid[0]
+            array = getattr(self, invalid[0])
             dtype, dims = _ARRAYS[name]
             expected = f"{name} {dtype} ({count}{', d' if dims == 2 else ','}), finite and of at most {_LARGEST:g}"
             wrong = (
@@ -298,7 +298,8 @@ class LabelBank:
                 f"{self.thresholds.min()} to {self.thresholds.max()}",
             )
         elif not ((precise >= self.thresholds) & (precise < 1)).all():
-            low, high = (precise - self.thresholds).min(), precise.max()
+            low = (precise - self.thresholds).min()
+            high = precise.max()
             wrong = (
                 "precise_thresholds from thresholds to below 1",
                 f"{low:+g} from thresholds, up to {high}",

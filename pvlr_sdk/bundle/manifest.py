@@ -31,7 +31,8 @@ _NETWORK_FORMAT = 1
 """The format of the ``pvlr`` entry in a network's metadata."""
 MAX_BYTES = 2**24
 """Of a manifest; nearly all of it is the golden frame."""
-_FP32_TOLERANCE, _LEAST_TOLERANCE = 0.1, 0.5
+_FP32_TOLERANCE = 0.1
+_LEAST_TOLERANCE = 0.5
 """Bounds of ``golden.tolerance``: for fp32, and for other precisions of a network whose logits are all similar."""
 _REBUILD = "Copy the bundle again, or build it again with pvlr build."
 _Text = Annotated[str, Field(min_length=1)]

@@ -37,10 +37,8 @@ def check_fits(bank: LabelBank, spec: OpenSpec, source: str) -> None:
     elif width != spec.width:
         wrong = (f"embeddings of width {spec.width}", f"{width}", "Make the bank again.")
     elif bank.weights is not None and features != spec.features:
-        got, hint = (
-            f"labels taught on the features of {features}",
-            "Teach them again with this plan, or forget them.",
-        )
+        got = f"labels taught on the features of {features}"
+        hint = "Teach them again with this plan, or forget them."
         wrong = (f"labels taught on the features of {spec.features}", got, hint)
     elif bank.weights is not None and bank.weights.shape[1] != spec.feature_width:
         got = str(bank.weights.shape[1])

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
-IMAGE, LOGITS, SIMILARITY = "image", "logits", "similarity"
+IMAGE = "image"
+LOGITS = "logits"
+SIMILARITY = "similarity"
 """An exported network's input and its two outputs."""
-LABELS, LABEL_BIASES, LABEL_MASK = "labels", "label_biases", "label_mask"
-LABEL_GAINS, LABEL_WEIGHTS = "label_gains", "label_weights"
+LABELS = "labels"
+LABEL_BIASES = "label_biases"
+LABEL_MASK = "label_mask"
+LABEL_GAINS = "label_gains"
+LABEL_WEIGHTS = "label_weights"
 """The further inputs of an open network: its label bank."""
 FEATURES = "features"
 """The further output of an open network: what labels are taught on."""

@@ -45,9 +45,12 @@ def sign(
     if not 1 <= version < 1 << 53:
         raise errors.OptionError("--bundle-version", "1 to 2^53 - 1", str(version), "Start at 1.")
     private = PrivateKey(key, passphrase)
-    signature, name, paths = signature_path(path), path.name, [path]
+    signature = signature_path(path)
+    name = path.name
+    paths = [path]
     if path.suffix != ".safetensors":
-        name, paths = open_bundle(path, trust=False).manifest.name, bundle_files(path)
+        name = open_bundle(path, trust=False).manifest.name
+        paths = bundle_files(path)
     files = {}
     for file_path in paths:
         if file_path != signature:

@@ -50,7 +50,8 @@ EPILOG = (
     "Exit status: 0 success; 1 a measurement misses its limit (verify); 2 an error, with one message on stderr; "
     "130 interrupted."
 )
-_LABELS, _PLANS = "Labels of your own", "Models and plans"
+_LABELS = "Labels of your own"
+_PLANS = "Models and plans"
 _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Images and cameras": (tag, batch, watch, serve),
     "Remembered events": (search, why, replay, precision),

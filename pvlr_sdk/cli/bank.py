@@ -64,7 +64,8 @@ def make(
     from ..labels.words import TEMPLATES
     from ..models.find import load_bundle
 
-    texts, senses = options.split_words(words) or [], dict(map(_sense, sense or ()))
+    texts = options.split_words(words) or []
+    senses = dict(map(_sense, sense or ()))
     templates = template or TEMPLATES
     described = None if descriptions is None else _read(descriptions)
     plan_labels = None if plan and plan.suffix == ".safetensors" else load_bundle(plan).labels

@@ -63,7 +63,9 @@ def bench(
 def _print_report(report: dict[str, Any]) -> None:
     from .screen import precision_row, print_facts
 
-    plan, image, start = report["plan"], report["picture"], report["start_ms"]
+    plan = report["plan"]
+    image = report["picture"]
+    start = report["start_ms"]
     size = f"{image['width']} x {image['height']}"
     latencies = (
         (stage, _row(f"{summary[name]:.2f}" for name in _STATISTICS))

@@ -127,14 +127,13 @@ def build(
 
     batches = Batch.parse(batch or ("1:1:8" if dla is None else "1"))
     if size is not None:
-        wanted, run = options.parse_size(size), options.run_folder(onnx)
+        wanted = options.parse_size(size)
+        run = options.run_folder(onnx)
         onnx = training_module("build", "export").export(run, run, wanted)
     elif not (onnx.is_file() or onnx.suffix):
         # beside the model it would replace its plan
-        onnx, out = (
-            find_plan(onnx),
-            out or Path("engine.plan"),
-        )
+        onnx = find_plan(onnx)
+        out = out or Path("engine.plan")
     plan = out or onnx.with_name(
         "engine.plan" if size is None else f"{onnx.stem.replace('model', 'engine', 1)}.plan"
     )

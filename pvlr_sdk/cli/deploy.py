@@ -16,7 +16,8 @@ from .._util.deadline import within
 from . import options
 from .options import models
 
-_TIMEOUT, _POLL = 60.0, 0.5
+_TIMEOUT = 60.0
+_POLL = 0.5
 
 
 def deploy(

@@ -130,7 +130,9 @@ def print_info(plan: Path | None, as_json: bool, trust: Literal[False] | None = 
         print_json(facts)
         return
     names = [label["name"] for label in facts["labels"]]
-    size, grid, measured = facts["input"], facts["attention"], dict(facts["measured"])
+    size = facts["input"]
+    grid = facts["attention"]
+    measured = dict(facts["measured"])
     precisions = measured.pop("precisions", {})
     rows = [
         ("plan", facts["plan"]),

@@ -61,7 +61,11 @@ def mine(
     failed: list[dict[str, str]] = []
     files = find(inputs, lambda name, error: failed.append(failure(name, error)))
     files = [path for path in files if not is_video(path)]
-    names, margins, others, features, read = options.split_words(words), [], [], [], []
+    names = options.split_words(words)
+    margins = []
+    others = []
+    features = []
+    read = []
     with (
         Tagger(plan, words=names, bank=bank, optimize="throughput") as tagger,
         Tagger(against, optimize="throughput") if against else nullcontext() as rival,

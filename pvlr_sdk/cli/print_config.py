@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..cameras.site.changes import Changes
 
-_OPTION, _CHANGE = "option", "changed while running"
+_OPTION = "option"
+_CHANGE = "changed while running"
 
 
 def settings_with_origins(raw: Mapping[str, Any], file: Mapping[str, Any], changes: Changes) -> str:

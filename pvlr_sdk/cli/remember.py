@@ -23,7 +23,8 @@ Time = datetime | None
 Html = Annotated[
     Path | None, Option("--html", metavar="FILE", help="Write a page with the pictures.")
 ]
-_WIDTH, _HEIGHT = 72, 10
+_WIDTH = 72
+_HEIGHT = 10
 """Of a curve, in characters."""
 _NEAR = 10
 """Near misses that are printed."""
@@ -144,7 +145,8 @@ def _function(
 
     if like is not None:
         with Tagger(plan) as tagger:
-            features, space = tagger.predict(like).features, tagger.info["features"]
+            features = tagger.predict(like).features
+            space = tagger.info["features"]
         if features is None:
             raise errors.OptionError(
                 "--plan", "an open plan", str(plan), "pvlr models lists open plans."
@@ -184,7 +186,8 @@ def why(
 
     reader = Reader(memory)
     row = find_event(reader, event)
-    explanation, on = explain(reader, row), row.began
+    explanation = explain(reader, row)
+    on = row.began
     assert on is not None, "a row of an event"
     if as_json:
         hashes = {"plan": row.context.plan, "bank": row.context.bank}

@@ -121,7 +121,8 @@ def verify_signature(
     else:
         bundle = load_bundle(plan, trust=required)
         assert bundle.signature is not None
-        plan, signature = bundle.path, bundle.signature
+        plan = bundle.path
+        signature = bundle.signature
     if allow_rollback:
         accept(signature, required)
     if as_json:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from ..cameras.site.changes import Changes
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
+_ARENA_MAX = -8
 """Parameters of mallopt, from glibc's malloc.h."""
 _LARGE = 256 * 1024
 _ARENAS = 2
@@ -214,9 +216,11 @@ def _free_name(uri: str, taken: Mapping[str, Any]) -> str:
     else:
         text = uri.partition(":")[0]
     base = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.")[:48] or "camera"
-    name, number = base, 2
+    name = base
+    number = 2
     while name in taken:
-        name, number = f"{base}-{number}", number + 1
+        name = f"{base}-{number}"
+        number = number + 1
     return name
 
 
@@ -254,7 +258,8 @@ def check_site(config: SiteConfig) -> None:
     from ..cameras.sources.uri import PathUri
     from .screen import note
 
-    cameras, tagger = factory.make_cameras(config), factory.make_tagger(config)
+    cameras = factory.make_cameras(config)
+    tagger = factory.make_tagger(config)
     for camera in cameras:
         source = parse_uri(camera.uri)
         if isinstance(source, PathUri) and not Path(source.path).exists():

@@ -248,10 +248,8 @@ def _table(screen: Screen, item: InputFrame, result: TagResult) -> None:
         table.add_column(name, justify="right")
     for tag in result:
         # The bar is the score; its bright end is the margin over the threshold.
-        full, mark = (
-            round(tag.score * _BAR),
-            min(round(tag.threshold * _BAR), round(tag.score * _BAR)),
-        )
+        full = round(tag.score * _BAR)
+        mark = min(round(tag.threshold * _BAR), round(tag.score * _BAR))
         bar = Text.assemble(
             ("━" * mark, "green"),
             ("━" * (full - mark), "bold bright_green"),

@@ -154,7 +154,8 @@ def _photos(
     from ..labels import Photos
     from ..workshop.evaluation.labels_csv import parse_renames, read_photos
 
-    folders, table = (positives, negatives), (labels, images)
+    folders = (positives, negatives)
+    table = (labels, images)
     if labels and images and not any(folders):
         return read_photos(labels, images, label or None, split, parse_renames(rename or []))
     if positives and negatives and label and len(label) == 1 and not any((*table, split, rename)):

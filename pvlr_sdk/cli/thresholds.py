@@ -79,7 +79,8 @@ def thresholds(
     from ..workshop.evaluation.thresholds import set_thresholds
     from .screen import Screen, print_json, report_failed
 
-    chosen_for, layout = Objective.parse(objective), check_tiles(tiles)
+    chosen_for = Objective.parse(objective)
+    layout = check_tiles(tiles)
     if isinstance(layout, str) or layout == (1, 1):
         raise errors.OptionError(
             "--tiles", "a layout of tiles", repr(tiles), "For example --tiles 3x2, as in use."
@@ -121,7 +122,8 @@ def _print_report(report: ThresholdsReport, plan: Path) -> None:
 
     def f1(kind: str) -> str:
         measures = {"precision": f"{kind}P", "recall": f"{kind}R", "F1": f"{kind}F1"}
-        before, after = report.before, report.after
+        before = report.before
+        after = report.after
         return ", ".join(
             f"{name} {decimal(before[key])} -> {decimal(after[key])}"
             for name, key in measures.items()

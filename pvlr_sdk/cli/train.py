@@ -84,13 +84,13 @@ def train(
         else {"--dry-run": dry_run}
     )
     if wrong := next((option for option, value in unused.items() if value), None):
-        first, other, hint = "a folder", "CONFIG.yaml", "Omit it, or write a configuration."
+        first = "a folder"
+        other = "CONFIG.yaml"
+        hint = "Omit it, or write a configuration."
         if not from_images:
-            first, other, hint = (
-                "CONFIG.yaml",
-                "a folder of images",
-                "Set the keys of the configuration instead.",
-            )
+            first = "CONFIG.yaml"
+            other = "a folder of images"
+            hint = "Set the keys of the configuration instead."
         raise errors.OptionError(wrong, f"{other} as the first argument", first, hint)
     if len(files) > 1:
         raise errors.OptionError(
@@ -202,7 +202,8 @@ def _minutes(budget: str | None) -> float | None:
 def _print_outcome(outcome: Any) -> None:
     from .screen import decimal, print_facts, shares, with_intervals
 
-    measured, folder = outcome.measured, outcome.folder
+    measured = outcome.measured
+    folder = outcome.folder
     count = len(measured.per_class)
     measured_shares = {
         label: 100 * images / measured.images for label, images in measured.positives.items()

@@ -163,7 +163,8 @@ def _printer(site: Site) -> Callable[[Event], None]:
             columns.append(f"{event.end - event.start:7.1f} s")
         if event.health or event.reason not in (None, "score"):
             columns.append(terminal(event.reason or event.health or ""))
-        line, width = "  ".join(columns), get_terminal_size().columns
+        line = "  ".join(columns)
+        width = get_terminal_size().columns
         print(line if cell_len(line) <= width else f"{set_cell_size(line, width - 1).rstrip()}…")
 
     return show

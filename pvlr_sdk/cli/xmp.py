@@ -101,7 +101,8 @@ class Sidecars:
 
         lxml_module()
         self.failed = 0
-        self._source, self._best = "", dict[str, float]()
+        self._source = ""
+        self._best = dict[str, float]()
 
     def add(self, item: InputFrame, result: TagResult) -> None:
         """Write the tags of an image; note the tags of a frame until its video ends."""
@@ -117,4 +118,5 @@ class Sidecars:
         """Write the tags of the last file."""
         if self._source:
             self.failed += write([(self._source, self._best)])["failed"]
-        self._source, self._best = "", {}
+        self._source = ""
+        self._best = {}

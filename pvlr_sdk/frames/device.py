@@ -11,7 +11,8 @@ from .. import errors
 from .._util.core import _core, missing_core
 from . import frames, yuv
 
-_CUDA, _CUDA_MANAGED = 2, 13
+_CUDA = 2
+_CUDA_MANAGED = 13
 """DLPack's kDLCUDA and kDLCUDAManaged."""
 _LEGACY_STREAM = 1
 """CUDA's default stream, as DLPack and the array interface number it."""

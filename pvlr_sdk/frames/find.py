@@ -149,7 +149,8 @@ def _expand(text: str, on_error: Callable[[str, errors.FrameError], None]) -> It
 
 def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
-        name, got = os.fspath(error.filename), error.strerror or str(error)
+        name = os.fspath(error.filename)
+        got = error.strerror or str(error)
         hint = "Check its permissions; the other folders are still searched."
         on_error(name, errors.ImageNotFoundError(name, "a readable folder", got, hint))
 
@@ -162,17 +163,14 @@ def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]
 
 def _nothing_in(text: str) -> errors.FrameError:
     if os.path.isdir(text):
-        got, hint = (
-            "a folder without any",
-            "Files are recognised by their extension: .jpg, .png, .mp4, ...",
-        )
+        got = "a folder without any"
+        hint = "Files are recognised by their extension: .jpg, .png, .mp4, ..."
     elif not text:
-        got, hint = "an empty string", "Check that the shell variable is set."
+        got = "an empty string"
+        hint = "Check that the shell variable is set."
     else:
-        got, hint = (
-            "a pattern without a match",
-            "Check the pattern; ** matches any number of folders.",
-        )
+        got = "a pattern without a match"
+        hint = "Check the pattern; ** matches any number of folders."
     text, got, hint = refused_path(text or "input", got, hint)
     return errors.ImageNotFoundError(text, "at least one image or video", got, hint)
 
@@ -238,7 +236,8 @@ def _header(video: cv2.VideoCapture) -> tuple[int, float]:
     """Number of frames and frames per second according to the header; 0 where it has none."""
     import cv2
 
-    frames, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
+    frames = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    rate = video.get(cv2.CAP_PROP_FPS)
     return int(max(frames, 0)), rate if math.isfinite(rate) and rate > 0 else 0.0
 
 

@@ -70,7 +70,8 @@ def _bmp(data: bytes) -> tuple[int, int] | None:
     return abs(height), abs(width)
 
 
-_TIFF_HEIGHTS, _TIFF_WIDTHS = (257, 323), (256, 322)
+_TIFF_HEIGHTS = (257, 323)
+_TIFF_WIDTHS = (256, 322)
 """ImageLength and TileLength, ImageWidth and TileWidth."""
 _TIFF_TYPES = {3: 2, 4: 4, 16: 8}
 """Bytes of SHORT, LONG and LONG8."""
@@ -80,9 +81,15 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
     """TIFF 6.0 or BigTIFF: the first directory."""
     order = "big" if data[:2] == b"MM" else "little"
     if _number(data, 2, 2, order) == 43:
-        first, counter, entry, value = _number(data, 8, 8, order), 8, 20, 12
+        first = _number(data, 8, 8, order)
+        counter = 8
+        entry = 20
+        value = 12
     else:
-        first, counter, entry, value = _number(data, 4, 4, order), 2, 12, 8
+        first = _number(data, 4, 4, order)
+        counter = 2
+        entry = 12
+        value = 8
     tags: dict[int, int] = {}
     start = first + counter
     for position in range(
@@ -90,7 +97,8 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
     ):
         if position + entry > len(data):
             break
-        tag, kind = _number(data, position, 2, order), _number(data, position + 2, 2, order)
+        tag = _number(data, position, 2, order)
+        kind = _number(data, position + 2, 2, order)
         if tag in _TIFF_HEIGHTS + _TIFF_WIDTHS and kind in _TIFF_TYPES:
             size = _number(data, position + value, _TIFF_TYPES[kind], order)
             # decoders differ in which of two equal tags counts

@@ -76,10 +76,8 @@ def refused_path(path: str, got: str, hint: str) -> tuple[str, str, str]:
             url[0].lower(), "Download it first; pvlr watch and open_source read streams."
         )
         # no password, no signature
-        path, got = (
-            re.sub(r"(?<=:/)(/?)[^/@]*@", r"\1", path).partition("?")[0],
-            "a URL",
-        )
+        path = re.sub(r"(?<=:/)(/?)[^/@]*@", r"\1", path).partition("?")[0]
+        got = "a URL"
     return path if len(path) <= _LONGEST_PATH else f"{path[:80]}...", got, hint
 
 
@@ -124,10 +122,8 @@ def decode(
     try:
         pixels, reason = (pixels_of or decode_pixels)(complete, factor, count)
     except (MemoryError, RecursionError) as error:
-        pixels, reason = (
-            None,
-            f"{header.width} x {header.height} pixels and a {type(error).__name__}",
-        )
+        pixels = None
+        reason = f"{header.width} x {header.height} pixels and a {type(error).__name__}"
     if pixels is None:
         raise _undecodable(source, reason, formats)
     return DecodedImage(pixels, _full_size(header, pixels) if factor > 1 else None)

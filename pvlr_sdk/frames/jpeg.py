@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_SCAN, _END = 0xDA, 0xD9
+_SCAN = 0xDA
+_END = 0xD9
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 """A stuffed zero, TEM, RST0 to RST7 and SOI have no length."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -22,7 +23,8 @@ def size(data: bytes) -> tuple[int, int] | None:
     """Height and width in pixels as stored, before any EXIF rotation; None without a frame header."""
     for marker, position in _segments(data):
         if marker in _FRAMES and position + 9 <= len(data):
-            height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
+            height = data[position + 5 : position + 7]
+            width = data[position + 7 : position + 9]
             return int.from_bytes(height, "big"), int.from_bytes(width, "big")
     return None
 

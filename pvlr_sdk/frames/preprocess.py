@@ -107,7 +107,8 @@ class Preprocessor:
         else:
             _check_out(out, shape)
         if order in _REVERSED and pixels.strides[2] == -1:  # frame[:, :, ::-1]
-            pixels, order = pixels[:, :, ::-1], _REVERSED[order]
+            pixels = pixels[:, :, ::-1]
+            order = _REVERSED[order]
         together = order.startswith("i420") and not chroma
         planes = [
             plane if _has_packed_rows(plane, together) else plane.copy()
@@ -149,7 +150,8 @@ def image_size(
     channels = {"bgr": 3, "rgb": 3, "bgra": 4, "rgba": 4}.get(order)
     wanted = "(height, width)" if channels is None else f"(height, width, {channels})"
     if pixels.shape[2:] != (() if channels is None else (channels,)) or pixels.ndim < 2:
-        expected, hint = f"shape {wanted} for {order}", "Check the channel order."
+        expected = f"shape {wanted} for {order}"
+        hint = "Check the channel order."
         raise _invalid(errors.FrameShapeError, expected, str(pixels.shape), hint)
     height, width = pixels.shape[:2]
     if height == 0 or width == 0:

@@ -33,7 +33,8 @@ def is_yuv(order: str) -> bool:
 
 def chroma_shapes(order: str, height: int, width: int) -> list[tuple[int, int]]:
     """The shapes of the planes after the luma: half the size, rounded up, with U and V in pairs for nv12."""
-    half, across = (height + 1) // 2, (width + 1) // 2
+    half = (height + 1) // 2
+    across = (width + 1) // 2
     return [(half, 2 * across)] if order.startswith("nv12") else [(half, across)] * 2
 
 

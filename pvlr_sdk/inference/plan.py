@@ -100,7 +100,8 @@ class LoadedPlan:
             IsolationError, BundleError, OptionError, UnknownLabelError, MissingPartError: as for ``Tagger``.
         """
         bundle = load_bundle(plan, trust=options.trust or False)
-        manifest, source = bundle.manifest, str(bundle.path)
+        manifest = bundle.manifest
+        source = str(bundle.path)
         space = LabelSpace(
             tuple(label.name for label in manifest.labels),
             manifest.attention,
@@ -198,7 +199,8 @@ class LoadedPlan:
             bank=bank,
             deployed=deployed,
         )
-        changed._workers, changed._process = self._workers, self._process
+        changed._workers = self._workers
+        changed._process = self._process
         return changed
 
     def thresholds_of(
@@ -251,7 +253,8 @@ class LoadedPlan:
     def close(self) -> None:
         """Free the model once the calls in progress and those submitted are done."""
         self.backend = None
-        workers, self._workers = self._workers, None
+        workers = self._workers
+        self._workers = None
         if workers is not None:
             workers.close()
         self.inference.close()

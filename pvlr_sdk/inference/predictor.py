@@ -142,7 +142,8 @@ class Predictor:
         backend = (plan := self._plan).backend
         if backend is None:
             with self._lock:  # exchange() may be about to provide one
-                plan, backend = self._plan, self._plan.backend
+                plan = self._plan
+                backend = self._plan.backend
         return plan, plan.check(backend)
 
     def _request(

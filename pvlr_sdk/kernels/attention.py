@@ -68,7 +68,8 @@ def dual_softmax_attention(
         raise arguments.wrong(
             "k_t", f"a shape ([{batch},] {heads}, labels, {dim})", str(keys.shape)
         )
-    token_values, label_values = arguments.view("v_x", v_x), _bank(arguments.view("v_t", v_t))
+    token_values = arguments.view("v_x", v_x)
+    label_values = _bank(arguments.view("v_t", v_t))
     if token_values.shape != queries.shape:
         raise arguments.wrong("v_x", f"the shape of q_x, {queries.shape}", str(token_values.shape))
     if label_values.shape not in {(batch, heads, labels, dim), (1, heads, labels, dim)}:

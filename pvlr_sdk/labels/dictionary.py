@@ -94,17 +94,13 @@ class Dictionary:
         self._words = arrays["words"].tobytes().decode().split("\n")
         self.concepts = arrays["concepts"].tobytes().decode().split("\n")
         self._kinds = arrays["kinds"].tobytes().decode().split("\n")
-        self._steps, self._roots, self._cosines = (
-            arrays["classes"],
-            arrays["shares"],
-            arrays["cosines"],
-        )
+        self._steps = arrays["classes"]
+        self._roots = arrays["shares"]
+        self._cosines = arrays["cosines"]
         self._ends = np.cumsum(arrays["counts"], dtype=np.int64)
-        self._synsets, self._agreements, self._nodes = (
-            arrays["synsets"],
-            arrays["agreements"],
-            arrays["nodes"],
-        )
+        self._synsets = arrays["synsets"]
+        self._agreements = arrays["agreements"]
+        self._nodes = arrays["nodes"]
         self._ambiguous = arrays["ambiguous"]
         self._below = np.split(arrays["below"], arrays["ends"][:-1])
 
@@ -143,7 +139,8 @@ class Dictionary:
         synset = int(self._synsets[index])
         node = int(self._nodes[synset])
         below = tuple(map(int, self._below[node])) if node < len(self._below) else ()
-        agreement, ambiguous = float(self._agreements[index]) / 255, bool(self._ambiguous[index])
+        agreement = float(self._agreements[index]) / 255
+        ambiguous = bool(self._ambiguous[index])
         return Sense(self._kinds[synset], synset, agreement, ambiguous, below)
 
 

@@ -64,13 +64,18 @@ def with_label(
 
     ``function`` computes the logit of its words, where that is a function of the features.
     """
-    row, arrays = bank.index(label), bank.arrays()
+    row = bank.index(label)
+    arrays = bank.arrays()
     before = {name: shortest_decimal(arrays[name][row]) for name in _SCALARS}
     if label in bank.taught:
         before = bank.taught[label]["before"]  # its first teaching is what is undone
-    weights, bias, gain = fitted.weights, fitted.bias, fitted.gain
+    weights = fitted.weights
+    bias = fitted.bias
+    gain = fitted.gain
     if function is not None:
-        weights, bias, gain = weights + gain * function.weights, bias + gain * function.bias, 0.0
+        weights = weights + gain * function.weights
+        bias = bias + gain * function.bias
+        gain = 0.0
     arrays["weights"][row] = weights
     for name, value in zip(_SCALARS, (gain, bias, *thresholds), strict=True):
         arrays[name][row] = value
@@ -101,7 +106,8 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
         OptionError: a label was not taught.
         LabelBankError: no label would be left.
     """
-    arrays, taught = bank.arrays(), dict(bank.taught)
+    arrays = bank.arrays()
+    taught = dict(bank.taught)
     kept = list(bank.names)
     for label in labels:
         row = bank.index(label)
@@ -138,7 +144,8 @@ def _bank(
     taught: dict[str, Any],
 ) -> LabelBank:
     """A bank with other arrays; after its last taught label is forgotten, it is again one that was never taught."""
-    text, optional_arrays = {**text, "taught": taught}, dict[str, Any](arrays)
+    text = {**text, "taught": taught}
+    optional_arrays = dict[str, Any](arrays)
     if old.precise_thresholds is None:
         optional_arrays["precise_thresholds"] = None
     if old.taught and not taught:

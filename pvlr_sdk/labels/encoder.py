@@ -143,7 +143,8 @@ def _network(
     """
     api = runtimes.openvino()
     ops = api.opset13
-    width, heads = config["hidden_size"], config["num_attention_heads"]
+    width = config["hidden_size"]
+    heads = config["num_attention_heads"]
 
     def linear(x: Any, name: str) -> Any:
         product = ops.matmul(x, ops.constant(weights[f"{name}.weight"]), False, True)

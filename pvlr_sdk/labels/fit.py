@@ -120,7 +120,8 @@ def _combine(columns: Floats, present: NDArray[np.bool_], usual: Floats) -> tupl
     precision = np.append(np.full(columns.shape[1], _PRIOR / fewest), 1 / _FREE)
     target = present.astype(np.float64)
     balance = np.where(present, 1.0, present.sum() / (~present).sum())
-    combined, free = prior.copy(), np.ones(len(prior), np.bool_)
+    combined = prior.copy()
+    free = np.ones(len(prior), np.bool_)
     for _ in range(50):
         probability = 0.5 * (1 + np.tanh(0.5 * (design @ combined)))
         gradient = design.T @ (balance * (probability - target)) + precision * (combined - prior)
@@ -130,7 +131,8 @@ def _combine(columns: Floats, present: NDArray[np.bool_], usual: Floats) -> tupl
         # of at most 1: it cannot overshoot far
         combined[free] -= step / max(1.0, float(np.linalg.norm(step)))
         low = np.flatnonzero(combined[:-1] < _LEAST)
-        combined[low], free[low] = _LEAST, False
+        combined[low] = _LEAST
+        free[low] = False
         if np.abs(step).max() < 1e-9:
             break
     return combined[:-1], float(combined[-1])

@@ -13,7 +13,8 @@ _PRIOR = 1 / 3
 """Kerman's neutral prior (2011): this much of an image that is tagged wrongly, and of one that is missed."""
 _COPIES = 20
 _TAILS = (0.5, 0.025, 0.975)
-_ROUNDS, _MOST = 1000, 2_000_000
+_ROUNDS = 1000
+_MOST = 2_000_000
 """The number of draws, and the most weights in all of them: of more than 2000 images, there are fewer draws."""
 
 
@@ -60,19 +61,19 @@ def expected(
         groups: (N,) integers; images of one group are drawn together. None: each image is a group.
         others: precision and recall on this many other images; None: in the long run.
     """
-    scores, tagged, targets = (
-        np.asarray(scores, np.float64),
-        np.asarray(tagged, np.bool_),
-        np.asarray(targets),
-    )
-    images, answered = len(scores), (targets != 0).sum(0)
+    scores = np.asarray(scores, np.float64)
+    tagged = np.asarray(tagged, np.bool_)
+    targets = np.asarray(targets)
+    images = len(scores)
+    answered = (targets != 0).sum(0)
     prevalences = (targets == 1).sum(0) / np.maximum(answered, 1)
     share = prevalences if prevalence is None else np.asarray(prevalence, np.float64)
     weight = np.ones(images) if prevalence is None else weights(targets, share)
     group = np.unique(
         np.arange(images) if groups is None else np.asarray(groups), return_inverse=True
     )[1]
-    rounds, rng = max(100, min(_ROUNDS, _MOST // max(images, 1))), np.random.default_rng(0)
+    rounds = max(100, min(_ROUNDS, _MOST // max(images, 1)))
+    rng = np.random.default_rng(0)
     drawn = rng.exponential(size=(rounds, group.max(initial=-1) + 1))[:, group] * weight
     shown = np.flatnonzero(prevalences > 0)
     if not shown.size:
@@ -82,15 +83,15 @@ def expected(
     # (labels, rounds)
     area, right, wrong = (np.array(measure) for measure in zip(*each, strict=True))
     # labels that few images state count less overall
-    present, stated = (
-        share[shown, None],
-        answered[shown, None] / images,
-    )
+    present = share[shown, None]
+    stated = answered[shown, None] / images
     if others is not None:
         positives = np.round(others * present).astype(np.int64)
         hits = rng.binomial(positives, np.clip(right / present, 0, 1))
         false = rng.binomial(others - positives, np.clip(wrong / (1 - present), 0, 1))
-        present, right, wrong = np.maximum(positives, 1) / others, hits / others, false / others
+        present = np.maximum(positives, 1) / others
+        right = hits / others
+        wrong = false / others
     tags = np.maximum(right + wrong, 1e-300)
     measures = {
         "mAP": area.mean(0),
@@ -117,7 +118,8 @@ def _draws(
     """One label in each draw: its average precision, and the shares of images with a right and with a wrong tag."""
     answered = np.flatnonzero(target)
     order = answered[np.lexsort((~tagged[answered], -score[answered]))]
-    cut, present = int(tagged[order].sum()), target[order] == 1
+    cut = int(tagged[order].sum())
+    present = target[order] == 1
     sides = []
     for some in (order[~present], order[present]):
         # An image of the prior counts as much as one of these, of which weights and groups leave fewer.
@@ -137,7 +139,8 @@ def _draws(
         positive = np.insert(present, [at, cut], [False, True])
         for kind, part in ((positive, share), (~positive, 1 - share)):
             mass[:, kind] *= part / np.maximum(mass[:, kind].sum(axis=1, keepdims=True), 1e-300)
-        hits, retrieved = np.cumsum(mass * positive, axis=1), np.cumsum(mass, axis=1)
+        hits = np.cumsum(mass * positive, axis=1)
+        retrieved = np.cumsum(mass, axis=1)
         # equal scores share a threshold
         ends = np.insert(last_of_its_score, [at, cut], [True, True])
         precision = hits[:, ends] / np.maximum(retrieved[:, ends], 1e-300)
@@ -161,7 +164,8 @@ def weights(targets: ArrayLike, prevalence: ArrayLike, rounds: int = 100) -> Flo
     ]
     for _ in range(rounds):
         for present, absent, share in sides:
-            with_it, without = weight[present].sum(), weight[absent].sum()
+            with_it = weight[present].sum()
+            without = weight[absent].sum()
             if with_it and without:
                 weight[present] *= share * (with_it + without) / with_it
                 weight[absent] *= (1 - share) * (with_it + without) / without

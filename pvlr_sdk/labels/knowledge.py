@@ -216,10 +216,8 @@ class Knowledge:
 
     def to_bytes(self) -> bytes:
         """The contents of a ``.knowledge.safetensors`` file: 8 bits per value, and an exponent of 2 per row."""
-        text, tensors = (
-            {**self.text, "calibration": vars(self.calibration)},
-            dict[str, NDArray[Any]](),
-        )
+        text = {**self.text, "calibration": vars(self.calibration)}
+        tensors = dict[str, NDArray[Any]]()
         for name in _TENSORS:
             array = getattr(self, name).astype(np.float32)
             peaks = np.abs(array).max(1, keepdims=True)
@@ -253,7 +251,8 @@ class Knowledge:
             SignatureError: it is not signed as ``trust`` demands.
             OptionError, PlanNotFoundError: the plan has none, or is not installed.
         """
-        path, text = find_knowledge(path), None
+        path = find_knowledge(path)
+        text = None
         with system_errors(errors.LabelBankError, str(path), expected=_EXPECTED, hint=_HINT):
             data, _ = read_signed(path, _MAX_BYTES, trust)
         try:
@@ -287,7 +286,8 @@ class Knowledge:
         return cls.load(info["plan"], trust=trust)
 
     def _check(self, source: str) -> None:
-        count, depth = len(self.names), self.weights.shape[-1]
+        count = len(self.names)
+        depth = self.weights.shape[-1]
         shapes = {"vectors": (count, self.vectors.shape[-1]), "weights": (count, depth)}
         shapes["photos"] = (len(self.photos), depth)
         for name, shape in shapes.items():
@@ -307,7 +307,8 @@ class Knowledge:
             raise _invalid(source, f"{numbers}")
         if not all(isinstance(word, str) for word in words.values()):
             raise _invalid(source, f"{words}")
-        low, high = self.calibration.threshold, self.calibration.precise_threshold
+        low = self.calibration.threshold
+        high = self.calibration.precise_threshold
         if not (
             0 < low <= high < 1
             and np.isfinite([self.calibration.scale, self.calibration.offset]).all()

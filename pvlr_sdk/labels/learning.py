@@ -112,7 +112,8 @@ def learn(
     reports = []
     for column, label in enumerate(labels):
         answered = np.flatnonzero(targets[:, column])
-        present, of_words = targets[answered, column] == 1, (words or {}).get(label)
+        present = targets[answered, column] == 1
+        of_words = (words or {}).get(label)
         logits = None if of_words is None else of_words.logits[answered]
         fitted = fit(features[answered], logits, present)
         report = _report(
@@ -177,7 +178,8 @@ def _report(
     files: list[str],
     prevalence: float | None,
 ) -> LabelReport:
-    positives, negatives = int(present.sum()), int((~present).sum())
+    positives = int(present.sum())
+    negatives = int((~present).sum())
     share = positives / len(present) if prevalence is None else prevalence
     counts = positives, negatives, words is not None
     if fitted.checked is None:
@@ -187,7 +189,8 @@ def _report(
         return LabelReport(
             label, *counts, THRESHOLD, THRESHOLD, *unknown, 100 * share, advice, None, None, []
         )
-    logits, targets = fitted.checked[:, None], np.where(present, 1, -1).astype(np.int8)[:, None]
+    logits = fitted.checked[:, None]
+    targets = np.where(present, 1, -1).astype(np.int8)[:, None]
     shares = None if prevalence is None else np.array([share])
     chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
     f1 = choose_thresholds(*chosen_on)
@@ -196,7 +199,8 @@ def _report(
     )
     scores = sigmoid(fitted.checked)
     tagged = scores >= threshold
-    right, wrong = share * tagged[present].mean(), (1 - share) * tagged[~present].mean()
+    right = share * tagged[present].mean()
+    wrong = (1 - share) * tagged[~present].mean()
     intervals = expected(logits, tagged[:, None], targets, prevalence=shares, others=OTHERS)
     precision, recall = (
         (100 * interval.low, 100 * interval.high) for interval in (intervals["OP"], intervals["OR"])

@@ -40,7 +40,8 @@ def select(
     Returns:
         The rows of the photos, each with the column of the label that it was selected for, and the reason.
     """
-    count, selected = min(count, len(margins)), dict[int, tuple[int, str]]()
+    count = min(count, len(margins))
+    selected = dict[int, tuple[int, str]]()
     nearest = np.full(len(margins), -1.0, np.float32)  # the highest cosine with a selected photo
 
     def take(photo: int, label: int, reason: str) -> None:

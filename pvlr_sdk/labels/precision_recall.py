@@ -51,9 +51,11 @@ def cumulative_counts(
         )
     check_values(score, target)
     answered = target != 0
-    score, positive = score[answered], target[answered] > 0
+    score = score[answered]
+    positive = target[answered] > 0
     order = np.argsort(-score, kind="stable")
-    score, positive = score[order], positive[order]
+    score = score[order]
+    positive = positive[order]
     last_of_its_score = np.append(score[1:] != score[:-1], True)[: score.size]
     ends = np.flatnonzero(last_of_its_score)
     hits = np.cumsum(positive, dtype=np.int64)[ends]

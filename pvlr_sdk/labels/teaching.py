@@ -203,18 +203,20 @@ def _read(
     plan: LoadedPlan, photos: Photos, spec: OpenSpec, progress: Callable[[int], None] | None
 ) -> tuple[Floats, Floats, NDArray[np.bool_], list[dict[str, str]]]:
     """Features (N, D) and logits (N, labels) of the photos, which photos could be read, and the unreadable photos."""
-    count, backend = len(photos.files), plan.check(plan.backend)
-    features, logits = (
-        np.zeros((count, spec.feature_width)),
-        np.zeros((count, len(plan.space.names))),
-    )
-    done, failed = np.zeros(count, np.bool_), []
+    count = len(photos.files)
+    backend = plan.check(plan.backend)
+    features = np.zeros((count, spec.feature_width))
+    logits = np.zeros((count, len(plan.space.names)))
+    done = np.zeros(count, np.bool_)
+    failed = []
     request = Request("bgr", lambda _: (plan.thresholds, None))
     for row, outcome in enumerate(plan.stream(backend, request, photos.files)):
         if isinstance(outcome, errors.FrameError):
             failed.append(failure(str(photos.files[row]), outcome))
         else:
-            features[row], logits[row], done[row] = outcome.features, outcome.logits, True
+            features[row] = outcome.features
+            logits[row] = outcome.logits
+            done[row] = True
         if progress:
             progress(row + 1)
     return features, logits, done, failed

@@ -80,7 +80,8 @@ def choose_thresholds(
     Raises:
         OptionError: arrays that are not both (N, C), or a target other than 1, 0, -1.
     """
-    logits, targets = np.asarray(logits, np.float64), np.asarray(targets)
+    logits = np.asarray(logits, np.float64)
+    targets = np.asarray(targets)
     positives = (targets == 1).sum(0)
     common = _cut(logits.ravel(), targets.ravel(), objective) if positives.any() else 0.0
     cuts = np.full(logits.shape[1], common)
@@ -104,7 +105,8 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
         logits, targets: as for :func:`choose_thresholds`.
         thresholds: (C,), of the operating point ``f1``.
     """
-    logits, targets = np.asarray(logits, np.float64), np.asarray(targets)
+    logits = np.asarray(logits, np.float64)
+    targets = np.asarray(targets)
     common = _precise_cut(logits.ravel(), targets.ravel())
     cuts = np.empty(logits.shape[1])
     for label, columns in enumerate(zip(logits.T, targets.T, strict=True)):
@@ -133,7 +135,8 @@ def tile_thresholds(
         tiles: their number.
     """
     cuts = np.log(thresholds) - np.log1p(-thresholds)
-    whole, tiled = whole - cuts, tiled - cuts
+    whole = whole - cuts
+    tiled = tiled - cuts
     rule = 0.5 * np.log(1 + tiles)
     positives = (targets == 1).sum(0)
     shifts = np.full(len(cuts), rule)
@@ -167,7 +170,8 @@ def sigmoid(x: Floats) -> Floats:
 def _cut(logits: Floats, targets: NDArray[np.int8], objective: Objective) -> float:
     """The logit, midway between two neighbours, that meets the objective; there must be a positive."""
     levels, hits, tagged = cumulative_counts(logits, targets)
-    precision, recall = hits / tagged, hits / hits[-1]
+    precision = hits / tagged
+    recall = hits / hits[-1]
     if objective.kind == "f1":
         best = int((2 * hits / (tagged + hits[-1])).argmax())
     elif objective.kind == "recall":

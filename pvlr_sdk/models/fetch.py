@@ -52,7 +52,8 @@ def fetch(
         )
     if located := locate(model):
         return located[1]
-    cache, url = cache_folder(), models_url()
+    cache = cache_folder()
+    url = models_url()
     if cache is None:
         raise errors.OptionError(
             "PVLR_CACHE_DIR", "a folder", "an empty value, which turns the cache off", "Unset it."
@@ -85,7 +86,8 @@ def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> byte
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 
-    data, began = bytearray(), time.monotonic()
+    data = bytearray()
+    began = time.monotonic()
     try:
         # Not closed: that would wait for a thread that still reads.
         response = within(
@@ -99,10 +101,8 @@ def _download(url: str, file: FileSpec, progress: Callable[[int], None]) -> byte
             data += chunk
             progress(len(chunk))
     except (OSError, HTTPException, ValueError) as error:
-        code, reason = (
-            getattr(error, "code", ""),
-            getattr(error, "reason", None) or str(error) or type(error).__name__,
-        )
+        code = getattr(error, "code", "")
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise errors.DownloadError(
             url,
             f"a file of {file.bytes} bytes",

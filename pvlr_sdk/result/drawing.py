@@ -23,7 +23,9 @@ _LONGEST_SIDE = 2000
 """Pixels; frames are never enlarged beyond this."""
 _LINES_PER_HEIGHT = 16
 """Lines of text that fit the frame's height; sets the font size."""
-_INK, _BAR, _BAR_BACK = (255, 255, 255), (90, 200, 90), (90, 90, 90)
+_INK = (255, 255, 255)
+_BAR = (90, 200, 90)
+_BAR_BACK = (90, 90, 90)
 _HEAT_BAR = (9, 142, 249)
 _HEAT_OPACITY = 0.5
 HEAT_SIZE = 512, 512
@@ -67,14 +69,17 @@ def draw_tags(
         blend(canvas, heat)
     height, width = canvas.shape[:2]
     line = max(15, min(height, width) // _LINES_PER_HEIGHT)
-    margin, scale, thickness = line // 3, line / 34, max(1, line // 22)
+    margin = line // 3
+    scale = line / 34
+    thickness = max(1, line // 22)
 
     room = max(1, (height - 2 * margin) // line)
     texts = [_text(tag) for tag in tags]
     scores = [tag.score for tag in tags]
     if len(texts) > room:
         hidden = len(texts) - room + 1
-        texts, scores = [*texts[: room - 1], f"... and {hidden} more"], scores[: room - 1]
+        texts = [*texts[: room - 1], f"... and {hidden} more"]
+        scores = scores[: room - 1]
     texts = texts or ["no tags"]
 
     widest = max(

@@ -96,7 +96,9 @@ class TagResult:
         self.features: NDArray[np.float32] | None = None
         self.tiles: tuple[Tile, ...] = ()
         self.timing: dict[str, float] = {}
-        self.labels, self.plan, self.bank = space.names, space.plan, space.bank
+        self.labels = space.names
+        self.plan = space.plan
+        self.bank = space.bank
         self._space = space
         self._similarity = similarity
         self._region = region
@@ -116,7 +118,8 @@ class TagResult:
         logits = np.maximum.reduce([tile.result.logits for tile in tiles])
         limits = whole.thresholds, whole.top_k, frame_size or whole.frame_size
         result = cls(whole._space, logits, whole._similarity, *limits, whole._region, reference)
-        result.features, result.tiles = whole.features, tiles
+        result.features = whole.features
+        result.tiles = tiles
         return result
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
@@ -174,7 +177,8 @@ class TagResult:
         )
 
     def _tag(self, label: int) -> Tag:
-        score, threshold = self.scores[label], self.thresholds[label]
+        score = self.scores[label]
+        threshold = self.thresholds[label]
         return Tag(
             self._space.names[label], float(score), float(threshold), float(score - threshold)
         )
@@ -273,7 +277,8 @@ class TagResult:
         from .drawing import HEAT_SIZE, draw_tags
 
         if frame is None:
-            frame, color = self._reference.frame, self._reference.color
+            frame = self._reference.frame
+            color = self._reference.color
         if frame is None:
             raise errors.FrameTypeError(
                 "frame",
@@ -281,7 +286,8 @@ class TagResult:
                 "None, and it no longer exists",
                 "Pass it: result.draw(frame).",
             )
-        tags, heat = self.tags, None
+        tags = self.tags
+        heat = None
         if heatmap is not False and (tags or heatmap is not True):
             best = tags[0] if heatmap is True else self._tag(find_label(heatmap, self._space.index))
             tags = (best, *(tag for tag in tags if tag.label != best.label))

@@ -156,7 +156,8 @@ def _supported(key: object) -> _Public:
 def _fingerprint(key: _Public) -> str:
     """The SHA-256 of the public key's PEM file, which OpenSSF Model Signing uses to name the key."""
     serialization = _serialization()
-    pem, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = serialization.Encoding.PEM
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
     return hashlib.sha256(key.public_bytes(pem, form)).hexdigest()
 
 

@@ -131,7 +131,8 @@ def read_signed(
     own_path = own_file(path) if required else None
     if required is None or own_path or not os.path.lexists(path):
         return read_file(own_path or path, max_bytes), None
-    signature, of_bundle = signature_path(path), path.with_suffix("").with_suffix(".sig")
+    signature = signature_path(path)
+    of_bundle = path.with_suffix("").with_suffix(".sig")
     if of_bundle.exists() and not signature.exists():
         signature = of_bundle
     verified = verify(signature, [path], required)
@@ -214,7 +215,8 @@ def verify(signature: Path, needed: Sequence[Path], trust: Trust, read: Read = _
 
 
 def _read_signed(folder: Path, name: str, file: SignedFile, read: Read) -> bytes:
-    path, size = folder / name, file.bytes
+    path = folder / name
+    size = file.bytes
     try:
         data = read(folder, name, MAX_FILE_BYTES if size is None else size)
         digest = hashlib.sha256(data).hexdigest()
@@ -224,7 +226,8 @@ def _read_signed(folder: Path, name: str, file: SignedFile, read: Read) -> bytes
             raise errors.SignedFileMissingError(
                 str(path), "a signed file", error.strerror or str(error), _COPY_AGAIN
             ) from None
-        digest, got = "", error.strerror or ""
+        digest = ""
+        got = error.strerror or ""
     if digest != file.sha256:
         raise errors.SignedFileChangedError(
             str(path),

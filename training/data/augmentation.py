@@ -79,7 +79,8 @@ def _cut_out(pixels: NDArray[np.float32], rng: np.random.Generator) -> None:
     """Zero a square of up to half the side (DeVries & Taylor 2017)."""
     _, height, width = pixels.shape
     side = int(rng.uniform(0.2, 0.5) * min(height, width))
-    top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
+    top = int(rng.integers(0, height - side + 1))
+    left = int(rng.integers(0, width - side + 1))
     pixels[:, top : top + side, left : left + side] = 0
 
 

@@ -35,9 +35,11 @@ def _low_light(image: Image, strength: float, rng: np.random.Generator) -> Image
 def _motion_blur(image: Image, strength: float, rng: np.random.Generator) -> Image:
     length = max(3, round(0.09 * strength * max(image.shape[:2]))) | 1
     line = np.zeros((length, length), np.float32)
-    middle, angle = length // 2, rng.uniform(0, np.pi)
+    middle = length // 2
+    angle = rng.uniform(0, np.pi)
     shift = np.array([np.cos(angle), np.sin(angle)]) * middle
-    start, end = np.rint(middle - shift).astype(int), np.rint(middle + shift).astype(int)
+    start = np.rint(middle - shift).astype(int)
+    end = np.rint(middle + shift).astype(int)
     cv2.line(line, tuple(start.tolist()), tuple(end.tolist()), 1.0)
     return cv2.filter2D(image, -1, line / line.sum())
 
@@ -93,11 +95,13 @@ def _far_away(image: Image, strength: float, rng: np.random.Generator) -> Image:
     """Everything smaller, somewhere before a blurred background."""
     height, width = image.shape[:2]
     scale = 1 - 0.6 * strength
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    rows = max(1, round(height * scale))
+    columns = max(1, round(width * scale))
     background = cv2.resize(
         cv2.resize(image, (3, 3), interpolation=cv2.INTER_AREA), (width, height)
     )
-    top, left = int(rng.integers(0, height - rows + 1)), int(rng.integers(0, width - columns + 1))
+    top = int(rng.integers(0, height - rows + 1))
+    left = int(rng.integers(0, width - columns + 1))
     small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     background[top : top + rows, left : left + columns] = small
     return background
@@ -127,7 +131,8 @@ def infrared(image: Image, rng: np.random.Generator) -> Image:
     height, width = image.shape[:2]
     grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY).astype(np.float32)
     row, column = rng.uniform(0.3, 0.7, 2)
-    down, across = (np.arange(height) / height - row)[:, None], np.arange(width) / width - column
+    down = (np.arange(height) / height - row)[:, None]
+    across = np.arange(width) / width - column
     light = rng.uniform(0.5, 1.4) * np.exp(-rng.uniform(0, 4) * (down**2 + across**2))
     lit = grey * light.astype(np.float32) + rng.normal(0, rng.uniform(1, 12), grey.shape).astype(
         np.float32

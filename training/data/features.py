@@ -67,7 +67,8 @@ def cache_features(
 
 
 def _allocate(shape: tuple[int, ...]) -> Tensor:
-    size, available = 2 * math.prod(shape), available_memory()
+    size = 2 * math.prod(shape)
+    available = available_memory()
     if size > available > 0:  # the kernel would grant it, and kill the process later
         raise ConfigError(
             "train.views",

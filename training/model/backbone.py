@@ -122,7 +122,8 @@ class Backbone(nn.Module):
                 rows, columns = (
                     features.shape[2:] if features.ndim == 4 else self.net.patch_embed.grid_size
                 )
-                got, wanted = tuple(self.tokens(features).shape), (1, rows * columns, self.channels)
+                got = tuple(self.tokens(features).shape)
+                wanted = (1, rows * columns, self.channels)
             if got != wanted:
                 raise ValueError(f"its tokens have the shape {got}, not {wanted}")
         except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:

@@ -40,9 +40,11 @@ class DualModalAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``mask`` (C,) is 1 for a label and 0 for padding, which no token reads; None: there is no padding."""
         key = self._split(self.visual_key(visual))
-        label_key, scale = self._split(self.label_key(labels)), key.shape[-1] ** -0.5
+        label_key = self._split(self.label_key(labels))
+        scale = key.shape[-1] ** -0.5
         affinity = key @ label_key.transpose(-1, -2) * scale
-        new_visual, new_labels = visual, labels
+        new_visual = visual
+        new_labels = labels
         if self.update_visual:
             allowed = affinity if mask is None else affinity + (mask - 1) * _MASKED
             read = allowed.softmax(-1) @ self._split(self.label_value(labels))

@@ -80,7 +80,8 @@ class PVLR(nn.Module):
                 f"{width} x {height}",
                 "The backbone computes one token from each block of this many pixels.",
             )
-        before, self.grid = self.grid, self.backbone.resize(height, width)
+        before = self.grid
+        self.grid = self.backbone.resize(height, width)
         if hasattr(self.head, "resize"):  # the others have no positions
             self.head.resize(before, self.grid)
 

@@ -72,7 +72,8 @@ def _label_metrics(
 ) -> dict[str, Any]:
     known = targets != 0
     hits = int((tagged & (targets == 1)).sum())
-    positives, tags = int((targets == 1).sum()), int((tagged & known).sum())
+    positives = int((targets == 1).sum())
+    tags = int((tagged & known).sum())
     return {
         "label": label,
         "images": int(known.sum()),
@@ -99,7 +100,8 @@ def confusions(tagged: NDArray[np.bool_], targets: NDArray[np.int8]) -> list[lis
 
     Pairs with count 0 have no row; the most frequent come first.
     """
-    present, absent = (targets == 1).astype(np.int64), (targets == -1).astype(np.int64)
+    present = (targets == 1).astype(np.int64)
+    absent = (targets == -1).astype(np.int64)
     added = present.T @ (absent * tagged)
     possible = present.T @ absent
     rows = [

@@ -32,7 +32,8 @@ def worst_mistakes(
     They are ranked by the distance between logit and threshold, in logits. ``row`` is the image's.
     """
     cuts = np.log(thresholds) - np.log1p(-thresholds)
-    scores, over = sigmoid(logits), logits - cuts
+    scores = sigmoid(logits)
+    over = logits - cuts
     tagged = scores >= thresholds
     mistakes: list[dict[str, Any]] = []
     for kind, wrong in (("missed", ~tagged & (targets == 1)), ("added", tagged & (targets == -1))):

@@ -82,7 +82,8 @@ def _read_run(folder: Path, name: str) -> Run:
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
         config = _moved(stored_config(data["config"]), folder)
         thresholds = np.asarray(data["thresholds"], np.float64)
-        bank, stated = folder / "model.labels.safetensors", folder / PREVALENCE
+        bank = folder / "model.labels.safetensors"
+        stated = folder / PREVALENCE
         if bank.exists():
             thresholds = LabelBank.load(bank).thresholds.astype(np.float64)
         shares = json.loads(stated.read_bytes()) if stated.exists() else None

@@ -135,9 +135,11 @@ def _mostly(event: Event, intervals: Sequence[Interval]) -> bool:
 
 def _within(event: Event, intervals: Sequence[Interval]) -> float:
     """Seconds of the event within the intervals; the lag after one may overlap the next, which counts once."""
-    seconds, until = 0.0, float("-inf")
+    seconds = 0.0
+    until = float("-inf")
     for start, end in intervals:
-        begin, end = max(event.start, start, until), min(_end(event), end + LAG)
+        begin = max(event.start, start, until)
+        end = min(_end(event), end + LAG)
         seconds += max(0.0, end - begin)
         until = max(until, end)
     return seconds

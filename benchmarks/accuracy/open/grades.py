@@ -26,7 +26,9 @@ from ..data import FOLDERS, Data, Split, check_outputs, data_folder, read_split
 def main(data: Data = None, split: Split = "testdev", out: Json = None) -> None:
     """Measure words by their grade."""
     check_outputs(out)
-    folder, knowledge, grades = data_folder(data), Knowledge.load(), dict[str, Any]()
+    folder = data_folder(data)
+    knowledge = Knowledge.load()
+    grades = dict[str, Any]()
     with Tagger(optimize="throughput") as tagger:
         words = tagger.labels
         bank = knowledge.bank(words, force=True)

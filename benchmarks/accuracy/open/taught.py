@@ -25,14 +25,18 @@ from ...common import Json, Table, conditions, run, save
 from ..data import Data, check_outputs, data_folder, read_split
 
 NAMES = {"steed": "horse", "tub": "boat"}
-POSITIVES, NEGATIVES, OTHERS = 10, 60, 1000
+POSITIVES = 10
+NEGATIVES = 60
+OTHERS = 1000
 Draws = Annotated[int, typer.Option(min=1, help="Draws of the photos of a label.")]
 
 
 def main(data: Data = None, draws: Draws = 200, out: Json = None) -> None:
     """Measure the intervals of taught labels."""
     check_outputs(out)
-    features, targets, taught = [], [], {}
+    features = []
+    targets = []
+    taught = {}
     with Tagger(optimize="throughput") as tagger:
         for split in ("testdev", "val"):
             images, table = read_split(data_folder(data), "voc", split, list(NAMES.values()))
@@ -55,7 +59,10 @@ def measure(
     name: str, features: NDArray[np.float64], target: NDArray[np.int64], count: int, draws: int
 ) -> dict[str, list[float]]:
     """Medians of precision and recall, and how often they are inside; ``count`` of the other photos show the label."""
-    bundle, random, found, other = load_bundle(None), np.random.default_rng(0), [], []
+    bundle = load_bundle(None)
+    random = np.random.default_rng(0)
+    found = []
+    other = []
     assert bundle.manifest.open is not None
     room = add_labels(bundle.labels, [name], bundle.manifest.open, words=False)
     for _ in range(draws):
@@ -75,7 +82,8 @@ def measure(
         )
         found.append([[value, *interval] for value, interval in measures if interval is not None])
         other.append([100 * shown["OP"], 100 * shown["OR"]])
-    reported, others = np.array(found, np.float64), np.array(other)
+    reported = np.array(found, np.float64)
+    others = np.array(other)
     inside = 100 * ((reported[..., 1] < others + 1e-6) & (others - 1e-6 < reported[..., 2])).mean(0)
     figures = {
         "reported": np.median(reported, axis=0),

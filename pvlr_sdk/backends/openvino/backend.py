@@ -196,8 +196,10 @@ class OpenVinoBackend(Backend):
 
         Labels are noise too, since a bank without weights hides what another one shows.
         """
-        single, group = self.acquire(), self.acquire_group()
-        random, labels = np.random.default_rng(0), self._projections
+        single = self.acquire()
+        group = self.acquire_group()
+        random = np.random.default_rng(0)
+        labels = self._projections
         noise = random.standard_normal(single.input.shape, np.float32)
         if labels is not None:
             tensors = [

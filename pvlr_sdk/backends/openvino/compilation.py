@@ -53,7 +53,8 @@ class Network:
         cls, source: str, payload: bytes, sha256: str, spec: Manifest | ModelSpec, bank: LabelBank
     ) -> Network:
         """The network that a manifest or an exported network's metadata describes, for one frame."""
-        size, tokens = spec.input, spec.attention.rows * spec.attention.columns
+        size = spec.input
+        tokens = spec.attention.rows * spec.attention.columns
         labels = spec.open.max_labels if spec.open else len(bank)
         shape = 1, 3, size.height, size.width
         return cls(source, payload, sha256, shape, tokens, labels, spec.fp32_until, spec.open, bank)

@@ -22,7 +22,8 @@ def fold_constants(model: openvino.Model, *, quantized: bool = False) -> None:
     ``quantized``: keep the integers that are multiplied with quantised activations. OpenVINO 2026.4 folds constants
     itself, but for several streams at once: one compilation in five gave other results.
     """
-    ops, passes = runtimes.openvino().opset13, runtimes.openvino_passes()
+    ops = runtimes.openvino().opset13
+    passes = runtimes.openvino_passes()
     kept = []
     for node in model.get_ordered_ops() if quantized else ():
         if node.get_type_name() not in _HEAVY or _unscaled(node).get_type_name() != "FakeQuantize":

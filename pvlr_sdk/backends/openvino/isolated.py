@@ -73,7 +73,8 @@ def ensure(
     """
     if bundle.path.resolve().is_relative_to(PACKAGE.resolve()):
         return
-    folder, key = cache.cache_folder(), _key(network, bundle.manifest.golden.frame_png)
+    folder = cache.cache_folder()
+    key = _key(network, bundle.manifest.golden.frame_png)
     if folder and cache.load(folder, key, _KIND) is not None:
         return
     check_network(network.payload, network.source)

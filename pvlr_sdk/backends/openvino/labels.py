@@ -33,7 +33,8 @@ def project(
         LabelBankError: the plan ``source`` cannot use the bank.
         BackendError: the inference failed.
     """
-    inputs, request = label_inputs(bank, spec, source), create_request(compiled)
+    inputs = label_inputs(bank, spec, source)
+    request = create_request(compiled)
     try:
         outputs = request.infer(inputs).to_tuple()
     except Exception as error:  # OpenVINO raises various classes

@@ -45,7 +45,8 @@ def _plan_precision(wanted: str | None, manifest: Manifest, device: str) -> str:
 
     ``auto`` on the CPU is bf16 if it computes in that, else int8, else fp32.
     """
-    runs, wanted = manifest.golden.tolerance, wanted or manifest.precision
+    runs = manifest.golden.tolerance
+    wanted = wanted or manifest.precision
     if wanted == "auto":
         if device != CPU:
             return "auto" if "fp32" in runs else "int8"

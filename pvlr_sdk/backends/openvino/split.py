@@ -20,7 +20,8 @@ def split_labels(model: openvino.Model) -> tuple[openvino.Model, openvino.Model]
     ops = runtimes.openvino().opset13
     image = next(entry for entry in model.get_parameters() if IMAGE in entry.output(0).get_names())
     nodes = model.get_ordered_ops()
-    of_image, of_labels = {image.get_name()}, set[str]()
+    of_image = {image.get_name()}
+    of_labels = set[str]()
     for node in nodes:
         sources = {entry.get_source_output().get_node().get_name() for entry in node.inputs()}
         if sources & of_image:

@@ -72,7 +72,8 @@ class TensorRtBackend(Backend):
         assert spec is not None
         library.require()
         cuda = open_cuda()
-        gpu, version = cuda.gpu(), library.version()
+        gpu = cuda.gpu()
+        version = library.version()
         compatibility.check(
             manifest, bundle.path, version, gpu, plugins.version() if spec.plugins else None
         )

@@ -97,5 +97,6 @@ def build_command(manifest: Manifest, path: Path) -> str:
 
 
 def _version_fits(spec: TensorRtSpec, version: str) -> bool:
-    built, here = parse_version(spec.version), parse_version(version)
+    built = parse_version(spec.version)
+    here = parse_version(version)
     return here >= built if spec.version_compatible else here == built

@@ -35,13 +35,11 @@ class ExecutionContext:
     def __init__(
         self, cuda: Driver, engine: Engine, shapes: Shapes, batch: int, pixels: DevicePixels | None
     ) -> None:
-        self._cuda, self._engine, self._shapes, self._batch, self._pixels = (
-            cuda,
-            engine,
-            shapes,
-            batch,
-            pixels,
-        )
+        self._cuda = cuda
+        self._engine = engine
+        self._shapes = shapes
+        self._batch = batch
+        self._pixels = pixels
         self._frame_bytes = _FLOAT * prod(shapes.of(1)[IMAGE])
         self._owned: list[Owned] = []
         self._labels: Labels | None = None
@@ -62,7 +60,8 @@ class ExecutionContext:
     def launch(self, slots: Sequence[SessionSlot], outputs: Outputs) -> None:
         """Enqueue the batch: inputs in, network, outputs out, event. ``slots`` has at most ``batch`` entries, all with
         the same labels."""
-        cuda, pointers = self._cuda, self._pointers
+        cuda = self._cuda
+        pointers = self._pointers
         self._upload(slots[0].labels)
         # frames for the kernel first: one launch
         slots = sorted(slots, key=lambda slot: slot.frame is None)
@@ -84,7 +83,8 @@ class ExecutionContext:
         cuda.record(self.event, self._stream)
         outputs.readers = len(slots)
         for place, slot in enumerate(slots):
-            slot.outputs, slot.place = outputs, place
+            slot.outputs = outputs
+            slot.place = place
 
     def drain(self) -> None:
         """Wait for all that was enqueued."""
@@ -120,7 +120,8 @@ class ExecutionContext:
         self._labels = labels
 
     def _bind(self) -> None:
-        context, shapes = self._context, self._shapes.of(self._batch)
+        context = self._context
+        shapes = self._shapes.of(self._batch)
         with self._engine.messages.collect():
             if not context.set_optimization_profile_async(self._engine.profile, self._stream):
                 self._fail(f"optimisation profile {self._engine.profile}")
@@ -157,7 +158,8 @@ class ExecutionContext:
             self.drain()
         except (CudaError, errors.BackendError) as error:
             self.drain()  # raises if the context is lost, which a failed capture need not show
-            self._graph, self.no_graph = None, str(error)
+            self._graph = None
+            self.no_graph = str(error)
             self._engine.messages.reason("")  # reported now; a later failure has its own reason
             self._enqueue()  # check that it works without a graph
             self.drain()

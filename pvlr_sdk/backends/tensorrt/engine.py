@@ -143,7 +143,8 @@ class Engine:
         import tensorrt as trt
 
         engine = self._engine
-        wanted, outputs = shapes.of(-1), shapes.outputs(-1)
+        wanted = shapes.of(-1)
+        outputs = shapes.outputs(-1)
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         if sorted(names) != sorted(wanted):
             self._reject(f"tensors {', '.join(wanted)}", ", ".join(names))

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HANDLE = _OUT = _HOST = c_void_p
-_SIZE, _ADDRESS = ctypes.c_size_t, c_uint64
+_SIZE = ctypes.c_size_t
+_ADDRESS = c_uint64
 # Names have the version whose parameters are meant. Drivers keep the older ones.
 _PARAMETERS = {
     "cuInit": (c_uint,),
@@ -61,13 +62,13 @@ _PARAMETERS = {
     "cuGetErrorString": (c_int, _OUT),
 }
 # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
-_MULTIPROCESSORS, _MAJOR, _MINOR = (
-    16,
-    75,
-    76,
-)
+_MULTIPROCESSORS = 16
+_MAJOR = 75
+_MINOR = 76
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
-_BLOCKING_SYNC, _DISABLE_TIMING = 1, 2  # CU_EVENT_*
+# CU_EVENT_*
+_BLOCKING_SYNC = 1
+_DISABLE_TIMING = 2
 _NOT_READY = 600  # CUDA_ERROR_NOT_READY
 _POLLING = 50e-6
 """Seconds that a wait asks for the end before it sleeps."""
@@ -102,7 +103,9 @@ class Driver:
         self._retain()
 
     def gpu(self) -> Gpu:
-        name, memory, version = ctypes.create_string_buffer(128), _SIZE(), c_int()
+        name = ctypes.create_string_buffer(128)
+        memory = _SIZE()
+        version = c_int()
         self._call("cuDeviceGetName", name, len(name), self._device)
         self._call("cuDeviceTotalMem_v2", byref(memory), self._device)
         self._call("cuDriverGetVersion", byref(version))
@@ -132,7 +135,8 @@ class Driver:
 
     def free_memory(self) -> int:
         """Free device memory in bytes."""
-        free, total = _SIZE(), _SIZE()
+        free = _SIZE()
+        total = _SIZE()
         self._call("cuMemGetInfo_v2", byref(free), byref(total))
         return free.value
 

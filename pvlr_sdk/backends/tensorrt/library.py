@@ -93,7 +93,8 @@ class Messages:
 
     def reason(self, otherwise: str) -> str:
         """The first error since the last call, on one line: later ones are mostly its consequences."""
-        messages, self._errors = self._errors, deque(maxlen=self._errors.maxlen)
+        messages = self._errors
+        self._errors = deque(maxlen=self._errors.maxlen)
         return " ".join(messages[0].split()) if messages else otherwise
 
     def text(self) -> str:

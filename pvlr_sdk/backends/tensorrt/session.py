@@ -55,7 +55,10 @@ class Session:
         batch: int,
         pixels: DevicePixels | None,
     ) -> None:
-        self.cuda, self.source, self.shapes, self.pixels = cuda, source, shapes, pixels
+        self.cuda = cuda
+        self.source = source
+        self.shapes = shapes
+        self.pixels = pixels
         self.one_context: str | None = None  # why there is no second execution context
         self._batch = batch
         self._lock = Lock()
@@ -201,10 +204,8 @@ class Session:
         """Launch batches while there are frames and free contexts. The caller holds the lock."""
         while self._pending and self._idle:
             # a batch has one label bank
-            labels, slots = (
-                self._pending[0].labels,
-                list[SessionSlot](),
-            )
+            labels = self._pending[0].labels
+            slots = list[SessionSlot]()
             while self._pending and len(slots) < self._batch and self._pending[0].labels is labels:
                 slots.append(self._pending.popleft())
             context = self._idle.popleft()
@@ -230,7 +231,8 @@ class Session:
 
     def _recycle(self, slot: SessionSlot) -> None:
         """Let a later batch use the outputs that a slot has read. The caller holds the lock."""
-        outputs, slot.outputs = slot.outputs, None
+        outputs = slot.outputs
+        slot.outputs = None
         if outputs is not None:
             outputs.readers -= 1
             if outputs.readers == 0:

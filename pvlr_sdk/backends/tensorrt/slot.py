@@ -69,7 +69,8 @@ class SessionSlot:
     features: NDArray[np.float32] | None = None
 
     def __init__(self, session: Owner) -> None:
-        cuda, shapes = session.cuda, session.shapes
+        cuda = session.cuda
+        shapes = session.shapes
         self.session = session
         self.input: NDArray[np.float32] = cuda.pinned((3, shapes.height, shapes.width), "float32")
         self.labels: Labels | None = None
@@ -93,7 +94,8 @@ class SessionSlot:
         if isinstance(frame, DeviceFrame):
             if kernel is not None and kernel.takes(frame.planes, frame.order):
                 self.frame = kernel.prepare(frame.planes, frame.order, frame.crop)
-                self.ready, self._owner = self._mark(*frame.planes), frame
+                self.ready = self._mark(*frame.planes)
+                self._owner = frame
             else:
                 pixels, *chroma = (self._to_host(plane) for plane in frame.planes)
                 preprocess(pixels, frame.order, self.input, frame.crop, chroma)
@@ -150,7 +152,9 @@ class SessionSlot:
                 self.device = Owned(
                     self.session.cuda, self.session.cuda.malloc(size), self.session.cuda.free
                 )
-        self.raw, arrays, offset = self._staging[:size], list[DeviceArray](), 0
+        self.raw = self._staging[:size]
+        arrays = list[DeviceArray]()
+        offset = 0
         for plane in planes:
             staged = self.raw[offset : offset + plane.size].reshape(plane.shape)
             np.copyto(staged, plane)
@@ -177,7 +181,8 @@ class SessionSlot:
         data: NDArray[Any] = np.empty(extent, np.uint8)
         ready = self._mark(pixels)
         with self.session.guarded():
-            cuda, stream = self.session.cuda, self.session.copies
+            cuda = self.session.cuda
+            stream = self.session.copies
             for event in ready:
                 cuda.stream_wait(stream, event)
             cuda.to_host(data, pixels.pointer, stream)

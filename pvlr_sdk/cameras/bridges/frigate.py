@@ -20,7 +20,9 @@ from ..sinks.webhook import address, load_aiohttp, request
 from ..sinks.worker import Sink, SinkWorker
 
 _LOG = logging.getLogger(__name__)
-_MESSAGE, _SNAPSHOT = 2**18, 2**24  # bytes at most
+# bytes at most
+_MESSAGE = 2**18
+_SNAPSHOT = 2**24
 _SUB_LABEL = 100  # characters that Frigate accepts
 _REMEMBERED = 10_000  # events that wait at most, and that are not answered again
 _TIMEOUT = 10.0  # seconds for one request
@@ -68,23 +70,21 @@ class FrigateTagger(Sink[_Object]):
     ) -> None:  # fmt: skip
         host, url, self._headers = address(url, "frigate url")
         load_aiohttp("frigate")
-        self.name, self._url = f"frigate {host}", url.rstrip("/")
-        self._tagger, self._topic, self._objects = (
-            tagger,
-            f"{mqtt.prefix}/events",
-            frozenset(objects),
-        )
+        self.name = f"frigate {host}"
+        self._url = url.rstrip("/")
+        self._tagger = tagger
+        self._topic = f"{mqtt.prefix}/events"
+        self._objects = frozenset(objects)
         self._exclusive = exclusive
         # Frigate takes them for stored events only
-        self._attributes, self._at_end = (
-            attributes,
-            at_end or attributes,
-        )
+        self._attributes = attributes
+        self._at_end = at_end or attributes
         self._seen: dict[str, None] = {}
         self._labelled = ""  # the event that got the last sub label
         broker = mqtt.address()
         self._client = make_client(mqtt)
-        self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
+        self._client.on_connect = self._on_connect
+        self._client.on_message = self._on_message
         self._client.connect_async(*broker)
         self.worker = SinkWorker(self, MemoryQueue[_Object](_REMEMBERED))
         self._client.loop_start()
@@ -101,10 +101,8 @@ class FrigateTagger(Sink[_Object]):
             tags = tags[:1] or [(UNKNOWN, 0.0)]
         if tags and self._labelled != item.id:  # else only what followed has failed
             # Frigate refuses 0
-            best, score = (
-                tags[0][0][:_SUB_LABEL],
-                max(round(tags[0][1], 4), 1e-4),
-            )
+            best = tags[0][0][:_SUB_LABEL]
+            score = max(round(tags[0][1], 4), 1e-4)
             self._ask(item.id, "sub_label", {"subLabel": best, "subLabelScore": score})
             self._labelled = item.id
         if tags and self._attributes:
@@ -119,10 +117,8 @@ class FrigateTagger(Sink[_Object]):
     def _ask(self, event: str, what: str, value: dict[str, Any] | None = None) -> bytes:
         """GET, or POST a value as JSON; the body of the response."""
         method, body = ("POST", json.dumps(value).encode()) if value else ("GET", None)
-        url, headers = (
-            f"{self._url}/api/events/{event}/{what}",
-            {**self._headers, "Content-Type": "application/json"},
-        )
+        url = f"{self._url}/api/events/{event}/{what}"
+        headers = {**self._headers, "Content-Type": "application/json"}
         status, data = request(
             method, url, headers=headers, timeout=_TIMEOUT, body=body, most=_SNAPSHOT
         )

@@ -62,7 +62,8 @@ def make_router(
         MissingPartError: aiohttp is not installed.
     """
     router = APIRouter(prefix="/label-studio", include_in_schema=False)
-    base, headers = "", dict[str, str]()
+    base = ""
+    headers = dict[str, str]()
     if url is not None:
         load_aiohttp("label_studio")
         _, base, headers = address(url.rstrip("/"), "label_studio url")
@@ -116,7 +117,8 @@ def make_router(
             status, data = fetch("GET", base + path, headers=headers, timeout=_TIMEOUT, most=most)
             got = f"status {status}"
         except (OSError, ValueError) as error:
-            status, got = 0, escaped(str(error))
+            status = 0
+            got = escaped(str(error))
         if status != 200:
             raise errors.OptionError(
                 "image", "a file of Label Studio", got, "Check url and token of serve.label_studio."
@@ -133,7 +135,8 @@ async def _nothing() -> dict[str, Any]:
 
 def _control(config: str) -> _Control:
     """The first choices for an image in a labelling configuration. Raises OptionError."""
-    expected, hint = "Choices for an Image", "Use the template Image Classification."
+    expected = "Choices for an Image"
+    hint = "Use the template Image Classification."
     try:
         if "<!DOCTYPE" in config:  # entities
             raise ValueError("a document type")

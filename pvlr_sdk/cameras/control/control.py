@@ -61,7 +61,9 @@ class Control:
         plans: Plans | None = None,
         bank: Path | None = None,
     ) -> None:
-        self.tagger, self.site, self.state = tagger, site, state
+        self.tagger = tagger
+        self.site = site
+        self.state = state
         self.bank_file = bank
         self._config = site.config if site else config or SiteConfig()
         self._changes = changes or Changes()
@@ -230,7 +232,8 @@ class Control:
             DeployError, OutputError, ConfigError: as for :meth:`set_labels`. In each case nothing is changed.
         """
         with self._lock:
-            plan, base = self._open_plan(), self.tagger.label_bank
+            plan = self._open_plan()
+            base = self.tagger.label_bank
             self._check_idle()
             if not (replace or self.can_teach(label)):
                 raise errors.OptionError(

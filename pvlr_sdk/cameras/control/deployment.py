@@ -44,13 +44,15 @@ class Deployment:
         check: Callable[[Tagger], object] | None = None,
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self._tagger, self._site = tagger, site
+        self._tagger = tagger
+        self._site = site
         self._check = check or (
             lambda candidate: make_detectors(site.config, candidate) if site else None
         )
         self._plans = plans
         self._settings = settings or DeployConfig()
-        self._lock, self._loading = lock or threading.RLock(), False
+        self._lock = lock or threading.RLock()
+        self._loading = False
         self._probation: Probation | None = None
         self._reason = ""
         self._running = fingerprint(Path(str(tagger.info.get("plan", ""))))
@@ -136,7 +138,8 @@ class Deployment:
         with self._lock:
             if self._loading:
                 raise in_progress("deployment")
-            self._loading, self._reason = True, ""
+            self._loading = True
+            self._reason = ""
         try:
             with self._plans.locked() if self._plans else nullcontext():
                 yield
@@ -165,7 +168,8 @@ class Deployment:
         ``back``: a plan that was in use, so its version may be lower. ``named``: the next start uses it already.
         """
         self._check_new(plan)
-        before, stale = self._plan_in_use, None
+        before = self._plan_in_use
+        stale = None
         with suppress(errors.PvlrError):
             stale = self._named_previous()
         identity = fingerprint(plan)
@@ -192,7 +196,9 @@ class Deployment:
         with self._lock:
             self._end_probation()
             replaced = self._running
-            self._running, self._reason, self._previous = identity, "", before
+            self._running = identity
+            self._reason = ""
+            self._previous = before
             if self._plans:
                 self._plans.discard(stale)
             info = self._tagger.info
@@ -207,7 +213,8 @@ class Deployment:
 
     def _watch(self, probation: Probation) -> None:
         """End a probation: the previous plan returns if the new one fails."""
-        reason, undone = probation.wait(), False
+        reason = probation.wait()
+        undone = False
         while probation is self._probation:
             with self._lock:
                 if probation is self._probation and not self._loading:
@@ -228,7 +235,9 @@ class Deployment:
             self._reason = f"{reason}; the previous plan cannot return: {error}"
             return False
         self._record_version()
-        self._running, self._previous, self._reason = probation.before, None, reason
+        self._running = probation.before
+        self._previous = None
+        self._reason = reason
         self._restore()
         if self._plans:
             self._plans.discard(probation.plan)
@@ -249,7 +258,8 @@ class Deployment:
             _log.warning("the next start still uses the plan that was refused: %s", error)
 
     def _end_probation(self) -> None:
-        probation, self._probation = self._probation, None
+        probation = self._probation
+        self._probation = None
         if probation is not None:
             probation.close()
 

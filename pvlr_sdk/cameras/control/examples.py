@@ -17,7 +17,9 @@ from ...labels.learning import Words
 from ..events import Event, rfc3339
 from ..stream import Observation
 
-PER_LABEL, IN_ALL, EVENTS = 300, 3000, 1000
+PER_LABEL = 300
+IN_ALL = 3000
+EVENTS = 1000
 """The most examples, and events: with 1280 features, 20 MB in all; learning from 300 takes a fraction of a second."""
 
 

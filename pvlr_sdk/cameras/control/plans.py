@@ -32,7 +32,8 @@ class Plans:
     """
 
     def __init__(self, state: State, read_site: Callable[[], SiteConfig]) -> None:
-        self.state, self._read_site = state, read_site
+        self.state = state
+        self._read_site = read_site
         self._folder = state.folder / _FOLDER
 
     def named(self) -> tuple[Path, Path | None]:

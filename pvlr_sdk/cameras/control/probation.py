@@ -37,9 +37,12 @@ class Probation:
     """
 
     def __init__(self, seconds: float, kept: Tagger, before: str, plan: Path) -> None:
-        self.kept, self.before, self.plan = kept, before, plan
+        self.kept = kept
+        self.before = before
+        self.plan = plan
         self._end = time.monotonic() + seconds
-        self._failed, self._error = threading.Event(), ""
+        self._failed = threading.Event()
+        self._error = ""
 
     def fail(self, error: errors.BundleError) -> None:
         """Note that the new plan failed; safe in any thread."""

@@ -57,7 +57,8 @@ class EventDetector:
                 str(deployed.shape),
                 "Pass one threshold per label.",
             )
-        self.camera, self.region = camera, region
+        self.camera = camera
+        self.region = region
         self._rules = Rules(
             tuple(labels), settings or EventSettings(), deployed, deployed, deployed, deployed > 0
         )
@@ -163,7 +164,8 @@ class EventDetector:
         Raises:
             OptionError: the scores have another shape or are not finite.
         """
-        tracks, rules = self.tracks, self._rules
+        tracks = self.tracks
+        rules = self._rules
         if labels is not None and tuple(labels) != rules.names:
             return []
         new = _checked(scores, len(rules.names))
@@ -194,11 +196,9 @@ class EventDetector:
         tracks.reached = up & (tracks.reached | (tracks.average >= rules.upper))
         tracks.since[up != tracks.up] = now
         starting = up & ~tracks.up & ~tracks.active
-        tracks.start[starting], tracks.offset[starting], tracks.peak[starting] = (
-            now,
-            wall - now,
-            -np.inf,
-        )
+        tracks.start[starting] = now
+        tracks.offset[starting] = wall - now
+        tracks.peak[starting] = -np.inf
         higher = (up | tracks.active) & (tracks.average > tracks.peak)
         tracks.peak[higher], tracks.peak_at[higher] = tracks.average[higher], now
         tracks.up = up
@@ -225,7 +225,9 @@ class EventDetector:
     def withheld(self, row: int, present: float | None = None) -> str | None:
         """Why an event of a label that has been present for long enough is not reported; None: it is. ``present``: for
         how many seconds."""
-        tracks, settings, now = self.tracks, self.used.settings, self.tracks.last or 0.0
+        tracks = self.tracks
+        settings = self.used.settings
+        now = self.tracks.last or 0.0
         if now - tracks.ended[row] < settings.cooldown:
             return f"the cooldown is {settings.cooldown:g} s"
         if settings.max_per_hour and now - tracks.begun[row, -settings.max_per_hour] < HOUR:
@@ -259,7 +261,8 @@ class EventDetector:
 
         They end with the last frame in which they were present. ``monotonic`` is the time to report.
         """
-        tracks, closed = self.tracks, []
+        tracks = self.tracks
+        closed = []
         if tracks.last is None:
             return []
         for row in np.flatnonzero(tracks.active).tolist():
@@ -277,16 +280,15 @@ class EventDetector:
 
     def _end(self, row: int, now: float, end: float, reason: str) -> Event:
         tracks = self.tracks  # a label that another one replaces must lead again from the beginning
-        tracks.active[row], tracks.up[row], tracks.reached[row], tracks.ended[row] = (
-            False,
-            False,
-            False,
-            end,
-        )
+        tracks.active[row] = False
+        tracks.up[row] = False
+        tracks.reached[row] = False
+        tracks.ended[row] = end
         return self._event(row, "off", now, end=float(end + self.tracks.offset[row]), reason=reason)
 
     def _event(self, row: int, state: Literal["on", "off"], now: float, **ending: Any) -> Event:
-        tracks, groups = self.tracks, self.used.settings.groups
+        tracks = self.tracks
+        groups = self.used.settings.groups
         offset = tracks.offset[row]
         return Event(
             state,

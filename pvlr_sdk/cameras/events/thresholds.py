@@ -19,7 +19,9 @@ from .tracks import Floats
 Source: TypeAlias = Literal["plan", "tiles", "site", "change", "region", "proven"]
 
 
-PLAN, TILES, REGION = "of the plan", "of the plan for tiles", "set for the region"
+PLAN = "of the plan"
+TILES = "of the plan for tiles"
+REGION = "set for the region"
 _ORIGINS: dict[Source, str] = {
     "plan": PLAN,
     "tiles": TILES,

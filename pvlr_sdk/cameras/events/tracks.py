@@ -96,7 +96,8 @@ class Tracks:
 
     def renamed(self, names: tuple[str, ...], arrays: Sequence[str] | None = None) -> Tracks:
         """The state of other labels: those that stay keep these arrays (None: all of them), new ones begin anew."""
-        changed, rows = Tracks(names), {name: row for row, name in enumerate(self.names)}
+        changed = Tracks(names)
+        rows = {name: row for row, name in enumerate(self.names)}
         kept = [row for row, name in enumerate(names) if name in rows]
         before = [rows[names[row]] for row in kept]
         for key, value in vars(self).items():

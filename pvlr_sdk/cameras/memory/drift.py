@@ -18,11 +18,13 @@ from ..events import place_of
 from .reader import Reader
 from .recording import Context, Floats
 
-_DAY, _DAYS = 86400.0, 7
+_DAY = 86400.0
+_DAYS = 7
 """Seconds of a day, and the number of the last days."""
 _ERROR = 0.01
 """The probability of a proposal without a change, for all labels together: a site is looked at every day."""
-_LEAST, _FACTOR = 5.0, 1.25
+_LEAST = 5.0
+_FACTOR = 1.25
 """The least events of the label and others that are expected on each side, and the least change of a share."""
 
 
@@ -55,16 +57,15 @@ def drift_of(
 ) -> Drift | None:
     """The most significant change at a camera (None: at all of them) since answered events of a label, which began at
     ``starts``; None: there is none. Events with other settings than ``like`` do not count."""
-    ended, where = "ended IS NOT NULL AND ? IN (camera, '')", camera or ""
+    ended = "ended IS NOT NULL AND ? IN (camera, '')"
+    where = camera or ""
     ((newest,),) = reader.query(f"SELECT max(start) FROM moments WHERE {ended}", where)
     ((labels,),) = reader.query("SELECT count(DISTINCT label) FROM answers WHERE event IS NOT NULL")
     answers = np.bincount(
         [int((newest - start) // _DAY) for start in starts], minlength=_DAYS
     ).astype(float)
-    columns, contexts = (
-        "label, camera, region, context, start, json_extract(ended, '$.peak')",
-        reader.contexts(),
-    )
+    columns = "label, camera, region, context, start, json_extract(ended, '$.peak')"
+    contexts = reader.contexts()
     query = f"SELECT {columns} FROM moments WHERE {ended} AND start > ?"
     same = {
         key for key, context in contexts.items() if same_settings(context) == same_settings(like)
@@ -82,7 +83,8 @@ def drift_of(
         at: dict(zip(like.names, np.max([*thresholds.values()], 0), strict=True))
         for at, thresholds in rules.items()
     }
-    every, places = np.zeros(len(answers)), dict[str, Floats]()
+    every = np.zeros(len(answers))
+    places = dict[str, Floats]()
     for name, camera_of, region, _, start, peak in rows:
         at = place_of(camera_of, region)
         if peak >= highest[at][name]:
@@ -112,7 +114,8 @@ def change(
 
 def _share(counts: Floats, every: Floats, weights: Floats) -> tuple[float, float]:
     """The mean share of the days with weights, and the number of events that state as much."""
-    shares, days = weights / weights.sum(), np.maximum(every, 1)
+    shares = weights / weights.sum()
+    days = np.maximum(every, 1)
     return float(shares @ (counts / days)), float(1 / (shares**2 / days).sum())
 
 
@@ -120,7 +123,8 @@ def _p_value(by_day: Floats, every: Floats, *sides: Floats) -> float:
     """Of the same share on both sides; 1 if too few events are expected."""
     shares, counts = np.array([_share(by_day, every, weights) for weights in sides]).T
     mean = counts @ shares / counts.sum()
-    expected, seen = np.outer([mean, 1 - mean], counts), np.array([shares, 1 - shares]) * counts
+    expected = np.outer([mean, 1 - mean], counts)
+    seen = np.array([shares, 1 - shares]) * counts
     if expected.min() < _LEAST:
         return 1.0
     statistic = 2 * (seen * np.log(np.maximum(seen, 1e-300) / expected)).sum()

@@ -69,11 +69,9 @@ def export_answers(
         OutputError: no space, no permission.
     """
     answers = {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM answers")}
-    files, pictures, only = (
-        dict[str, bytes](),
-        list[tuple[str, str, str]](),
-        chosen(camera, None, None, None),
-    )
+    files = dict[str, bytes]()
+    pictures = list[tuple[str, str, str]]()
+    only = chosen(camera, None, None, None)
     for row in reader.rows(*only):
         name, answer = answers.get(row.id, ("", "unclear"))
         if answer != "unclear" and label in (None, name) and (picture := reader.picture(row.id)):
@@ -89,7 +87,8 @@ def export_answers(
             if pictures
             else "Answer events first, see pvlr precision --help.",
         )
-    labels, cells = sorted({name for _, name, _ in pictures}), {"yes": 1, "no": -1}
+    labels = sorted({name for _, name, _ in pictures})
+    cells = {"yes": 1, "no": -1}
     table = [csv_row("file", *labels)]
     table += [
         csv_row(file, *(cells[answer] if label == name else "?" for label in labels))

@@ -89,8 +89,10 @@ def _products(
     path: Path, vector: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     rows = _read(path)
-    values, scales = rows["values"], np.array(rows["scale"])
-    products, block = np.empty(len(rows), np.float32), np.empty((_BLOCK, len(vector)), np.float32)
+    values = rows["values"]
+    scales = np.array(rows["scale"])
+    products = np.empty(len(rows), np.float32)
+    block = np.empty((_BLOCK, len(vector)), np.float32)
     for start in range(0, len(rows), _BLOCK):
         part = values[start : start + _BLOCK]
         np.copyto(block[: len(part)], part)

@@ -28,7 +28,8 @@ class Memory:
     """
 
     def __init__(self, config: MemoryConfig, tagger: Tagger) -> None:
-        self.config, self._tagger = config, tagger
+        self.config = config
+        self._tagger = tagger
         self._worker: SinkWorker[Recorded] = config.open()
         self._recorders: dict[EventDetector, Recorder] = {}
         self._proofs: Proofs | None = None

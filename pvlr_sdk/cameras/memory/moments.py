@@ -89,13 +89,15 @@ class Peaks:
         heat: Callable[[str], Heat | None],
     ) -> None:
         """Compare a frame with the peaks so far; ``take`` makes a moment of it, ``heat`` the map of a label."""
-        tracks, moment = detector.tracks, None
+        tracks = detector.tracks
+        moment = None
         names = {
             tracks.names[row]: row for row in np.flatnonzero(tracks.up | tracks.active).tolist()
         }
         self._best = {label: best for label, best in self._best.items() if label in names}
         for label, row in names.items():
-            before, peak = self._best.get(label), float(tracks.peak[row])
+            before = self._best.get(label)
+            peak = float(tracks.peak[row])
             if tracks.peak_at[row] == tracks.last and (
                 before is None or peak >= before.score + _RISE
             ):
@@ -113,7 +115,9 @@ class Samples:
     the frames kept before least, and one at random."""
 
     def __init__(self, period: float) -> None:
-        self._period, self._until, self._closed = period, -np.inf, False
+        self._period = period
+        self._until = -np.inf
+        self._closed = False
         self._best: dict[str, Moment] = {}
         self._known: deque[NDArray[np.float32]] = deque(maxlen=_KNOWN)
 
@@ -123,10 +127,13 @@ class Samples:
         """Compare a frame with the best so far; yields the frames of a period that has ended."""
         if now >= self._until:
             yield from self.close()
-            self._until, self._closed = now + self._period, False
+            self._until = now + self._period
+            self._closed = False
         if self._closed:
             return
-        rules, values, moment = detector.used, {"random": random.random()}, None
+        rules = detector.used
+        values = {"random": random.random()}
+        moment = None
         if rules.watched.any():
             values["uncertain"] = -float(np.abs(result.scores - rules.upper)[rules.watched].min())
         if result.features is not None:
@@ -140,7 +147,9 @@ class Samples:
 
     def close(self) -> Iterator[Moment]:
         """End the period early, for a camera that is lost or stopped; the next one begins when it would have ended."""
-        chosen, self._best, self._closed = self._best, {}, True
+        chosen = self._best
+        self._best = {}
+        self._closed = True
         for moment in {
             moment.time: moment for moment in chosen.values()
         }.values():  # a frame counts once

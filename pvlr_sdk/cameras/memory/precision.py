@@ -49,7 +49,8 @@ class Statement:
     drift: Drift | None = None
 
     def __str__(self) -> str:
-        share, at = f"at least {100 * self.target:g} % of events are right", self.threshold
+        share = f"at least {100 * self.target:g} % of events are right"
+        at = self.threshold
         counts = f"{self.right} of {self.reviewed} reviewed"
         if at is not None:
             again = f". {self.drift}" if self.drift else ""
@@ -80,9 +81,13 @@ def p_value(right: int, reviewed: int, target: float) -> float:
 def tests(answers: int, target: float) -> tuple[int, float, int]:
     """How many answers are tested, with which error probability, and after how many the next tests are; 0: none yet."""
     error = (1 - CONFIDENCE) / 2
-    tested, following = 0, math.ceil(math.log(error) / math.log(target))  # all right
+    # all right
+    tested = 0
+    following = math.ceil(math.log(error) / math.log(target))
     while following <= answers:
-        tested, following, error = following, 2 * following, error / 2
+        tested = following
+        following = 2 * following
+        error = error / 2
     return tested, 2 * error, following
 
 
@@ -178,7 +183,8 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
     ]()  # when it was drawn, id, peak, right, threshold then
     starts = list[float]()
     for row in rows:
-        event, answer = row.ended, answers.get(row.id)
+        event = row.ended
+        answer = answers.get(row.id)
         if event is None or answer is None or answer[1] is None:
             continue
         if same_settings(row.context) != same_settings(rows[-1].context):

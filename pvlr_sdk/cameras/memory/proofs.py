@@ -39,12 +39,14 @@ class Proofs:
     """
 
     def __init__(self, folder: Path, precision: Mapping[str, float], use: Use) -> None:
-        self._folder, self._precision = folder, precision
+        self._folder = folder
+        self._precision = precision
         self.use = use
         self._lock = threading.Lock()
         self._known: Any = None
         self._problem = ""
-        self._wake, self._closed = threading.Event(), False
+        self._wake = threading.Event()
+        self._closed = False
         self._thread: threading.Thread | None = None
         if precision:
             self.look()
@@ -68,7 +70,8 @@ class Proofs:
                         for label, share in self._precision.items()
                     }
                 self.use(proven)
-                self._known, self._problem = state, ""
+                self._known = state
+                self._problem = ""
             except (
                 PvlrError,
                 sqlite3.DatabaseError,

@@ -25,7 +25,8 @@ from .features import FeatureFiles
 from .moments import HEAT
 from .recording import Chunk, Context, Place
 
-VERSION, FILE = 4, "memory.sqlite"
+VERSION = 4
+FILE = "memory.sqlite"
 ASIDE = "damaged"
 """The folder of a damaged store, in its own."""
 QUALITY = 75
@@ -240,7 +241,8 @@ class Reader:
 
     def recorded(self) -> list[tuple[Place, Context]]:
         """The places, each with every context of its scores."""
-        contexts, query = self.contexts(), "SELECT DISTINCT camera, region, context FROM chunks"
+        contexts = self.contexts()
+        query = "SELECT DISTINCT camera, region, context FROM chunks"
         return [
             (Place(camera, region), contexts[number])
             for camera, region, number in self.query(query)

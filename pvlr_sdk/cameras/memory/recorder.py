@@ -20,7 +20,8 @@ from .recording import STATE, Chunk, Context, Floats, Place, encode
 
 Recorded: TypeAlias = "Chunk | Moment | tuple[Event, Context]"
 
-SECONDS, FRAMES = 60.0, 2000
+SECONDS = 60.0
+FRAMES = 2000
 """The most of a chunk: what a killed process loses of the scores."""
 TAIL = 5.0
 """Seconds for which a label's scores are kept after they matter: longer gaps in replay are exact up to here."""
@@ -47,23 +48,17 @@ class Recorder:
         samples_per_hour: int = 4,
         features_of: Callable[[str], str | None] = lambda plan: None,
     ) -> None:
-        self._detector, self._submit, self._least, self._features_of = (
-            detector,
-            submit,
-            floor,
-            features_of,
-        )
-        self._place, self._run, self._number = (
-            Place(detector.camera, detector.region),
-            time.time_ns(),
-            0,
-        )
+        self._detector = detector
+        self._submit = submit
+        self._least = floor
+        self._features_of = features_of
+        self._place = Place(detector.camera, detector.region)
+        self._run = time.time_ns()
+        self._number = 0
         self._context: Any = None
         self._made_of: tuple[Any, ...] = ()
-        self._peaks, self._samples = (
-            Peaks(),
-            Samples(3600 / samples_per_hour) if samples_per_hour else None,
-        )
+        self._peaks = Peaks()
+        self._samples = Samples(3600 / samples_per_hour) if samples_per_hour else None
         self._draft = _Draft()
         self._forget()
 
@@ -79,7 +74,8 @@ class Recorder:
         self, wall: float, result: TagResult, frame: CapturedFrame, events: Sequence[Event]
     ) -> None:
         """After the detector has processed a frame, with its wall time and the events that it returned."""
-        tracks, scores = self._detector.tracks, result.scores
+        tracks = self._detector.tracks
+        scores = result.scores
         if tracks.last is None or result.labels != self._detector.used.names:
             return  # the detector ignored the frame
         now = tracks.last
@@ -110,7 +106,8 @@ class Recorder:
                 self._samples.see(now, self._detector, result, take) if self._samples else ()
             ):
                 self._submit(moment)
-        self._before, self._last = tracks.average.copy(), now
+        self._before = tracks.average.copy()
+        self._last = now
         long = self._draft.times and (
             len(self._draft.times) >= FRAMES or now - self._draft.times[0][0] >= SECONDS
         )
@@ -152,7 +149,8 @@ class Recorder:
         made_of = id(rules), result.plan, result.bank, result.thresholds.tobytes()
         if self._context is None or self._made_of != made_of:
             self._flush()
-            self._made_of, self._rules = made_of, rules
+            self._made_of = made_of
+            self._rules = rules
             higher = (
                 tuple(result.thresholds.tolist())
                 if (result.thresholds > rules.deployed).any()
@@ -163,7 +161,8 @@ class Recorder:
             self._floors = self._context.floors(rules.lower)
 
     def _flush(self, closed: tuple[float, str] | None = None) -> None:
-        draft, self._draft = self._draft, _Draft()
+        draft = self._draft
+        self._draft = _Draft()
         if self._context is not None and (draft.times or closed):
             arrays = draft.arrays(len(self._context.names))
             self._submit(Chunk(self._place, self._context, self._run, self._number, closed, arrays))

@@ -27,7 +27,8 @@ STATE = ("average", "since", "start", "offset", "peak", "peak_at", "up", "reache
 """Arrays of :class:`Tracks` that a chunk has, after its first frame."""
 BELOW = 1 - 1e-6
 """A label that does not matter is below its floor by this factor in replay, also after rounding."""
-_STEPS, _LOWEST = 16, -8.0
+_STEPS = 16
+_LOWEST = -8.0
 """Steps of a coarse score per unit of its logit, and the logit of the first."""
 
 
@@ -122,11 +123,9 @@ class Chunk:
         """The chunk with no score of a label."""
         if label not in self.context.names:
             return self
-        row, arrays, new = (
-            self.context.names.index(label),
-            dict(self.arrays),
-            Tracks(self.context.names),
-        )
+        row = self.context.names.index(label)
+        arrays = dict(self.arrays)
+        new = Tracks(self.context.names)
         for name, where in (("scores", arrays["on"]), ("before", self.starts)):
             arrays[name] = arrays[name][np.nonzero(where)[1] != row]
         for name in ("on", "coarse"):
@@ -139,7 +138,8 @@ class Chunk:
     @property
     def starts(self) -> NDArray[np.bool_]:
         """bool (F, C): the first frames of runs of scores that are kept."""
-        on, times = self.arrays["on"], self.arrays["monotonic"]
+        on = self.arrays["on"]
+        times = self.arrays["monotonic"]
         starts: NDArray[np.bool_] = on.copy()
         starts[1:] &= ~(on[:-1] & (times[:-1] == self.arrays["last"][1:])[:, None])
         return starts
@@ -147,7 +147,8 @@ class Chunk:
     def dense(self, floors: Floats) -> NDArray[np.float32]:
         """float32 (F, C): the scores of all frames; of those that were not kept, which are below the floors (C,), the
         last coarse ones."""
-        arrays, frames = self.arrays, np.arange(len(self.arrays["monotonic"]))
+        arrays = self.arrays
+        frames = np.arange(len(self.arrays["monotonic"]))
         scores = np.zeros((len(frames), len(self.context.names)), np.float32)
         if len(arrays["coarse_at"]):
             latest = np.maximum(np.searchsorted(arrays["coarse_at"], frames, "right") - 1, 0)

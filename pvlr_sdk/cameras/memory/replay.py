@@ -52,7 +52,8 @@ def replay(chunks: Iterable[Chunk], settings_for: SettingsFor = recorded) -> Ite
     expected = 0, -1
     for chunk in chunks:
         if context != chunk.context:
-            context, chosen = chunk.context, settings_for(chunk.place, chunk.context)
+            context = chunk.context
+            chosen = settings_for(chunk.place, chunk.context)
             if chosen is None:
                 return
             settings = chosen
@@ -70,7 +71,8 @@ def replay(chunks: Iterable[Chunk], settings_for: SettingsFor = recorded) -> Ite
 def _frames(
     detector: EventDetector, chunk: Chunk, settings: EventSettings, *, resumed: bool
 ) -> Iterator[Step]:
-    context, arrays = chunk.context, chunk.arrays
+    context = chunk.context
+    arrays = chunk.arrays
     walls = arrays["wall"].tolist()
     starts = chunk.starts
     before = np.zeros(starts.shape)
@@ -125,13 +127,15 @@ def _frames(
 
 def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor) -> list[str]:
     """Why events with other settings may differ from those of a run with them; empty: they do not."""
-    reasons, low = set[str](), set[str]()
+    reasons = set[str]()
+    low = set[str]()
     for place, context in contexts:
         settings = settings_for(place, context)
         if settings is None or context.floor == 0:
             continue
         detector = EventDetector(place.camera, context.names, context.deployed, context.settings)
-        floors, new = context.floors(detector.used.lower), detector.prepare(settings)
+        floors = context.floors(detector.used.lower)
+        new = detector.prepare(settings)
         others = [name for rule in settings.when.values() for name in (*rule.present, *rule.absent)]
         matter = new.watched | np.isin(new.names, others)
         low |= {
@@ -193,7 +197,8 @@ class Change:
 def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
     """What differs between two lists of events, in the order of time. Events of a label that overlap are one event, of
     another length where that differs by more than a millisecond."""
-    differences, left = list[Change](), defaultdict[Any, deque[Event]](deque)
+    differences = list[Change]()
+    left = defaultdict[Any, deque[Event]](deque)
     for event in sorted(
         {event.id: event for event in before}.values(), key=lambda event: event.start
     ):
@@ -201,8 +206,10 @@ def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
     for event in sorted(
         {event.id: event for event in after}.values(), key=lambda event: event.start
     ):
-        start, end = event.start, np.inf if event.end is None else event.end
-        earlier, same = left[event.camera, event.region, event.label], list[Event]()
+        start = event.start
+        end = np.inf if event.end is None else event.end
+        earlier = left[event.camera, event.region, event.label]
+        same = list[Event]()
         # what has ended before this one overlaps no later one
         while earlier and earlier[0].start <= end:
             other = earlier.popleft()

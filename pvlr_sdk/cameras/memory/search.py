@@ -32,7 +32,8 @@ def by_label(
     reader: Reader, label: str, only: Condition, limit: int = 20
 ) -> list[tuple[Row, float]]:
     """The frames with the highest recorded logits of a label, the best first, each with its logit."""
-    numbers, logits = list[int](), list[bytes]()
+    numbers = list[int]()
+    logits = list[bytes]()
     for key, context in reader.contexts().items():
         if label in context.names:
             at = 1 + 2 * context.names.index(label)
@@ -77,7 +78,8 @@ def by_features(
             np.int64,
         )
         chosen_rows = np.isin(numbers, kept)
-        numbers, scores = numbers[chosen_rows], scores[chosen_rows]
+        numbers = numbers[chosen_rows]
+        scores = scores[chosen_rows]
     return _best(reader, numbers, scores + function.bias, only, limit)
 
 

@@ -38,7 +38,8 @@ class Store(Reader):
 
     def __init__(self, folder: Path, *, write: bool = False) -> None:
         super().__init__(folder, write=write)
-        self._written, self._steady = 0, (time.time() - time.monotonic(), time.monotonic())
+        self._written = 0
+        self._steady = (time.time() - time.monotonic(), time.monotonic())
 
     def write(self, item: Recorded) -> None:
         """Store a chunk, a moment or an event: completely or not at all, also if the process is killed.
@@ -123,7 +124,8 @@ class Store(Reader):
             stored = self._database.execute(query, (moment.event,)).fetchone()
             if not stored:  # it was deleted meanwhile
                 return
-            number, names = stored[0], Context.unpack(stored[1]).names
+            number = stored[0]
+            names = Context.unpack(stored[1]).names
             if names != moment.context.names:  # the labels have changed since the event began
                 by_name = dict(zip(moment.context.names, moment.logits, strict=True))
                 logits = np.array([by_name.get(name, -np.inf) for name in names], np.float16)
@@ -156,13 +158,15 @@ class Store(Reader):
         self._written += 1
         if self._written % _CHECKED:
             return
-        now, offset = time.monotonic(), time.time() - time.monotonic()
+        now = time.monotonic()
+        offset = time.time() - time.monotonic()
         if abs(offset - self._steady[0]) > 60:
             self._steady = offset, now
         with self._reported():
             if now - self._steady[1] >= _STEADY:
                 self._steady = offset, now
-                until, aside = time.time() - 86400 * max_days, self._path.with_name(ASIDE)
+                until = time.time() - 86400 * max_days
+                aside = self._path.with_name(ASIDE)
                 self.delete(until=until)
                 if aside.exists() and aside.stat().st_mtime < until:
                     shutil.rmtree(aside)
@@ -211,10 +215,8 @@ class Store(Reader):
 
     def _forget(self, label: str, chunks: tuple[str, tuple[Any, ...]]) -> None:
         """In parts, so that a site can write in between; if the process is killed, a part is done."""
-        condition, values = (
-            f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})",
-            (label, *chunks[1]),
-        )
+        condition = f"label = ? AND id IN (SELECT id FROM moments WHERE {chunks[0]})"
+        values = (label, *chunks[1])
         with self._transaction():
             self._database.execute(f"DELETE FROM answers WHERE {condition}", values)
         for table, change in (("chunks", self._forget_scores), ("moments", self._forget_logits)):

@@ -15,7 +15,9 @@ from .reader import Reader, Row
 from .recording import Place
 from .replay import replay
 
-_AROUND, _DAY, _OTHERS = 5.0, 86400.0, 5
+_AROUND = 5.0
+_DAY = 86400.0
+_OTHERS = 5
 """Seconds of the curve before and after an event, seconds of near misses, and number of other labels."""
 MARGIN = 0.1
 """How far below its threshold a label comes close, but not below half of it."""
@@ -72,18 +74,25 @@ def find_event(reader: Reader, event: str) -> Row:
 def explain(reader: Reader, row: Row, near: float = _DAY) -> Explanation:
     """Why an event was reported, from the scores around it and the settings at that time; ``near``: seconds before its
     end in which near misses are searched."""
-    on, off, context, place = row.began, row.ended, row.context, Place(row.camera, row.region)
+    on = row.began
+    off = row.ended
+    context = row.context
+    place = Place(row.camera, row.region)
     assert on is not None, "a row of an event"
     end = on.time if row.end is None else row.end
-    first, last = row.start - _AROUND, end + _AROUND
+    first = row.start - _AROUND
+    last = end + _AROUND
     curve = [
         (step.wall, float(step.scores[at]), float(step.detector.tracks.average[at]))
         for step in replay(reader.chunks(place, first, last))
         if step.scores is not None and first <= step.wall <= last and on.label in step.rules.names
         for at in [step.rules.names.index(on.label)]
     ]
-    rules, settings, at = context.rules, context.settings, context.names.index(on.label)
-    upper, lower = float(rules.upper[at]), float(rules.lower[at])
+    rules = context.rules
+    settings = context.settings
+    at = context.names.index(on.label)
+    upper = float(rules.upper[at])
+    lower = float(rules.lower[at])
     raised = (
         context.raised is not None
         and context.raised[at] > context.deployed[at]
@@ -123,7 +132,8 @@ def near_misses(reader: Reader, place: Place, since: float, until: float) -> lis
     runs: dict[str, tuple[float, float, float, str | None, Rules]] = {}
     reported: set[str] = set()
     for step in replay(reader.chunks(place, since, until)):
-        tracks, rules = step.detector.tracks, step.rules
+        tracks = step.detector.tracks
+        rules = step.rules
         lowest = rules.upper - np.minimum(MARGIN, rules.upper / 2)
         high = [] if step.scores is None else np.flatnonzero(tracks.average >= lowest).tolist()
         close = {rules.names[row]: row for row in high}
@@ -142,7 +152,8 @@ def near_misses(reader: Reader, place: Place, since: float, until: float) -> lis
                 and not tracks.up[row]
                 and tracks.average[row] >= rules.upper[row]
             ):
-                back, held = back or "another label of its group has a higher score", np.inf
+                back = back or "another label of its group has a higher score"
+                held = np.inf
             runs[label] = (
                 start,
                 max(peak, float(tracks.average[row])),

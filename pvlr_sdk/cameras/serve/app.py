@@ -35,7 +35,8 @@ def create_app(
     settings: ServeSettings,
 ) -> FastAPI:
     """The application. Its caller also runs ``feed`` in the same event loop, and the site in another thread."""
-    tagger, site = control.tagger, control.site
+    tagger = control.tagger
+    site = control.site
     # Without FastAPI's documentation, which loads scripts from another server; page/routes.py has our own.
     app = FastAPI(
         title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None

@@ -42,7 +42,8 @@ class WebServer:
     ) -> None:
         self._settings = settings
         self._ended = ended
-        most, per_address = settings.max_connections, settings.max_connections_per_address
+        most = settings.max_connections
+        per_address = settings.max_connections_per_address
         with ExitStack() as opened:
             main = opened.enter_context(_bind(settings.host, settings.port))
             probes = None
@@ -119,10 +120,8 @@ class WebServer:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    where, hint = (
-        f"host {host} and port {port}",
-        "Choose an address of this machine and a free port; 0 selects one.",
-    )
+    where = f"host {host} and port {port}"
+    hint = "Choose an address of this machine and a free port; 0 selects one."
     with system_errors(
         errors.OptionError, where, expected="a free address of this machine", hint=hint
     ):

@@ -172,7 +172,8 @@ class HomeAssistant:
 
     def states(self, site: SiteStatus, before: Mapping[str, str]) -> dict[str, str]:
         """The retained text of each topic; of sensors of labels what it was ``before``."""
-        topics, sensors = self.topics, dict[str, str]()
+        topics = self.topics
+        sensors = dict[str, str]()
         for place, labels in site.labels.items() if self.discovery else ():
             for sensor in sensor_ids(labels).values():
                 sensors |= {topics.state(place, sensor): "OFF", topics.score(place, sensor): "0"}
@@ -187,7 +188,8 @@ class HomeAssistant:
 
     def changed(self, site: SiteStatus, event: Event) -> dict[str, str]:
         """Of these, the topics of sensors of labels and groups that an event changes."""
-        topics, place = self.topics, place_of(event.camera, event.region)
+        topics = self.topics
+        place = place_of(event.camera, event.region)
         sensor = sensor_ids(site.labels.get(place, ())).get(event.label)
         if sensor is None:
             return {}
@@ -201,7 +203,8 @@ class HomeAssistant:
 
     def shown(self, site: SiteStatus) -> dict[str, str]:
         """Of these, the topics of cameras and thresholds."""
-        topics, shown = self.topics, dict[str, str]()
+        topics = self.topics
+        shown = dict[str, str]()
         for camera, state in site.cameras.items() if self.discovery or self.commands else ():
             shown[topics.availability(camera)] = "online" if state.available else "offline"
             shown[topics.enabled(camera)] = "ON" if state.enabled else "OFF"
@@ -214,7 +217,8 @@ class HomeAssistant:
     ) -> Device:
         """For each label a binary sensor and its score, for each group its state; the events, the snapshot of the last
         one, and a switch."""
-        topics, components = self.topics, dict[str, dict[str, Any]]()
+        topics = self.topics
+        components = dict[str, dict[str, Any]]()
         for label, name in sensor_ids(labels).items():
             components[name] = {
                 "platform": "binary_sensor",
@@ -269,7 +273,8 @@ class HomeAssistant:
 
 def _groups(site: SiteStatus, place: str) -> list[tuple[str, str, list[str]]]:
     """The identifier, the name and the possible states of each group of labels that a place can report."""
-    ids, labels = sensor_ids(site.groups), site.labels[place]
+    ids = sensor_ids(site.groups)
+    labels = site.labels[place]
     states = {
         name: [label for label in group if label in labels] for name, group in site.groups.items()
     }

@@ -77,7 +77,9 @@ class JsonlFile(Sink[Event]):
 
     def __init__(self, path: Path, max_bytes: int | None = None, keep: int = 5) -> None:
         self.name = f"file {path}"
-        self._path, self._max_bytes, self._keep = path, max_bytes, keep
+        self._path = path
+        self._max_bytes = max_bytes
+        self._keep = keep
         with output_errors(path, _EXPECTED):
             create_file(path)
             self._mend()

@@ -81,10 +81,13 @@ class MqttSettings(QueuedSettings):
                 )
         try:
             split = urlsplit(self.url)
-            host, port = split.hostname, split.port
+            host = split.hostname
+            port = split.port
             (host or "").encode("idna")  # as the system looks it up; UnicodeError is a ValueError
         except ValueError:
-            split, host, port = urlsplit(""), None, None
+            split = urlsplit("")
+            host = None
+            port = None
         if (
             split.scheme not in ("mqtt", "mqtts")
             or not host
@@ -134,8 +137,10 @@ class MqttSink(Sink[Event]):
         self._acknowledgement = threading.Condition()
         self._client = make_client(settings)
         self._client.will_set(self._topics.status, "offline", qos=1, retain=True)
-        self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
-        self._client.on_publish, self._client.on_message = self._on_publish, self._on_message
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
         self._client.connect_async(host, port, _KEEP_ALIVE)
         self._client.loop_start()
 
@@ -164,7 +169,10 @@ class MqttSink(Sink[Event]):
     def announce(self, site: SiteStatus) -> None:
         """Announce the devices of a site and what they show, now or as soon as the broker is back."""
         with self._site_lock:
-            before, old, last, self._site = self._retained, self._devices, self._site, site
+            before = self._retained
+            old = self._devices
+            last = self._site
+            self._site = site
             entities = [
                 (status.labels, status.thresholds.keys(), status.groups) for status in (site, last)
             ]
@@ -277,7 +285,8 @@ class MqttSink(Sink[Event]):
 
     def _command(self, message: Any) -> None:
         """Do what a message asks for, or log why not. A retained one may be old."""
-        topic, commands = message.topic.removesuffix(SET), self._commands
+        topic = message.topic.removesuffix(SET)
+        commands = self._commands
         if message.retain or commands is None:
             return
         with self._site_lock:

@@ -26,7 +26,8 @@ _OPENING = (
     "PRAGMA wal_autocheckpoint = 32",  # pages: keeps the journal small
     "CREATE TABLE IF NOT EXISTS queue (seq INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)",
 )
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
 """Seconds between two attempts to write to a disk that failed."""
 
 
@@ -161,7 +162,8 @@ class DiskQueue(MemoryQueue[Event]):
 
     def _write(self) -> None:
         """Keep the file up to date until the end. One warning per outage of the disk."""
-        pause, closing = _FIRST_PAUSE, False
+        pause = _FIRST_PAUSE
+        closing = False
         while not closing:
             with self._changed:
                 self._changed.wait_for(
@@ -185,13 +187,16 @@ class DiskQueue(MemoryQueue[Event]):
             else:
                 if stored and self.error is not None:
                     _LOG.warning("%s: works again", self._path)
-                    self.error, pause = None, _FIRST_PAUSE
+                    self.error = None
+                    pause = _FIRST_PAUSE
         self._database.close()
 
     def _store(self) -> bool:
         """Delete from the file what has left the queue, add what is new; returns whether that wrote anything."""
         with self._changed:
-            removed, following, new = self._removed, self._next, self._new()
+            removed = self._removed
+            following = self._next
+            new = self._new()
             # Only the first item can be older than a dropped one: numbers have a gap after it, and nowhere else.
             ahead = [number for number, _ in islice(self._items, 2)]
             first, second = [*ahead, following, following][:2]
@@ -203,7 +208,8 @@ class DiskQueue(MemoryQueue[Event]):
                 self._database.execute(
                     "INSERT OR REPLACE INTO queue VALUES (?, ?)", (number, event.pack())
                 )
-                self._stored, written = number + 1, True
+                self._stored = number + 1
+                written = True
             # a fast receiver left nothing to store: is there room again?
             if self.error and not written:
                 self._database.execute("PRAGMA user_version = 0")  # writes although nothing changes

@@ -53,7 +53,8 @@ class SnapshotSink(Sink[Snapshot]):
     ) -> None:
         self.name = f"snapshots {folder}"
         self.folder = own_folder(folder, "a folder to write snapshots to")
-        self._max_bytes, self._written = max_bytes, written
+        self._max_bytes = max_bytes
+        self._written = written
         self._untrimmed = max_bytes  # the first frame also trims what earlier processes left
 
     def write(self, item: Snapshot) -> None:

@@ -104,7 +104,9 @@ class VideoSink(Sink["Observation"]):
                 tick = self._prepare(item, drawn.shape[1], drawn.shape[0])
                 if tick > self._last:
                     frame = av.VideoFrame.from_ndarray(drawn, format="bgr24")
-                    frame.pts, frame.time_base, self._last = tick, Fraction(1, _TICKS), tick
+                    frame.pts = tick
+                    frame.time_base = Fraction(1, _TICKS)
+                    self._last = tick
                     self._container.mux(self._stream.encode(frame))
             except OSError:
                 self._not_before = time.monotonic() + _PAUSE
@@ -126,7 +128,8 @@ class VideoSink(Sink["Observation"]):
             self._finish()
         if self._container is None:
             self._open(item.frame.wall, width, height)
-            self._began, elapsed = item.frame.captured, 0.0
+            self._began = item.frame.captured
+            elapsed = 0.0
         return round(elapsed * _TICKS)
 
     def _open(self, wall: float, width: int, height: int) -> None:
@@ -137,18 +140,22 @@ class VideoSink(Sink["Observation"]):
         while path.exists():  # the clock was set back
             path = path.with_stem(f"{path.stem}-again")
         trim(self._own, self._form, self._max_bytes, path)
-        self._container, self._last = av.open(str(path), "w", format="matroska"), -1
+        self._container = av.open(str(path), "w", format="matroska")
+        self._last = -1
         self._stream = self._container.add_stream(
             self._codec,
             rate=_NOMINAL_RATE,
             options={"preset": "veryfast"} if self._codec == "libx264" else {},
         )
-        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        self._stream.width = width
+        self._stream.height = height
+        self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
         self._stream.codec_context.thread_count = 1  # tagging needs the other cores
 
     def _finish(self) -> None:
-        container, self._container = self._container, None
+        container = self._container
+        self._container = None
         if container is None:
             return
         with contextlib.suppress(OSError):  # a full disk, already reported

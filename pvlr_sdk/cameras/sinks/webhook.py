@@ -88,10 +88,12 @@ class WebhookSink(Sink[Event]):
     def write(self, item: Event) -> None:
         """Deliver one event. Raises ValueError if the server rejects it, OSError if it is to be sent again."""
         body = item.to_json().encode()
-        identity, stamp = f"{item.id}_{item.state}", str(int(time.time()))
+        identity = f"{item.id}_{item.state}"
+        stamp = str(int(time.time()))
         headers = {**self._headers, "webhook-id": identity, "webhook-timestamp": stamp}
         # A URI, whose percent signs are encoded once more in a header.
-        source, kind = f"/cameras/{quote(quote(item.camera, safe=''))}", f"pvlr.event.{item.state}"
+        source = f"/cameras/{quote(quote(item.camera, safe=''))}"
+        kind = f"pvlr.event.{item.state}"
         about = {
             "specversion": "1.0",
             "id": identity,
@@ -177,10 +179,13 @@ def address(url: str, argument: str) -> tuple[str, str, dict[str, str]]:
     """The host, the URL without credentials, and the header with these. Raises OptionError if it is invalid."""
     try:
         split = urlsplit(url)
-        host, port = split.hostname, split.port
+        host = split.hostname
+        port = split.port
         (host or "").encode("idna")  # as the system looks it up; UnicodeError is a ValueError
     except ValueError:
-        split, host, port = urlsplit(""), None, None
+        split = urlsplit("")
+        host = None
+        port = None
     plain = (split.path + split.query).isascii() and url.isprintable() and " " not in url
     if split.scheme not in ("http", "https") or not host or not plain:
         raise errors.OptionError(

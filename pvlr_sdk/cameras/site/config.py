@@ -236,7 +236,8 @@ class SiteConfig(Section):
             ConfigError: names the key that is unknown or invalid, and never shows values of environment variables.
         """
         found: dict[tuple[str, ...], ConfigError] = {}
-        expanded, keys = _expand(raw, (), source, found), dict[int, list[str]]()
+        expanded = _expand(raw, (), source, found)
+        keys = dict[int, list[str]]()
         try:
             config = cls.model_validate(
                 expanded, context={"folder": folder or Path(), "keys": keys}
@@ -271,28 +272,31 @@ def _explained(
     problem: ErrorDetails, raw: Any, expanded: Any, known: Mapping[int, list[str]], source: str
 ) -> tuple[tuple[str, ...], ConfigError]:
     """Where an error of pydantic is, and the error for it; ``known`` are the keys of each mapping in ``expanded``."""
-    kind, location = problem["type"], problem.get("ctx", {}).get("place", problem["loc"])
+    kind = problem["type"]
+    location = problem.get("ctx", {}).get("place", problem["loc"])
     keys, value = written(
         raw, location, keep_last=kind in ("missing", "extra_forbidden", "invalid_key")
     )
     # the key is what is wrong, not its value
     if location[-1:] == ("[key]",) or kind == "invalid_key":
         value = keys[-1]
-    wanted, got, hint = expected(problem), "nothing" if kind == "missing" else repr(value), _HINT
+    wanted = expected(problem)
+    got = "nothing" if kind == "missing" else repr(value)
+    hint = _HINT
     if kind == "extra_forbidden":
         # None below a key that is no text
         names = known.get(id(written(expanded, location[:-1], keep_last=False)[1]))
-        got, hint = repr(keys[-1]), _closest(keys[-1], names) if names else hint
+        got = repr(keys[-1])
+        hint = _closest(keys[-1], names) if names else hint
     elif kind == "unknown_camera":
         hint = _closest(str(value), list(raw["cameras"]))
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         # Not the context's tag: it may be the value of an environment variable.
-        kinds, tag = [str(sink.model_fields["kind"].default) for sink in SINKS], value.get("kind")
-        keys, wanted, got = (
-            [*keys, "kind"],
-            f"one of {', '.join(kinds)}",
-            "nothing" if tag is None else repr(tag),
-        )
+        kinds = [str(sink.model_fields["kind"].default) for sink in SINKS]
+        tag = value.get("kind")
+        keys = [*keys, "kind"]
+        wanted = f"one of {', '.join(kinds)}"
+        got = "nothing" if tag is None else repr(tag)
         hint = _closest(str(tag), kinds)
     place = ".".join(keys) or "top level"
     return tuple(keys), ConfigError(f"{source}: {place}", wanted, got, hint)
@@ -326,7 +330,8 @@ def _expand(
         if name is None:
             return "$"
         if name not in os.environ:
-            wanted, hint = "an environment variable that is set", f"export {name}=... first."
+            wanted = "an environment variable that is set"
+            hint = f"export {name}=... first."
             unset[keys] = ConfigError(f"{source}: {'.'.join(keys)}", wanted, f"${name}", hint)
         return os.environ.get(name, "")
 

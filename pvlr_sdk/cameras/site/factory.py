@@ -85,7 +85,8 @@ def thresholds_of(
         proven: by label, the lowest ones at which required precisions are proven.
     """
     while True:
-        labels, plan = tagger.labels, tagger.thresholds.tolist()
+        labels = tagger.labels
+        plan = tagger.thresholds.tolist()
         if labels == tagger.labels:  # they did not change between the two
             break
     of_plan = dict(zip(labels, plan, strict=True))
@@ -168,7 +169,8 @@ def without_unknown_labels(
 
     cameras = {}
     for name, camera in config.cameras.items():
-        place, keys = f"cameras.{name}", ("thresholds", "labels")
+        place = f"cameras.{name}"
+        keys = ("thresholds", "labels")
         regions = {
             key: known(f"{place}.regions.{key}", region, keys)
             for key, region in camera.regions.items()

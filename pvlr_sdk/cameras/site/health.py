@@ -24,13 +24,19 @@ from ..stream import Observation
 
 HEALTH = "camera_health"
 """The label of these events."""
-_LEARNED, _PAST = 60, 600
+_LEARNED = 60
+_PAST = 600
 """Frames before the first judgement, and those that are the past: one per second."""
-_HELD, _ACCEPTED = 30, 3600
+_HELD = 30
+_ACCEPTED = 3600
 """More bad than good frames when an event begins, and seconds until its view is a usual one."""
-_SIDE, _BLOCKS, _HEIGHT, _WIDTH = 320, 5, 9, 16
+_SIDE = 320
+_BLOCKS = 5
+_HEIGHT = 9
+_WIDTH = 16
 """The longest side of the gray picture, its rows and columns of blocks, and the pixels of a block when compared."""
-_VIEWS, _SLOW = 4, 300
+_VIEWS = 4
+_SLOW = 300
 """Usual views that are remembered, such as by day and by night, and frames of their moving averages."""
 _DARK = 20.0
 """The mean of a dark picture, in gray levels."""
@@ -75,7 +81,8 @@ class CameraHealth:
         state = self._judge(light, sharp, match) if self._learned >= _LEARNED else None
         # an event that begins here has the offset of its start, whatever the wall clock does
         if self._bad == 0:
-            self._since, self._offset = monotonic, wall - monotonic
+            self._since = monotonic
+            self._offset = wall - monotonic
         self._bad = max(self._bad - 1, 0) if state is None else min(self._bad + 1, _HELD)
         if self._bad == 0:
             self._learn((light, sharp, match, self._repeats > 0), blocks, matches)
@@ -118,7 +125,8 @@ class CameraHealth:
         self, values: tuple[float, ...], blocks: NDArray[np.float32], matches: list[float]
     ) -> None:
         self._past[self._learned % _PAST] = values
-        self._learned, self._averaged = self._learned + 1, self._averaged + 1
+        self._learned = self._learned + 1
+        self._averaged = self._averaged + 1
         if matches:
             view = self._views[int(np.argmax(matches))]
             view += (blocks - view) / min(self._averaged, _SLOW)
@@ -126,13 +134,17 @@ class CameraHealth:
             self._views.append(blocks)
 
     def _event_of(self, monotonic: float, state: str) -> Event:
-        start, wall = self._since + self._offset, monotonic + self._offset
+        start = self._since + self._offset
+        wall = monotonic + self._offset
         return Event(
             "on", str(uuid4()), self._camera, HEALTH, wall, 1.0, 1.0, wall, start, health=state
         )
 
     def _end(self, monotonic: float, reason: str) -> Event:
-        event, self._event, self._bad, wall = self._event, None, 0, monotonic + self._offset
+        event = self._event
+        self._event = None
+        self._bad = 0
+        wall = monotonic + self._offset
         assert event is not None, "there is one"
         return replace(
             event, state="off", time=wall, score=0.0, end=wall, reason=f"{event.health}: {reason}"

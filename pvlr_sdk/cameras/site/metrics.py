@@ -67,7 +67,8 @@ def serve_metrics(registry: CollectorRegistry, host: str, port: int) -> WSGIServ
     Raises:
         OptionError: the address is not this machine's, or in use.
     """
-    where, hint = f"metrics: host {host} and port {port}", "Choose another metrics: port."
+    where = f"metrics: host {host} and port {port}"
+    hint = "Choose another metrics: port."
     with system_errors(OptionError, where, expected="a free address of this machine", hint=hint):
         return start_http_server(port, host, registry)[0]
 
@@ -136,7 +137,8 @@ def _site_metrics(site: Site) -> Iterator[Metric]:
     )
     healthy = "1 if tagging has made progress in the last 30 seconds."
     yield make_family(GaugeMetricFamily, "healthy", healthy, [], [([], site.healthy())])
-    drift, samples = "1 if the mix of events has changed since the answers.", stats["drift"].items()
+    drift = "1 if the mix of events has changed since the answers."
+    samples = stats["drift"].items()
     yield make_family(
         GaugeMetricFamily,
         "precision_drift",

@@ -57,18 +57,24 @@ class Site:
         self, config: SiteConfig, *, tagger: Tagger | None = None, changes: Changes | None = None
     ) -> None:
         self._owned = tagger is None
-        self._written, self.changes = config, changes or Changes()
+        self._written = config
+        self.changes = changes or Changes()
         self.tagger = tagger or factory.make_tagger(self.changes.applied(config))
         self.config = config = factory.with_changes(config, self.changes, self.tagger.labels)
         self._health = {name: CameraHealth(name) for name in config.cameras if config.health}
         self._detectors = factory.make_detectors(config, self.tagger, self.changes.thresholds)
         self._clocks = factory.make_clocks(config)
-        cameras, recover = factory.make_cameras(config), lambda error: self._recover(error)
+        cameras = factory.make_cameras(config)
+
+        def recover(error: BundleError) -> bool:
+            return self._recover(error)
+
         self._stream = Stream(self.tagger, cameras, recover=recover, **dict(config.stream))
         self._recover: Callable[[BundleError], bool] = lambda error: False
         self._states = dict.fromkeys(config.cameras, "starting")
-        self._changing = threading.RLock()  # also the thread of the memory changes thresholds
-        # of required precisions, and the thresholds that they need
+        # The thread of the memory changes thresholds too.
+        self._changing = threading.RLock()
+        # Required precisions, and the thresholds that they need.
         self._proven: Mapping[str, Statement] = {}
         self._minimums: dict[str, Minimum] = {}
         self.memory = Memory(config.memory, self.tagger) if config.memory else None
@@ -81,7 +87,8 @@ class Site:
             raise
         self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
-        self._began, self._reason = time.monotonic(), "stopped"
+        self._began = time.monotonic()
+        self._reason = "stopped"
         self._seen = dict.fromkeys(config.cameras, self._began)
         if self.memory:
             self.memory.follow(self.require)
@@ -168,7 +175,9 @@ class Site:
             rules = factory.make_rules(config, detectors, self._thresholds(config, changes))
             for camera in cameras:
                 self._stream.replace(camera)
-            self.config, self.changes, self._detectors = config, changes, detectors
+            self.config = config
+            self.changes = changes
+            self._detectors = detectors
             for detector, rule in rules:
                 detector.use(rule)
             self._sinks.announce(self._status())
@@ -268,7 +277,8 @@ class Site:
         }
 
     def _observe(self, seen: Observation) -> None:
-        name, frame = seen.camera, seen.frame
+        name = seen.camera
+        frame = seen.frame
         self._seen[name], self._latest[name] = time.monotonic(), seen
         monotonic, wall = self._clocks[name].read(frame)
         events: list[Event] = []
@@ -316,12 +326,14 @@ class Site:
     def require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which a required precision is proven, where the configured ones are lower."""
         with self._changing:
-            proven_before, before = self._proven, self._status().thresholds
+            proven_before = self._proven
+            before = self._status().thresholds
             self._proven = proven
             self._minimums = minimums(proven)
             self.use(self.changes)
         for label, now in self._status().thresholds.items():
-            proof, last = proven.get(label), proven_before.get(label)
+            proof = proven.get(label)
+            last = proven_before.get(label)
             if proof and (not last or before[label] != now or (proof.drift and not last.drift)):
                 _log.warning("%s. Its threshold is %.3f (before: %.3f)", proof, now, before[label])
 

@@ -172,9 +172,11 @@ class FFmpegSource:
             self._first = frame.time if self._first is None else self._first
             self._position = frame.time - self._first
             source_time = self._offset + self._position
-        moment, wall = time.monotonic(), time.time()
+        moment = time.monotonic()
+        wall = time.time()
         pixels = self._converter.reformat(frame, format="bgr24", threads=1).to_ndarray()
-        sequence, self._sequence = self._sequence, self._sequence + 1
+        sequence = self._sequence
+        self._sequence = self._sequence + 1
         return CapturedFrame(pixels, "bgr", moment, wall, source_time, sequence)
 
     def _check_size(self, width: int, height: int) -> None:

@@ -56,7 +56,8 @@ class ImageSource:
         frame = next(self._frames, None)
         if frame is None:
             raise EndOfSource
-        sequence, self._sequence = self._sequence, self._sequence + 1
+        sequence = self._sequence
+        self._sequence = self._sequence + 1
         return CapturedFrame(
             frame.pixels, frame.order, time.monotonic(), time.time(), None, sequence
         )

@@ -114,8 +114,10 @@ class GStreamerSource:
         self._pipeline.set_state(self._gst.State.NULL)
 
     def _captured(self, sample: Any) -> CapturedFrame:
-        moment, wall = time.monotonic(), time.time()
-        buffer, info = sample.get_buffer(), self._video.VideoInfo.new_from_caps(sample.get_caps())
+        moment = time.monotonic()
+        wall = time.time()
+        buffer = sample.get_buffer()
+        info = self._video.VideoInfo.new_from_caps(sample.get_caps())
         if info.width * info.height > self._max_pixels:
             self._lose(
                 f"a frame of {info.width} x {info.height}, more than max_pixels ({self._max_pixels})"
@@ -133,7 +135,8 @@ class GStreamerSource:
         if buffer.pts != self._gst.CLOCK_TIME_NONE:
             self._first = buffer.pts if self._first is None else self._first
             source_time = (buffer.pts - self._first) / self._gst.SECOND
-        sequence, self._sequence = self._sequence, self._sequence + 1
+        sequence = self._sequence
+        self._sequence = self._sequence + 1
         return CapturedFrame(pixels, order, moment, wall, source_time, sequence)
 
     def _error(self) -> str | None:
@@ -171,11 +174,13 @@ def _pixels(data: bytes | memoryview, info: Any) -> tuple[NDArray[np.uint8], Ord
     flat = np.frombuffer(data, np.uint8)
 
     def plane(index: int, rows: int, row_bytes: int) -> NDArray[np.uint8]:
-        stride, offset = info.stride[index], info.offset[index]
+        stride = info.stride[index]
+        offset = info.offset[index]
         return flat[offset : offset + rows * stride].reshape(rows, stride)[:, :row_bytes]
 
     if order == "nv12":
-        luma, chroma = plane(0, info.height, info.width), plane(1, info.height // 2, info.width)
+        luma = plane(0, info.height, info.width)
+        chroma = plane(1, info.height // 2, info.width)
         return np.concatenate([luma, chroma]), cast(Order, order + _color_suffix(info.colorimetry))
     if order == "gray":
         return plane(0, info.height, info.width).copy(), order

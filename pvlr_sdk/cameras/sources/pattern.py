@@ -68,7 +68,8 @@ class PatternSource:
         self._canvas = _Canvas(uri.size, uri.seed)
 
     def read(self) -> CapturedFrame:
-        pattern, sequence = self._pattern, self._sequence
+        pattern = self._pattern
+        sequence = self._sequence
         if pattern.frames is not None and sequence >= pattern.frames:
             raise EndOfSource
         if pattern.freeze_after is not None and sequence >= pattern.freeze_after:
@@ -102,7 +103,8 @@ class _Canvas:
     def __init__(self, size: tuple[int, int], seed: int) -> None:
         width, height = size
         random = np.random.default_rng(seed)
-        across, down = np.linspace(0, 120, width), np.linspace(0, 80, height)
+        across = np.linspace(0, 120, width)
+        down = np.linspace(0, 80, height)
         self._ground = np.empty((height, width, 3), np.uint8)
         self._ground[:] = (across[None, :] + down[:, None]).astype(np.uint8)[:, :, None]
         self._colors = random.integers(0, 256, (_SHAPES, 3), np.uint8)
@@ -118,6 +120,7 @@ class _Canvas:
             self._starts, self._speeds, self._extents, self._colors, strict=True
         ):
             top, left = (start + speed * sequence) % 1 * (height, width)
-            bottom, right = (top + extent[0] * height, left + extent[1] * width)
+            bottom = top + extent[0] * height
+            right = left + extent[1] * width
             pixels[int(top) : int(bottom) + 1, int(left) : int(right) + 1] = color
         return pixels

@@ -45,7 +45,8 @@ class Playback:
 
     def hold(self, frame: CapturedFrame, inboxes: Inboxes) -> CapturedFrame:
         """Wait for the frame's time and set it as its time of capture; returns immediately once inboxes are closed."""
-        now, position = time.monotonic(), frame.source_time or 0.0
+        now = time.monotonic()
+        position = frame.source_time or 0.0
         # Restarted where decoding cannot keep up, or where the file's clock jumps: no bursts, no endless waits.
         if self._start is None or not -1 < self._start + position - now < 10:
             self._start = now - position
@@ -72,7 +73,8 @@ class Clock:
         if not self._media or frame.source_time is None:
             return frame.captured, frame.wall
         if self._base is None:
-            self._base, self._wall = frame.captured - frame.source_time, frame.wall - frame.captured
+            self._base = frame.captured - frame.source_time
+            self._wall = frame.wall - frame.captured
         elif self._base + frame.source_time < self._last:
             self._base = self._last - frame.source_time
         self._last = self._base + frame.source_time

@@ -125,7 +125,8 @@ class Reader:
         self._source = source
         playback = Playback()
         while not self._inboxes.closed:
-            damaged, skipped = source.decode_errors, source.skipped
+            damaged = source.decode_errors
+            skipped = source.skipped
             try:
                 frame = source.read()
             finally:

@@ -22,7 +22,8 @@ Rectangle: TypeAlias = tuple[float, float, float, float]
 Polygon: TypeAlias = tuple[tuple[float, float], ...]
 """At least three corners (x, y), as fractions of the frame."""
 MAX_CORNERS = 64
-_GRAY, _NO_COLOR = 114, 128
+_GRAY = 114
+_NO_COLOR = 128
 """The value of masked pixels, near the mean of photos, and of their chroma."""
 
 
@@ -70,7 +71,9 @@ class Part(NamedTuple):
 
     def cut(self, frame: CapturedFrame) -> NDArray[np.uint8]:
         """Its pixels, in the frame's own order: a view, except where some are masked, and for a part of nv12."""
-        box, nv12, pixels = self.box(frame), frame.order.startswith("nv12"), frame.pixels
+        box = self.box(frame)
+        nv12 = frame.order.startswith("nv12")
+        pixels = frame.pixels
         left, top, width, height = box
         if (height, width) != frame.size:
             pixels = frame.pixels[top : top + height, left : left + width]
@@ -101,7 +104,8 @@ def united(frame: CapturedFrame, results: Sequence[tuple[Part, TagResult]]) -> T
 
 def check_polygon(raw: Any) -> Polygon:
     """The polygon of tuples or lists. Raises OptionError if it is none, or its sides meet other than at its corners."""
-    expected, got = f"3 to {MAX_CORNERS} corners (x, y) as fractions of the frame, from 0 to 1", ""
+    expected = f"3 to {MAX_CORNERS} corners (x, y) as fractions of the frame, from 0 to 1"
+    got = ""
     hint = "For example [[0, 0.5], [1, 0.5], [1, 1]]: corners in their order along the edge."
     lists = isinstance(raw, (tuple, list)) and all(
         isinstance(corner, (tuple, list)) and len(corner) == 2 for corner in raw
@@ -112,12 +116,11 @@ def check_polygon(raw: Any) -> Polygon:
     elif outside := [corner for corner in polygon if not all(map(is_fraction, corner))]:
         got = f"{outside[0]!r:.60}"
     elif crossing := _crossing(polygon):
-        expected, got = (
-            "a polygon that does not cross itself, as sides {} and {} do".format(*crossing),
-            f"{raw!r:.60}",
-        )
+        expected = "a polygon that does not cross itself, as sides {} and {} do".format(*crossing)
+        got = f"{raw!r:.60}"
     elif cv2.contourArea(np.array(polygon, np.float32)) < 1e-6:
-        expected, got = "a polygon with an area", "corners on a line"
+        expected = "a polygon with an area"
+        got = "corners on a line"
     if got:
         raise errors.OptionError("polygon", expected, got, hint)
     return polygon

@@ -70,7 +70,8 @@ def _parse(span: str) -> tuple[set[int], int, int]:
         days = set()
         for part in (match[1] or "mon-sun").split(","):
             first, dash, last = part.partition("-")
-            begin, end = _DAYS.index(first), _DAYS.index(last if dash else first)
+            begin = _DAYS.index(first)
+            end = _DAYS.index(last if dash else first)
             days |= {(begin + step) % 7 for step in range((end - begin) % 7 + 1)}
         start, stop = (60 * int(match[hour]) + int(match[hour + 1]) for hour in (2, 4))
         if start >= _DAY or stop > _DAY or start == stop:

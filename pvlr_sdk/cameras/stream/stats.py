@@ -69,7 +69,8 @@ class Counters:
             "decode_errors",
         )
         self._counts = dict.fromkeys(names, 0)
-        self._state, self._reason = "starting", ""
+        self._state = "starting"
+        self._reason = ""
         self._size: tuple[int, int] | None = None
         self._ages: deque[float] = deque(maxlen=_WINDOW)
         self._captures: deque[float] = deque(maxlen=128)
@@ -101,13 +102,18 @@ class Counters:
         """Set the state and its reason; returns whether the state is new."""
         with self._lock:
             new = state != self._state
-            self._state, self._reason = state, reason
+            self._state = state
+            self._reason = reason
             return new
 
     def snapshot(self) -> CameraStats:
         with self._lock:
-            ages, captures, counts = list(self._ages), list(self._captures), dict(self._counts)
-            state, reason, size = self._state, self._reason, self._size
+            ages = list(self._ages)
+            captures = list(self._captures)
+            counts = dict(self._counts)
+            state = self._state
+            reason = self._reason
+            size = self._size
         recent = [moment for moment in captures if moment > time.monotonic() - 5]
         span = recent[-1] - recent[0] if len(recent) > 1 else 0.0
         p50, p99 = np.percentile(ages, [50, 99]).tolist() if ages else (None, None)

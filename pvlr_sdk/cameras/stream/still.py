@@ -26,7 +26,9 @@ Cells = NDArray[np.float32]
 """(rectangles, rows, columns, channels): a thumbnail of each rectangle, in gray levels."""
 CELLS = 24
 """Rows and columns of a thumbnail: for a network with 288 pixels, each cell is 12 x 12 of these."""
-_NOISE, _LEAST, _MOST = 8.0, 5.0, 10.0
+_NOISE = 8.0
+_LEAST = 5.0
+_MOST = 10.0
 """A cell has changed if it differs by ``_NOISE`` times the median difference of consecutive frames, and ``_LEAST`` gray
 levels: key frames of a codec differ by 4. ``_MOST`` is always a change: a median over what moves is not noise."""
 _LIGHT = 1.25
@@ -205,7 +207,8 @@ def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -
     thumbnails = []
     # halves are much faster than other sizes
     while min(min(region[2:]) for region in regions) >= 4 * CELLS * scale:
-        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+        height = pixels.shape[0] // 2
+        width = pixels.shape[1] // 2
         pixels = cv2.resize(
             pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
         )

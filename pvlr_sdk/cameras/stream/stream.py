@@ -220,7 +220,8 @@ class Stream:
         if isinstance(item, CameraChange):
             self._pending.append(item)
             return
-        ahead, plan = self._in_flight(), self._plan
+        ahead = self._in_flight()
+        plan = self._plan
         budget = (
             None
             if self._readers[index].waits

@@ -56,7 +56,8 @@ def _decode(memory: mmap.mmap, room: int, size: int, factor: int) -> bytes:
     try:
         pixels, reason = decode_pixels(memory[room : room + size], factor, room // 3)
     except MemoryError:
-        pixels, reason = None, "too little memory"
+        pixels = None
+        reason = "too little memory"
     if pixels is None:
         return b"\0" + reason.encode()[:1000]
     np.frombuffer(memory, np.uint8, pixels.size).reshape(pixels.shape)[:] = pixels

@@ -59,10 +59,19 @@ _COMPUTE: dict[str, tuple[int, int | None]] = {
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """Column of the numbers, and AUDIT_ARCH of linux/audit.h."""
 _SECCOMP = (317, 277)
-_SET_MODE_FILTER, _ALL_THREADS, _NO_NEW_PRIVILEGES, _PARENT_DEATH_SIGNAL = 1, 1, 38, 1
-_LOAD, _AND, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
-_ALLOW, _ERROR = 0x7FFF0000, 0x00050000
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+_SET_MODE_FILTER = 1
+_ALL_THREADS = 1
+_NO_NEW_PRIVILEGES = 38
+_PARENT_DEATH_SIGNAL = 1
+_LOAD = 0x20
+_AND = 0x54
+_IF_EQUAL = 0x15
+_RETURN = 0x06
+_ALLOW = 0x7FFF0000
+_ERROR = 0x00050000
+_NUMBER = 0
+_ARCHITECTURE = 4
+_ARGUMENTS = 16
 """Offsets in struct seccomp_data."""
 
 _Line = tuple[int, int, int, int]
@@ -73,7 +82,8 @@ _REFUSE: _Line = _RETURN, 0, 0, _ERROR | errno.EPERM
 _Condition = tuple[int, int, tuple[int, ...]]
 """A word of a call's arguments, the bits of it that count, and their permitted values. Argument n consists of words 2n,
 which is all that the kernel reads of an ``int``, and 2n + 1."""
-_ALL, _OWN = 0xFFFFFFFF, -1
+_ALL = 0xFFFFFFFF
+_OWN = -1
 _RULES: dict[str, list[_Condition]] = {
     "arch_prctl": [(0, _ALL, (0x1021, 0x1022, 0x1023))],  # features of the processor, such as AMX
     "clone": [

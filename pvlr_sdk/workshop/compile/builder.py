@@ -77,7 +77,8 @@ class Reference:
     """
 
     def __init__(self, source: Exported) -> None:
-        self.source, self.frame = source, golden.default_frame()
+        self.source = source
+        self.frame = golden.default_frame()
         self.preprocess = Preprocessor(source.spec.input)
         self.backend = OpenVinoBackend(source.network, "fp32", cached=False)
         self.logits = golden.logits_of(self.frame, self.backend, self.preprocess)
@@ -115,7 +116,8 @@ class Reference:
         Raises:
             AccuracyError: a tolerance is so large that other networks would pass the self-test too.
         """
-        spec, bank = self.source.spec, self.source.bank
+        spec = self.source.spec
+        bank = self.source.bank
         if spec.open:  # only then: the manifest of a closed plan does not name what it lacks
             backend["open"] = spec.open
         try:

@@ -69,7 +69,8 @@ def read_exported(
 def _close(exported: Exported) -> Exported:
     from .onnx.closing import close
 
-    network, bank = exported.network, exported.bank
+    network = exported.network
+    bank = exported.bank
     opened = {"open_network": network.sha256}
     spec = exported.spec.model_copy(
         update={"open": None, "source": {**exported.spec.source, **opened}}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 MIN_AGREEMENT = 0.9
 """Share of images that must keep their tag set. int8 changes close calls: on a Lite2 network it changed one label of
 twenty on one image in ten, and cost 0.1 to 0.2 mAP."""
-_ROUNDS, _CALLS = 20, 5
+_ROUNDS = 20
+_CALLS = 5
 
 
 def least_agreement(precision: str) -> float:

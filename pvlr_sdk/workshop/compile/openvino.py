@@ -50,7 +50,8 @@ class OpenVinoBuilder:
     def build(self, source: Exported, request: BuildRequest) -> Bundle:
         core = open_core()
         reference = Reference(source)
-        network, runs = source.network, ["fp32", "bf16"] if supports_bf16(core) else ["fp32"]
+        network = source.network
+        runs = ["fp32", "bf16"] if supports_bf16(core) else ["fp32"]
         measured: dict[str, Any] = {}
         if request.calibration_images is not None:
             network, runs, measured = _choose(reference, request, runs)
@@ -94,7 +95,9 @@ def _choose(
     Returns:
         the network of the plan, the precisions that pass, and the measurements.
     """
-    images, wanted, source = request.calibration_images, request.precision, reference.source
+    images = request.calibration_images
+    wanted = request.precision
+    source = reference.source
     assert images is not None
     images.check()
     prepare, thresholds, (gate, targets) = (

@@ -77,7 +77,9 @@ def _logits(
     tagger: Tagger, images: Sequence[FrameLike], progress: Callable[[int], None] | None
 ) -> tuple[NDArray[np.float32], list[int], list[dict[str, str]]]:
     """The plan's logits of the images that can be read, their indices, and the other images with the reason."""
-    rows, usable, failed = [], [], []
+    rows = []
+    usable = []
+    failed = []
     first: errors.FrameError | None = None
     for index, outcome in enumerate(tagger.predict_stream(images)):
         if isinstance(outcome, errors.FrameError):
@@ -97,7 +99,8 @@ def _logits(
 
 def _reference(source: str, tagger: Tagger) -> tuple[Network, Preprocessor]:
     payload = read_payload(source)
-    spec, bank = fp32_spec(payload, source), labels_path(source)
+    spec = fp32_spec(payload, source)
+    bank = labels_path(source)
     # An open network runs with the bank of the plan, which may have been closed from it.
     if not spec.open and bank.exists() and LabelBank.load(bank, trust=False).names != tagger.labels:
         raise errors.ModelError(

@@ -125,7 +125,8 @@ def _memory() -> dict[str, int | None]:
     fields = dict(
         line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
     )
-    total, limit = int(fields["MemTotal"].split()[0]) // 1024, memory_limit()
+    total = int(fields["MemTotal"].split()[0]) // 1024
+    limit = memory_limit()
     return {
         "total": total,
         "available": int(fields["MemAvailable"].split()[0]) // 1024,

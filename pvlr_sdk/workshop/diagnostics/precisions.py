@@ -15,7 +15,8 @@ from ...inference import golden
 from ...models.find import find_plan
 from ...tagger import Tagger
 
-_ROUNDS, _CALLS = 15, 3
+_ROUNDS = 15
+_CALLS = 3
 
 
 def precisions(
@@ -33,7 +34,8 @@ def precisions(
     manifest = read_manifest(path)
     if manifest.backend != "openvino":
         return {}
-    frame, gate = golden.default_frame(), manifest.measured.get("precisions", {})
+    frame = golden.default_frame()
+    gate = manifest.measured.get("precisions", {})
     with contextlib.ExitStack() as stack:
         taggers = {}
         for name in manifest.golden.tolerance:

@@ -134,7 +134,8 @@ def evaluate(
     eleven = metrics.per_class(results.logits[done], targets, metrics.average_precision_11pt)
     top3 = metrics.f1_scores(metrics.top_k(results.logits[done], 3, tagged), targets)
     doubts = metrics.doubts(list(measured), targets[:, list(measured.values())])
-    shares, at_prevalence = None, None
+    shares = None
+    at_prevalence = None
     if prevalence is not None:
         shares = find_prevalence(prevalence, tagger, results.logits[done], targets)
         at_prevalence = {
@@ -225,7 +226,8 @@ def tag_images(
             first_error = first_error or outcome
         else:
             # Logits as well as scores: the sigmoid rounds the most confident ones to equal values.
-            results.logits[row], results.scores[row] = outcome.logits, outcome.scores
+            results.logits[row] = outcome.logits
+            results.scores[row] = outcome.scores
             results.whole[row] = outcome.tiles[0].result.logits if outcome.tiles else outcome.logits
             results.tagged[row, [column[tag.label] for tag in outcome]] = True
             results.done[row] = True

@@ -37,7 +37,8 @@ _TAGS = {
 }
 # one tag, which may contain spaces
 _TAGS |= dict.fromkeys(("tag", "label", "keyword", "class", "category"), "$^")
-_PRESENT, _ABSENT = ("1", "1.0", "true", "yes", "y", "x"), ("-1", "-1.0", "false", "no", "n")
+_PRESENT = ("1", "1.0", "true", "yes", "y", "x")
+_ABSENT = ("-1", "-1.0", "false", "no", "n")
 _SPLITS = {"train", "training", "val", "valid", "validation", "test"}
 
 
@@ -163,7 +164,8 @@ def _read_csv(path: Path, text: str) -> Annotations:
         filled = [row[column] for _, row in rows if len(row) > column and row[column]]
         if lowered[column] in _TAGS and sum(map(is_value, filled)) < len(filled) / 2:
             return _read_list(path, header, rows, file, split, column)
-    kept, broken = [], []
+    kept = []
+    broken = []
     for line, row in rows:
         if len(row) == len(header) and row[file]:
             kept.append((line, row))
@@ -218,7 +220,8 @@ def _read_list(
     pattern = f"[{marks}]" if marks else _TAGS[header[column].lower()]
     tags: dict[str, dict[str, None]] = {}
     splits: dict[str, str] = {}
-    broken, spaced = [], ""
+    broken = []
+    spaced = ""
     for line, row in rows:
         if len(row) != len(header) or not row[file]:
             got = f"{len(row)} cells in line {line}"
@@ -278,7 +281,8 @@ def _read_coco(path: Path, content: dict[str, Any]) -> Annotations:
 
 def _read_fiftyone(_: Path, content: dict[str, Any]) -> Annotations:
     """FiftyOneImageClassificationDataset: an image's class or a list of them, each a name, a number or an object."""
-    classes, tags = content["classes"] or [], dict[str, list[str]]()
+    classes = content["classes"] or []
+    tags = dict[str, list[str]]()
     for file, value in content["labels"].items():
         listed = value if isinstance(value, list) else [value]
         names = [
@@ -355,7 +359,8 @@ def _read_cvat(path: Path, root: ElementTree.Element) -> Annotations:
 
 def _read_folders(path: Path, _: Path) -> Annotations:
     """One subfolder per label, possibly below train/ and val/."""
-    tags, splits = {}, []
+    tags = {}
+    splits = []
     files = [
         Path(file).relative_to(path)
         for file in find.find([str(path)], lambda *_: None)

@@ -101,10 +101,8 @@ def read_rename(path: str | Path) -> dict[str, str]:
     Raises LabelsFileError if the file cannot be read or has other contents.
     """
     path = Path(path)
-    text, hint = (
-        read_text(path),
-        'Write it as {"sofa": "couch"}, from column of the labels file to label of the model.',
-    )
+    text = read_text(path)
+    hint = 'Write it as {"sofa": "couch"}, from column of the labels file to label of the model.'
     try:
         renames = read_json(text, printable=False)
     except ValueError as error:
@@ -176,7 +174,8 @@ def _must_be_known(argument: str, name: str, known: Sequence[str], expected: str
 
 
 def _rows_of_split(path: Path, read: Annotations, split: str | None) -> list[int]:
-    rows, splits = list(range(len(read.files))), []
+    rows = list(range(len(read.files)))
+    splits = []
     if split is not None:
         if read.splits is None:
             raise wrong(

@@ -54,7 +54,8 @@ def mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
     return nan_mean(per_class(scores, targets))
 
 
-FEW_IMAGES, FEW_POSITIVES = 50, 10
+FEW_IMAGES = 50
+FEW_POSITIVES = 10
 
 
 def doubts(labels: Sequence[str], targets: ArrayLike) -> list[str]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ...errors import FrameError
 from ...frames.frames import load_frame
 
-_SIDE, _KEPT = 32, 8
+_SIDE = 32
+_KEPT = 8
 _COPY = 10
 """The most bits in which copies differ: true of all of 120 images that were compressed again, reduced, brightened or
 cropped by 4 %, and of 49 of the 67 million pairs of 11,603 images of VOC 2007 and COCO."""

@@ -126,7 +126,8 @@ def set_thresholds(
     bundle = load_bundle(plan)
     with Tagger(plan, optimize="throughput", tiles=tiles, **options) as tagger:
         results = tag_images(tagger, images, table, progress)
-        logits, targets = results.logits[results.done], table.targets[results.done]
+        logits = results.logits[results.done]
+        targets = table.targets[results.done]
         shares = (
             None if prevalence is None else find_prevalence(prevalence, tagger, logits, targets)
         )
@@ -145,7 +146,8 @@ def set_thresholds(
     positives = (targets == 1).sum(0)
     whole = results.whole[results.done]
     if tiles:
-        arrays, count = (whole, logits, targets), tiles[0] * tiles[1]
+        arrays = (whole, logits, targets)
+        count = tiles[0] * tiles[1]
         chosen, higher = (
             tile_thresholds(*arrays, thresholds_before.astype(float), count)
             for thresholds_before in (old, old_precise)
@@ -156,10 +158,8 @@ def set_thresholds(
         chosen = choose_thresholds(*chosen_on, objective, old.astype(np.float64))
         higher = np.where(positives > 0, precise_thresholds(*chosen_on, chosen), old_precise)
     # as stored, and compared with scores
-    new, precise = (
-        chosen.astype(np.float32),
-        higher.astype(np.float32),
-    )
+    new = chosen.astype(np.float32)
+    precise = higher.astype(np.float32)
     labels = [
         LabelThreshold(
             name,
@@ -208,7 +208,8 @@ def _reached(label: LabelThreshold, objective: Objective) -> bool:
 
 def _precision_recall(tagged: Any, target: Any) -> tuple[float | None, float | None]:
     hits = int((tagged & (target == 1)).sum())
-    tags, present = int((tagged & (target != 0)).sum()), int((target == 1).sum())
+    tags = int((tagged & (target != 0)).sum())
+    present = int((target == 1).sum())
     return (100 * hits / tags if tags else None), (100 * hits / present if present else None)
 
 

@@ -130,7 +130,8 @@ def _network(payload: bytes, spec: InputSpec, source: str) -> bytes:
     model = edit.load(payload, source)
     from onnx import helper, numpy_helper
 
-    graph, nodes = model.graph, list(model.graph.node)
+    graph = model.graph
+    nodes = list(model.graph.node)
     if len(set(spec.std)) > 1:
         for node in nodes:
             node.input[:] = [f"{IMAGE}/scaled" if name == IMAGE else name for name in node.input]

@@ -51,7 +51,8 @@ def _csv(results: Scores, labels: Sequence[str]) -> str:
 
 def _coco(results: Scores, labels: Sequence[str]) -> str:
     ids = {label: number for number, label in enumerate(labels, 1)}
-    images, annotations = [], list[dict[str, object]]()
+    images = []
+    annotations = list[dict[str, object]]()
     for number, (file, scores) in enumerate(results.items(), 1):
         width, height = _size(file)
         images.append({"id": number, "file_name": file, "width": width, "height": height})

@@ -37,7 +37,8 @@ _EMPTY = (
 
 def sidecar(photo: Path) -> Path:
     """``photo.jpg.xmp``; ``photo.xmp``, as Lightroom names it, if only that exists."""
-    full_name, lightroom = photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")
+    full_name = photo.with_name(f"{photo.name}.xmp")
+    lightroom = photo.with_suffix(".xmp")
     return lightroom if lightroom.is_file() and not full_name.exists() else full_name
 
 
@@ -64,7 +65,8 @@ def tag_photo(
         )
     path = photo if embed else sidecar(photo)
     with system_errors(errors.OutputError, str(path), expected="a readable file", hint=_HINT):
-        real, beside = path.resolve(), (photo.parent.resolve(), photo.resolve().parent)
+        real = path.resolve()
+        beside = (photo.parent.resolve(), photo.resolve().parent)
         if not embed and path.is_symlink() and not (real.is_file() and real.parent in beside):
             raise errors.OutputError(
                 str(path),
@@ -127,7 +129,8 @@ def merged(
     ]
     changed = False
     for name, (space, short, separator) in _FIELDS.items():
-        present, earlier = fields.get(name, space), fields.get(name, NAMESPACE)
+        present = fields.get(name, space)
+        earlier = fields.get(name, NAMESPACE)
         others = [tag for tag in present if tag not in earlier]
         ours = [separator.join([*levels, label]) if separator else label for label in labels]
         if ours and not others:  # a program that reads this field ignores dc:subject

@@ -21,7 +21,9 @@ from .schemas import RequestModel
 _MAX_VIEWERS = 32
 _INTERVAL = 0.08
 """Minimum seconds between two frames of a camera: twelve per second look fluent."""
-_POLICY_VIOLATION, _TRY_AGAIN_LATER, _GOING_AWAY = 1008, 1013, 1001
+_POLICY_VIOLATION = 1008
+_TRY_AGAIN_LATER = 1013
+_GOING_AWAY = 1001
 
 
 class ViewerRequest(RequestModel):
@@ -138,7 +140,9 @@ class _CameraView:
         )
 
     def sent(self, seen: Observation) -> None:
-        self.waiting, self._again, self._last = True, False, seen
+        self.waiting = True
+        self._again = False
+        self._last = seen
         self._not_before = time.monotonic() + _INTERVAL
 
     def request_map(self, label: str | None) -> None:

@@ -119,10 +119,8 @@ class ExplanationModel(BaseModel):
 
 def make_router(control: Control, audit: Audit) -> APIRouter:
     """The routes below ``/v1/memory``. One search, replay or statement is computed at a time."""
-    router, lock = (
-        APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute),
-        threading.Lock(),
-    )
+    router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute)
+    lock = threading.Lock()
     waiting = threading.Semaphore(_WAITING)
 
     @contextmanager
@@ -152,7 +150,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
     ) -> MomentsModel:
         """Remembered events and frames, the best first: a recorded label by its scores, other words by features."""
         with opened() as store:
-            only, grade = find.chosen(camera, label, None, None), None
+            only = find.chosen(camera, label, None, None)
+            grade = None
             if not words.strip():
                 rows = store.rows(f"id IN (SELECT id FROM moments WHERE {only[0]} ORDER BY id DESC LIMIT ?)",
                                   (*only[1], limit))  # fmt: skip
@@ -166,10 +165,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
                     bank = Knowledge.of_plan(
                         control.tagger.info, trust=control.tagger.trust or False
                     ).bank([words], force=True)
-                    function, grade = (
-                        taught_function(bank, bank.names[0]),
-                        bank.taught[bank.names[0]]["grade"],
-                    )
+                    function = taught_function(bank, bank.names[0])
+                    grade = bank.taught[bank.names[0]]["grade"]
                 assert function is not None, "a word has one"
                 ranked = find.by_features(store, bank.text["features"], function, only, limit)
             moments = [_moment(row, float(sigmoid(np.array(score)))) for row, score in ranked]
@@ -198,7 +195,8 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         """Why an event was reported, and what came close in the hour before."""
         with opened() as store:
             row = find_event(store, id)
-            explanation, attention = explain(store, row, near=_HOUR), store.has_attention(row.id)
+            explanation = explain(store, row, near=_HOUR)
+            attention = store.has_attention(row.id)
         event = row.ended or row.began
         assert event is not None, "a row of an event"
         step = 1 + len(explanation.curve) // _POINTS

@@ -236,7 +236,8 @@ def newest(site: Site | None, name: str) -> Observation:
 
 def settings_of(control: Control) -> SettingsModel:
     """The thresholds, and the labels whose events are reported, for a response."""
-    events, thresholds = control.events, control.thresholds
+    events = control.events
+    thresholds = control.thresholds
     reported = set(thresholds.plan if events.labels is None else events.labels) - set(events.deny)
     cameras = control.site.config.cameras if control.site else {}
     rows = ((label, value, thresholds.at(label)) for label, value in thresholds.plan.items())

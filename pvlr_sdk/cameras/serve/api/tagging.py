@@ -165,7 +165,9 @@ class UploadTagger:
         async with AsyncExitStack() as held:
             for semaphore in (turn, self._workers):
                 await held.enter_async_context(semaphore)
-            upload.held, upload.waiting = 0, False  # nothing is gained by ending it from now on
+            # nothing is gained by ending it from now on
+            upload.held = 0
+            upload.waiting = False
             # A thread that takes too long cannot be stopped, and keeps its worker until it ends.
             running = asyncio.create_task(self._run(work, held.pop_all()))
         # nobody may be left to await it

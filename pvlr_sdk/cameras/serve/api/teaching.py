@@ -94,7 +94,8 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
         """Use a word as a label, without examples, from the next frame on. DELETE /v1/teach undoes it."""
         with audit.recorded("word", request.scope, **wanted.model_dump()):
             provenance = control.add_word(wanted.label)
-        names, file = control.label_bank().names, _bank_file(control)
+        names = control.label_bank().names
+        file = _bank_file(control)
         return WordModel(label=wanted.label, **provenance, labels=names, bank_file=file)
 
     @router.get("/bank", responses={**_BANK, **responses(422)}, response_class=Response)

@@ -22,7 +22,8 @@ _TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-_LONGEST_FORM, _FORM_SECONDS = 4096, 5
+_LONGEST_FORM = 4096
+_FORM_SECONDS = 5
 _MONTH = 30 * 24 * 3600
 
 

@@ -74,7 +74,8 @@ class AccessControl:
 
     def judge(self, scope: Scope) -> Response | None:
         """The response that rejects a request; None: the request may pass, and ``state`` has the token's name."""
-        path, headers = scope["path"], Headers(scope=scope)
+        path = scope["path"]
+        headers = Headers(scope=scope)
         if "content-length" in headers and "transfer-encoding" in headers:
             # Two lengths: a proxy may take the other one, and what follows for a request of its own.
             return problem(
@@ -99,7 +100,8 @@ class AccessControl:
         self._refresh()
         if not self.tokens.required or path in _BEFORE_SIGNING_IN:
             return None
-        session, network = _session_in(headers), network_of(address_of(scope) or "")
+        session = _session_in(headers)
+        network = network_of(address_of(scope) or "")
         name = self.tokens.name_of_session(session) if session else None
         # A token that was accepted from this address is never refused, whatever else this address guesses.
         was_accepted = name is not None and (network, name) in self._accepted

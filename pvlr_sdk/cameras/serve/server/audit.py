@@ -45,7 +45,8 @@ class Audit:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        expected, hint = f"that {path} can be written", "Create its folder, or choose another file."
+        expected = f"that {path} can be written"
+        hint = "Create its folder, or choose another file."
         with system_errors(errors.OptionError, "audit_log", expected=expected, hint=hint):
             self._append(b"")
         self._refusals = RepeatFilter()

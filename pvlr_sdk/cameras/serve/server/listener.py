@@ -52,7 +52,8 @@ class _Open:
     since: float
 
     def enter(self, stage: Stage) -> None:
-        self.stage, self.since = stage, time.monotonic()
+        self.stage = stage
+        self.since = time.monotonic()
 
     def end(self) -> None:
         """The event loop reads the end of the stream, and closes the connection, with or without TLS."""
@@ -85,8 +86,10 @@ class Listener:
         most_per_address: int,
         **options: Any,
     ) -> None:
-        self._app, self._socket = app, listening
-        self._most, self._most_per_address = most, most_per_address
+        self._app = app
+        self._socket = listening
+        self._most = most
+        self._most_per_address = most_per_address
         self._open: dict[tuple[str, int], _Open] = {}
         self._connecting: set[asyncio.Future[None]] = set()
         self._config = uvicorn.Config(

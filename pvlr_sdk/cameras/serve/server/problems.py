@@ -58,7 +58,8 @@ class ProblemError(Exception):
     """Ends a request with a problem that is not an error of the SDK."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
-        self.status, self.detail = status, detail
+        self.status = status
+        self.detail = detail
         self.headers = {name.replace("_", "-"): text for name, text in headers.items()}
         super().__init__(detail)
 

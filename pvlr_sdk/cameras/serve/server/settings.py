@@ -89,7 +89,8 @@ def _check_tls(cert: Path, key: Path) -> None:
             f"Write it without a passphrase, readable by the service alone: openssl pkey -in {key} -out server.key.",
         )
 
-    wanted, got = "a certificate and its key, as PEM files", ""
+    wanted = "a certificate and its key, as PEM files"
+    got = ""
     try:
         for path in (cert, key):
             got = f"{path}: "

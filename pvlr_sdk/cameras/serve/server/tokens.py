@@ -98,10 +98,8 @@ def check_token(token: str, where: str = "token") -> None:
     """Raises OptionError if a token is too short or has other characters than visible ASCII."""
     if len(token) < SHORTEST or not all("!" <= char <= "~" for char in token):
         # not the token
-        expected, got = (
-            f"at least {SHORTEST} visible ASCII characters",
-            f"{len(token)} characters",
-        )
+        expected = f"at least {SHORTEST} visible ASCII characters"
+        got = f"{len(token)} characters"
         raise errors.OptionError(
             where, expected, got, "Use for example the output of `openssl rand -hex 16`."
         )

@@ -42,7 +42,8 @@ def close(
     model = edit.parse(payload, source)
     from onnx import helper, numpy_helper
 
-    graph, shown = model.graph, (LOGITS, SIMILARITY)
+    graph = model.graph
+    shown = (LOGITS, SIMILARITY)
     nodes = [node for node in graph.node if constants.keys().isdisjoint(node.output)]
     for node in nodes:
         renamed = [f"closed/{name}" if name in constants else name for name in node.input]

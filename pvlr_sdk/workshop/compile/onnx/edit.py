@@ -67,7 +67,8 @@ def plain_weights(graph: onnx.GraphProto) -> None:
     """
     from onnx import TensorProto, numpy_helper
 
-    weights, made = initializers(graph), producers(graph)
+    weights = initializers(graph)
+    made = producers(graph)
     for node in graph.node:
         for position, name in enumerate(node.input):
             if (pair := made.get(name)) is None or pair.op_type != "DequantizeLinear":
@@ -193,7 +194,9 @@ def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> No
 
 def _sorted(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
     made = {name for node in nodes for name in node.output}
-    waiting, done, ordered = nodes, set[str](), list[Any]()
+    waiting = nodes
+    done = set[str]()
+    ordered = list[Any]()
     while waiting:
         later = []
         for node in waiting:

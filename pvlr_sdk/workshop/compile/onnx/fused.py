@@ -22,7 +22,8 @@ from . import edit
 if TYPE_CHECKING:
     import onnx
 
-DOMAIN, VERSION = "pvlr", 1
+DOMAIN = "pvlr"
+VERSION = 1
 _WIDEST = 1024
 """The largest width of the plugin TagHead, which must be a multiple of 8."""
 _DEFINITIONS = {

@@ -133,8 +133,10 @@ def _without_bias_correction() -> Any:
 
 def _restore_weights(graph: onnx.GraphProto, original: onnx.GraphProto) -> None:
     """Replace quantised weights by those of the original network, in place."""
-    before, made = {node.name: node for node in original.node}, producers(graph)
-    weights, constants = initializers(original), initializers(graph)
+    before = {node.name: node for node in original.node}
+    made = producers(graph)
+    weights = initializers(original)
+    constants = initializers(graph)
     for node in graph.node:
         scaled = made.get(node.input[1]) if node.name in before and len(node.input) > 1 else None
         if (
@@ -179,7 +181,8 @@ def join_residuals(graph: onnx.GraphProto) -> None:
 
     TensorRT computes both in one kernel, but only if the other summand alone is quantised.
     """
-    made, read = producers(graph), consumers(graph)
+    made = producers(graph)
+    read = consumers(graph)
     position = {node.output[0]: number for number, node in enumerate(graph.node)}
 
     def behind(name: str) -> onnx.NodeProto | None:
@@ -223,10 +226,8 @@ def _kept(network: onnx.ModelProto, fp32_until: str | None) -> set[str]:
     """The names of the nodes that are not quantised: those up to ``fp32_until``, and the head with all that follows."""
     front = upstream(network.graph.node, fp32_until)
     # the labels of an open network
-    kept, head = (
-        set(),
-        {entry.name for entry in network.graph.input[1:]},
-    )
+    kept = set()
+    head = {entry.name for entry in network.graph.input[1:]}
     for node in network.graph.node:  # in topological order
         if node.name.startswith(_HEAD) or head & set(node.input):
             head.update(node.output)

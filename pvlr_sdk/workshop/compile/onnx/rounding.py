@@ -48,7 +48,8 @@ def emulated(typed: onnx.ModelProto) -> onnx.ModelProto:
             kind = kinds.get(name, TensorProto.FLOAT)
             if kind not in low or node.op_type in _EXACT:
                 continue
-            raw, rounded = f"{name}_unrounded", f"{name}_rounded"
+            raw = f"{name}_unrounded"
+            rounded = f"{name}_rounded"
             node.output[position] = raw
             if node.op_type == "Cast":
                 next(a for a in node.attribute if a.name == "to").i = TensorProto.FLOAT

@@ -22,11 +22,13 @@ def split(payload: bytes, source: str) -> tuple[bytes, bytes]:
     Raises:
         MissingPartError: the package onnx is not installed.
     """
-    labels, frames = edit.parse(payload, source), edit.parse(payload, source)
+    labels = edit.parse(payload, source)
+    frames = edit.parse(payload, source)
     import onnx
     from onnx import TensorProto, helper
 
-    of_image, of_labels = {IMAGE}, {port.name for port in frames.graph.input} - {IMAGE}
+    of_image = {IMAGE}
+    of_labels = {port.name for port in frames.graph.input} - {IMAGE}
     names: dict[str, str] = {}
     for node in frames.graph.node:
         if of_image.intersection(node.input):

@@ -55,7 +55,8 @@ class _Layer:
     def rows(self) -> NDArray[np.float64]:
         """The weights as (groups, outputs, inputs): each row gives one output channel."""
         by_output = np.moveaxis(self.weights, self.axis, 0)
-        groups, channels = edit.attribute(self.node, "group", 1), by_output.shape[1]
+        groups = edit.attribute(self.node, "group", 1)
+        channels = by_output.shape[1]
         taps = by_output.reshape(groups, len(by_output) // groups, channels, -1)
         return taps.swapaxes(2, 3).reshape(*taps.shape[:2], -1).astype(np.float64)
 
@@ -79,7 +80,8 @@ class _Layer:
         padded = np.pad(inputs[0], ((0, 0), (top, bottom), (left, right)))
         windows = sliding_window_view(padded, window, (1, 2))[:, ::y, ::x, ::down, ::across]
         chosen = np.unravel_index(_evenly(windows.shape[1] * windows.shape[2]), windows.shape[1:3])
-        groups, channels = edit.attribute(self.node, "group", 1), self.weights.shape[1]
+        groups = edit.attribute(self.node, "group", 1)
+        channels = self.weights.shape[1]
         sampled = windows[:, chosen[0], chosen[1]].reshape(groups, channels, len(chosen[0]), -1)
         return sampled.transpose(0, 3, 1, 2).reshape(groups, -1, len(chosen[0]))
 
@@ -112,7 +114,8 @@ def store_in_8_bits(
     nodes = []
     for layer in {layer.name: layer for layer in layers}.values():
         rows, scales = fit(layer.rows(), moments[layer.name])
-        stored, scale = f"{layer.name}_int8", f"{layer.name}_scale"
+        stored = f"{layer.name}_int8"
+        scale = f"{layer.name}_scale"
         graph.initializer.append(
             numpy_helper.from_array(scales.reshape(-1).astype(np.float32), scale)
         )
@@ -127,7 +130,8 @@ def store_in_8_bits(
 
 
 def _layers(graph: onnx.GraphProto) -> Iterator[_Layer]:
-    constants, of_image = edit.initializers(graph), {IMAGE}
+    constants = edit.initializers(graph)
+    of_image = {IMAGE}
     for node in graph.node:  # in topological order
         if not of_image.isdisjoint(node.input):
             of_image.update(node.output)

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from ....frames.frames import FrameLike, Order
     from ..exported import Exported
 
-_WARM_UP, _TIMES = 2, 10
+_WARM_UP = 2
+_TIMES = 10
 """Measurements of a plan, each the mean of several runs: those that are dropped, and those that count."""
 _LEAST_TOLERANCE = 0.02
 _SAME_NETWORK = 0.5
@@ -104,15 +105,19 @@ class _Work:
     """What the plans of one build have in common."""
 
     def __init__(self, source: Exported, request: BuildRequest) -> None:
-        self._wanted, self._least = request.precision, request.min_agreement
+        self._wanted = request.precision
+        self._least = request.min_agreement
         self.refused: dict[str, str] = {}
         self.ranges: Sequence[FrameLike] = []
-        self._source, self._out, self._watcher = source, request.out, request.watcher
+        self._source = source
+        self._out = request.out
+        self._watcher = request.watcher
         self._options = request.options or BuildOptions()
         self._gpu = open_cuda().gpu()
         self._messages = library.Messages()
         self._reference = Reference(source)
-        self._label_network, self._network = None, source.network.payload
+        self._label_network = None
+        self._network = source.network.payload
         if source.spec.open:
             self._label_network, self._network = split(self._network, source.network.source)
         images: Sequence[FrameLike] = [self._reference.frame]
@@ -145,7 +150,8 @@ class _Work:
             try:
                 built.append(self._build(precision, attention))
             except errors.PvlrError as error:
-                failed, self.refused[f"{precision} {attention}"] = error, str(error)
+                failed = error
+                self.refused[f"{precision} {attention}"] = str(error)
                 _clear_frames(error)
             if automatic and built and not plans and self.ranges and self._label_network is None:
                 automatic = False
@@ -163,7 +169,8 @@ class _Work:
         measured: dict[str, Any],
         golden_difference: float,
     ) -> Bundle:
-        options, gpu = self._options, self._gpu
+        options = self._options
+        gpu = self._gpu
         spec = TensorRtSpec(
             version=library.version(),
             capability="{}.{}".format(*gpu.capability),
@@ -208,11 +215,13 @@ class _Work:
     def _build(self, precision: Precision, attention: Attention) -> _Built:
         if attention == "fused":
             plugins.find()  # fail before minutes are spent on anything else
-        fused, source = attention == "fused", self._source.network.source
+        fused = attention == "fused"
+        source = self._source.network.source
         kind = partial(convert, precision=precision, attention=attention, maps=self._options.maps)
         payload = kind(self._network, frames=self.ranges, source=source)
         self._messages.add("INFO", f"pvlr: {source}, {precision}, {attention} attention")
-        folder, key = cache.cache_folder(), self._timings_key()
+        folder = cache.cache_folder()
+        key = self._timings_key()
         timings = (cache.load(folder, key) if folder else None) or b""
         compiled = compile_network(
             payload,
@@ -253,11 +262,9 @@ class _Work:
 
     def _check_pixels(self, backend: Backend, limit: float) -> None:
         """Compare the logits with preprocessing on the GPU and on the CPU, of smaller and larger frames."""
-        random, preprocess, spec = (
-            np.random.default_rng(0),
-            self._reference.preprocess,
-            self._source.spec.input,
-        )
+        random = np.random.default_rng(0)
+        preprocess = self._reference.preprocess
+        spec = self._source.spec.input
         orders: tuple[Order, ...] = "bgr", "nv12"
         for factor, order in product((2, 6), orders):
             height, width = (side // 4 * factor for side in (spec.height, spec.width))

@@ -66,10 +66,8 @@ def parse(
 
 def _rejection(error: Any) -> tuple[str, str, str]:
     """The node, its operator and the reason; the first two are empty if the reason is about the whole file."""
-    reason, code = (
-        _text(error, "desc").strip().splitlines(),
-        _text(error, "code").rsplit(".", 1)[-1],
-    )
+    reason = _text(error, "desc").strip().splitlines()
+    code = _text(error, "code").rsplit(".", 1)[-1]
     # The parser's assertions have the form: condition && "message"
     words = " ".join(
         line.split('&& "', 1)[-1].strip(' "') for line in reason if line.strip()

@@ -64,7 +64,8 @@ def bench(
         meter = machine.EnergyMeter()
         times, energy = _latency(tagger, data, seconds, meter)
         step()
-        info, size = tagger.info, tagger.predict(data).frame_size
+        info = tagger.info
+        size = tagger.predict(data).frame_size
     throughput = _throughput(plan, data, seconds / 5, step, options)
     peak_memory_mb = machine.peak_memory_mb()  # before the plan is loaded in every precision
     compared = precisions(plan, options.get("num_threads"))

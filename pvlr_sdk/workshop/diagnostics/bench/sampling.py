@@ -38,7 +38,8 @@ def sample(
 
 def repeat_for(seconds: float, call: Callable[[], object]) -> int:
     """Repeat a call for this time, at least once, and return the number of calls."""
-    count, end = 0, time.perf_counter() + seconds
+    count = 0
+    end = time.perf_counter() + seconds
     while count == 0 or time.perf_counter() < end:
         call()
         count += 1

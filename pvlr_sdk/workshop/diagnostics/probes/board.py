@@ -73,7 +73,8 @@ def heat() -> dict[str, Any]:
 
 
 def _share(now: Path, most: Path, unit: int) -> str | None:
-    current, limit = number_of(now), number_of(most)
+    current = number_of(now)
+    limit = number_of(most)
     if current is None:
         return None
     return f"{current // unit} of {limit // unit}" if limit else str(current // unit)

@@ -32,11 +32,9 @@ _THROTTLING = {
     0x80: "hardware power brake",
 }
 # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, ..._COMPUTE_CAPABILITY_*
-_MULTIPROCESSORS, _MAJOR, _MINOR = (
-    16,
-    75,
-    76,
-)
+_MULTIPROCESSORS = 16
+_MAJOR = 75
+_MINOR = 76
 
 
 def devices() -> dict[str, Any] | None:
@@ -50,7 +48,8 @@ def devices() -> dict[str, Any] | None:
     except OSError:
         return None
     _check(cuda.cuInit(0), "cuInit")
-    version, count = ctypes.c_int(), ctypes.c_int()
+    version = ctypes.c_int()
+    count = ctypes.c_int()
     _check(cuda.cuDriverGetVersion(ctypes.byref(version)), "cuDriverGetVersion")
     _check(cuda.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
     return {
@@ -108,7 +107,9 @@ def tensorrt() -> str | None:
 
 
 def _device(cuda: ctypes.CDLL, index: int) -> dict[str, Any]:
-    device, name, value = ctypes.c_int(), ctypes.create_string_buffer(128), ctypes.c_int()
+    device = ctypes.c_int()
+    name = ctypes.create_string_buffer(128)
+    value = ctypes.c_int()
     _check(cuda.cuDeviceGet(ctypes.byref(device), index), "cuDeviceGet")
     _check(cuda.cuDeviceGetName(name, 128, device), "cuDeviceGetName")
     numbers = []
