@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 import threading
 import time
 
@@ -273,6 +275,51 @@ def test_a_threshold_follows_an_answer_at_once_and_that_of_another_process_soon(
     assert new.wait(10)
     assert time.monotonic() - began < seconds
     until(lambda: found[-1].threshold)
+    proofs.close()
+
+
+ANSWER = """
+import sys
+from pathlib import Path
+from pvlr_sdk.cameras.memory.store import Store
+
+store = Store(Path(sys.argv[1]), write=True)
+print("open", flush=True)
+sys.stdin.readline()
+for number in sys.argv[2:]:
+    store.answer(int(number), "yes")
+store.close()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_answer_at_once_and_every_answer_counts(site, tmp_path):
+    """They answer different events, one after the other, while a site looks for answers."""
+    for _ in range(120):
+        site.event(0.9)
+    numbers = [str(row.id) for row in site.store.rows("kind = 'event'")]
+    reviewed = []
+    proofs = Proofs(
+        tmp_path / "m", {"car": 0.9}, lambda proven: reviewed.append(proven["car"].answers)
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ANSWER, tmp_path / "m", *numbers[half::2]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for half in (0, 1)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "open\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert set(site.answers().values()) == {"yes"}
+    assert len(site.answers()) == 120
+    until(lambda: reviewed[-1] == 120)
     proofs.close()
 
 
