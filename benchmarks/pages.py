@@ -1,6 +1,6 @@
 """Write the tables of the pages in docs/ that show benchmarks/results.
 
-    python -m benchmarks.pages [performance] [accuracy] [open_labels]
+    python -m benchmarks.pages [performance] [accuracy]
 
 A page is edited by hand; only what is between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` is written.
 """
@@ -17,12 +17,10 @@ from typing import Annotated, Any
 import typer
 
 from .accuracy.clips.__main__ import table as clips_table
-from .accuracy.open.grades import grades_table
-from .accuracy.open.taught import taught_table
 from .common import DOCS, RESULTS, Table, run
 from .cpu.peers import table as peers_table
 
-PAGES = ("performance", "accuracy", "open_labels")
+PAGES = ("performance", "accuracy")
 _PART = re.compile(r"(<!-- results: (\w+) -->\n\n).*?(\n\n<!-- end of results -->)", re.DOTALL)
 
 Data = dict[str, Any]
@@ -104,12 +102,6 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "cameras": partial(_one, "cameras", cameras),
     "shipped": shipped,
     "clips": partial(_models, "clips", clips_table),
-    "open_grades": partial(
-        _one, "open-grades", lambda data: grades_table(data["grades"]).markdown()
-    ),
-    "open_taught": partial(
-        _one, "open-taught", lambda data: taught_table(data["taught"]).markdown()
-    ),
 }
 """By name: the text of a part of a page for the folder of the results."""
 

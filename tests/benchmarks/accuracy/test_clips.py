@@ -138,7 +138,7 @@ def test_bad_options_are_one_message(
         common.run(main)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(
-        "error: --data: expected the folder of voc2007, coco and video, got '/none'."
+        "error: --data: expected a folder with video/, got '/none'."
     )
 
 

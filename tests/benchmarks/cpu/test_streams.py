@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common import ROOT
 from tests.pvlr_sdk.cameras.stream.leaks import judge
 
 
@@ -33,38 +32,6 @@ def test_cameras_measures_ages_and_shares(run: Callable[..., str], tmp_path: Pat
     assert figures["latency"]["tagged"] > 20
     assert figures["latency"]["age p50, ms"] > 50
     assert 0 < figures["four cameras"]["smallest share, relative to an equal one"] <= 1
-
-
-@pytest.mark.slow
-def test_overload_measures_what_others_get(run: Callable[..., str], tmp_path: Path) -> None:
-    out = tmp_path / "overload.json"
-    run(
-        "benchmarks.cpu.overload",
-        "--seconds",
-        "3",
-        "--case",
-        "slowloris",
-        "--case",
-        "load",
-        "--json",
-        out,
-    )
-    figures = json.loads(out.read_text())
-    assert figures["slowloris"]["/healthz ok"] > 3
-    assert not [key for key in figures["slowloris"] if key.endswith(("none", "503"))]
-    assert figures["load"]["200 per s"] > 0
-    assert figures["load"]["captured"] > 10
-
-
-@pytest.mark.slow
-def test_a_server_that_does_not_start_is_said() -> None:
-    from benchmarks.cpu.overload import serving  # encodes large images
-
-    with (
-        pytest.raises(SystemExit, match="the server did not start"),
-        serving(ROOT, ["--no-such-option"]),
-    ):
-        pass
 
 
 @pytest.mark.slow

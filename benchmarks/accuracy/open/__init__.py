@@ -1,1 +1,0 @@
-"""Open labels: words by their grade, and the intervals of taught labels."""
