@@ -1,5 +1,5 @@
-# libpvlr, the compiled runtime with a C interface, and the program pvlr-tag. Needs OpenVINO, whose package from PyPI has
-# headers, libraries and CMake files, and Debian's nlohmann-json3-dev, libssl-dev and libpng-dev. TensorRT is optional.
+# libpvlr, the compiled runtime with a C interface. Needs OpenVINO, whose package from PyPI has headers, libraries and
+# CMake files, and Debian's nlohmann-json3-dev, libssl-dev and libpng-dev. TensorRT is optional.
 if(NOT OpenVINO_DIR)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   execute_process(
@@ -49,14 +49,7 @@ if(PVLR_STANDALONE)  # what reads an ONNX network and runs it on a CPU
   endforeach()
 endif()
 
-add_executable(pvlr-tag csrc/programs/pvlr_tag.cpp)
-target_link_libraries(pvlr-tag PRIVATE pvlr nlohmann_json::nlohmann_json)
-if(PVLR_WHEEL)  # OpenVINO's library may need a newer C library than the one that wheels are built with
-  target_link_options(pvlr-tag PRIVATE -Wl,--allow-shlib-undefined)
-endif()
-set_target_properties(pvlr-tag PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
-
-install(TARGETS pvlr pvlr-tag EXPORT pvlr-targets)
+install(TARGETS pvlr EXPORT pvlr-targets)
 if(TARGET pvlr_plugins)  # libpvlr looks for it beside itself
   install(TARGETS pvlr_plugins LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()

@@ -6,7 +6,6 @@ The first line of each docstring is the question.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from pvlr_sdk.workshop.diagnostics.bench.measure import bench
 from pvlr_sdk.workshop.diagnostics.bench.sampling import repeat_for
 from pvlr_sdk.workshop.diagnostics.probes import board
 
+from ..common import ROOT
 from .trt_lab import MODELS, Found, Lab, expect, failing, photo, replaced, require
 from .trt_results import agreement, program
 
@@ -103,38 +103,50 @@ def polling(lab: Lab) -> Found:
 
 
 def native_program(lab: Lab) -> Found:
-    """Does pvlr-tag give the scores of Python, and how fast is it?"""
-    version = ["pvlr-tag", "--version"]
-    require(shutil.which(version[0]) and not subprocess.call(version), "no pvlr-tag: docs/cpp.md")
+    """Does libpvlr give the scores of Python, and how fast is it?"""
     image = lab.out / "photo.ppm"
     count = 20 + int(40 * lab.seconds)
-    times = []
     cv2.imwrite(str(image), photo())
-    # the program has no option for it
     plan = lab.plan()
-    environment = {**os.environ, "PVLR_ALLOW_UNSIGNED": "1"}
+    command = [_example(lab), str(plan.path)]
+    environment = {**os.environ, "PVLR_ALLOW_UNSIGNED": "1"}  # the example has no options
+    times = []
     for images in (1, 1 + count):
-        command = ["pvlr-tag", "--scores", str(plan.path), *[str(image)] * images]
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            [*command, *[str(image)] * images], capture_output=True, text=True, env=environment
+        )
         expect(done.returncode == 0, done.stderr.strip())
         times.append(time.perf_counter() - start)
-    scores = json.loads(done.stdout.splitlines()[-1])["scores"]
+    lines = [line.removeprefix(f"{image}: ").rpartition(" ") for line in done.stdout.splitlines()]
+    scores = {label: float(score) for label, _, score in lines}
     with lab.tagger(plan) as tagger:
-        difference = float(
-            np.abs(tagger.predict(image).scores - [scores[name] for name in tagger.labels]).max()
-        )
+        result = tagger.predict(image)
+        expect(scores.keys() == {tag.label for tag in result}, f"other tags: {', '.join(scores)}")
+        difference = max((abs(tag.score - scores[tag.label]) for tag in result), default=0.0)
         start = time.perf_counter()
         for _ in range(count):
             tagger.predict(image)
         data = {
-            "pvlr-tag": (times[1] - times[0]) / count,
+            "libpvlr": (times[1] - times[0]) / count,
             "Python": (time.perf_counter() - start) / count,
         }
     expect(difference <= 0.01, f"scores differ by {difference:.3g}")
     return "; ".join(
         f"{name} {1e3 * value:.3f} ms per image file" for name, value in data.items()
     ), data
+
+
+def _example(lab: Lab) -> str:
+    """csrc/examples/tag.c, compiled with the libpvlr that pkg-config finds."""
+    find = ["pkg-config", "--cflags", "--libs", "pvlr"]
+    require(shutil.which("cc") and shutil.which(find[0]), "no C compiler or no pkg-config")
+    found = subprocess.run(find, capture_output=True, text=True)
+    require(found.returncode == 0, "no libpvlr: docs/cpp.md")
+    program = str(lab.out / "tag")
+    source = str(ROOT / "csrc/examples/tag.c")
+    subprocess.run(["cc", source, *found.stdout.split(), "-o", program], check=True)
+    return program
 
 
 def labels(lab: Lab) -> Found:

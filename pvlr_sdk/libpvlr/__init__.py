@@ -1,4 +1,4 @@
-"""libpvlr, the library for C and C++, where a wheel contains it: its folder, and the command ``pvlr-tag``.
+"""libpvlr, the library for C and C++, where a wheel contains it.
 
 ``cmake -DCMAKE_PREFIX_PATH="$(python -m pvlr_sdk.libpvlr)"`` finds it. It runs without Python, with the OpenVINO
 library of the package ``openvino`` that is installed next to this one.
@@ -7,8 +7,6 @@ library of the package ``openvino`` that is installed next to this one.
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 from pathlib import Path
 
 from .. import errors
@@ -17,7 +15,7 @@ _FOLDER = Path(__file__).resolve().parent
 
 
 def prefix(folder: Path = _FOLDER) -> Path:
-    """The folder with ``include``, ``lib`` and ``bin``.
+    """The folder with ``include`` and ``lib``.
 
     Raises:
         MissingPartError: this installation has no libpvlr, or another version of OpenVINO than it was built with.
@@ -28,7 +26,7 @@ def prefix(folder: Path = _FOLDER) -> Path:
             "libpvlr",
             "an installation that contains it",
             "none",
-            "Install a wheel of a release, or build it (docs/cpp.md): then call /usr/local/bin/pvlr-tag by its path.",
+            "Install a wheel of a release, or build it (docs/cpp.md).",
         )
     try:
         ctypes.CDLL(str(library))
@@ -40,22 +38,3 @@ def prefix(folder: Path = _FOLDER) -> Path:
             errors.install_hint("cpp"),
         ) from None
     return folder
-
-
-def print_prefix() -> None:
-    """Print the folder."""
-    print(_found("pvlr_sdk.libpvlr"))
-
-
-def pvlr_tag() -> None:
-    """Become the program ``pvlr-tag``."""
-    program = str(_found("pvlr-tag") / "bin/pvlr-tag")
-    os.execv(program, [program, *sys.argv[1:]])
-
-
-def _found(command: str) -> Path:
-    try:
-        return prefix()
-    except errors.MissingPartError as error:
-        print(f"{command}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None

@@ -1,5 +1,12 @@
 """``python -m pvlr_sdk.libpvlr`` prints the folder of libpvlr, for CMake and pkg-config."""
 
-from . import print_prefix
+import sys
 
-print_prefix()
+from ..errors import MissingPartError
+from . import prefix
+
+try:
+    print(prefix())
+except MissingPartError as error:
+    print(f"pvlr_sdk.libpvlr: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -22,12 +21,13 @@ from pvlr_sdk import __version__
 
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "docs/images/astronaut.jpg"
+EXAMPLE = ROOT / "csrc/examples/tag.c"
 NO_LIBPVLR = "no auditwheel, no patchelf, or no headers of nlohmann/json, OpenSSL and libpng"
 IN_WHEEL = re.compile(
     r"""pvlr_sdk/(?:[a-z_]+/)*[a-z_0-9]+\.py
     | pvlr_sdk/(?:py\.typed|_core\.pyi|_core\.cpython-\S+\.so)
     | pvlr_sdk/models/[a-z0-9-]+/(?:engine\.(?:json|plan|sig|(?:labels|knowledge)\.safetensors)|[A-Z]+\.md)
-    | pvlr_sdk/libpvlr/(?:bin/pvlr-tag|include/pvlr/pvlr\.hp?p?|lib/libpvlr\.so|lib/pkgconfig/pvlr\.pc)
+    | pvlr_sdk/libpvlr/(?:include/pvlr/pvlr\.hp?p?|lib/libpvlr\.so|lib/pkgconfig/pvlr\.pc)
     | pvlr_sdk/libpvlr/lib/cmake/pvlr/pvlr-config(?:-[a-z]+)?\.cmake
     | pvlr_sdk\.libs/lib(?:crypto|png16|zstd)-\w+\.so\.[0-9.]+
     | pvlr_sdk/models/(?:catalogue\.json|keys/[a-z]+\.pem)
@@ -57,7 +57,6 @@ REQUIRED = [
     "pvlr_training/report/template.html",
 ]
 LIBPVLR = [
-    "pvlr_sdk/libpvlr/bin/pvlr-tag",
     "pvlr_sdk/libpvlr/include/pvlr/pvlr.hpp",
     "pvlr_sdk/libpvlr/lib/libpvlr.so",
     "pvlr_sdk/libpvlr/lib/cmake/pvlr/pvlr-config.cmake",
@@ -166,43 +165,30 @@ def _ppm(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_program_of_the_wheel_tags_an_image(dist, installed, tmp_path):
-    """Through its command, and without Python."""
-    if not dist.libpvlr:
-        pytest.skip(NO_LIBPVLR)
-    image, plan = _ppm(tmp_path), installed.site / "pvlr_sdk/models/pvlr-lite2-open/engine.plan"
-    (program,) = installed.site.glob("pvlr_sdk/libpvlr/bin/pvlr-tag")
-    for command in (installed.bin / "pvlr-tag", program):
-        tags = json.loads(installed.run(command, plan, image))["tags"]
-        assert "person" in [tag["label"] for tag in tags]
-    listed = subprocess.run(
-        ["ldd", program.parents[1] / "lib/libpvlr.so"], capture_output=True, text=True, check=True
-    )
-    for name in ("libcrypto", "libpng16", "libopenvino"):
-        (path,) = re.findall(rf"{name}\S* => (\S+)", listed.stdout)
-        assert Path(path).is_relative_to(installed.site), listed.stdout
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["cmake", "pkg-config"])
-def test_programs_are_built_with_the_wheel(way, dist, installed, tmp_path):
+def test_the_example_is_built_with_the_wheel_and_tags_an_image(way, dist, installed, tmp_path):
     if not dist.libpvlr or not shutil.which(way):
         pytest.skip(f"{NO_LIBPVLR}, or no {way}")
-    prefix = installed.run(installed.bin / "python", "-m", "pvlr_sdk.libpvlr").strip()
-    (tmp_path / "main.c").write_text(
-        "#include <pvlr/pvlr.h>\n#include <stdio.h>\nint main() { puts(pvlr_version()); }\n"
-    )
+    prefix = Path(installed.run(installed.bin / "python", "-m", "pvlr_sdk.libpvlr").strip())
+    shutil.copy(EXAMPLE, tmp_path)
     (tmp_path / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.18)\nproject(program LANGUAGES C)\nfind_package(pvlr REQUIRED)\n"
-        "add_executable(program main.c)\ntarget_link_libraries(program PRIVATE pvlr::pvlr)\n"
+        "cmake_minimum_required(VERSION 3.18)\nproject(tag LANGUAGES C)\nfind_package(pvlr REQUIRED)\n"
+        "add_executable(tag tag.c)\ntarget_link_libraries(tag PRIVATE pvlr::pvlr)\n"
     )
     find = f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig pkg-config --cflags --libs pvlr"
     command = {
         "cmake": f"cmake -B . -DCMAKE_PREFIX_PATH={prefix} && cmake --build .",
-        "pkg-config": f"cc main.c $({find}) -Wl,-rpath,{prefix}/lib -o program",
+        "pkg-config": f"cc tag.c $({find}) -o tag",
     }[way]
     subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
-    assert installed.run(tmp_path / "program") == f"{__version__}\n"
+    plan = installed.site / "pvlr_sdk/models/pvlr-lite2-open/engine.plan"
+    assert ": person 0." in installed.run(tmp_path / "tag", plan, _ppm(tmp_path))
+    listed = subprocess.run(
+        ["ldd", prefix / "lib/libpvlr.so"], capture_output=True, text=True, check=True
+    )
+    for name in ("libcrypto", "libpng16", "libopenvino"):
+        (path,) = re.findall(rf"{name}\S* => (\S+)", listed.stdout)
+        assert Path(path).is_relative_to(installed.site), listed.stdout
 
 
 @pytest.mark.slow
@@ -219,15 +205,26 @@ def test_the_wheel_for_aarch64_tags_an_image_under_qemu(tmp_path):
         names = [name for name in archive.namelist() if not name.endswith("/")]
         assert not [name for name in names if not IN_WHEEL.fullmatch(name)]
         assert not {*REQUIRED, *LIBPVLR} - set(names)
-        binary = [name for name in names if ".so" in name or name.endswith("pvlr-tag")]
+        binary = [name for name in names if ".so" in name]
         assert {archive.read(name)[18:20] for name in binary} == {b"\xb7\0"}  # EM_AARCH64
     system = tmp_path / "system"
     subprocess.run([script, "root", wheel, system], env=environment, check=True)
     package = system / "site/pvlr_sdk"
     plan = package / "models/pvlr-lite2-open/engine.plan"
+    library = package / "libpvlr/lib"
+    compiler = ["aarch64-linux-gnu-gcc", f"-I{package}/libpvlr/include", f"-L{library}"]
+    # OpenVINO's library may need a newer C library than the compiler has.
+    options = [
+        "-lpvlr",
+        f"-Wl,-rpath,{library}",
+        "-Wl,--allow-shlib-undefined",
+        "-o",
+        tmp_path / "tag",
+    ]
+    subprocess.run([*compiler, EXAMPLE, *options], check=True)
     for command in (
         [system / "usr/bin/python3", "-c", "from pvlr_sdk.cli import main; main()", "tag", IMAGE],
-        [package / "libpvlr/bin/pvlr-tag", plan, _ppm(tmp_path)],
+        [tmp_path / "tag", plan, _ppm(tmp_path)],
     ):
         run = ["qemu-aarch64", "-L", system, "-E", f"PYTHONPATH={system / 'site'}", *command]
         done = subprocess.run(

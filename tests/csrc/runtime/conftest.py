@@ -49,9 +49,8 @@ class Runtime(NamedTuple):
     def run(
         self, program: str, *arguments: object, status: int = 0, timeout: float | None = 600
     ) -> str:
-        """What a test program prints, after checking its exit status."""
-        path = self.prefix / "bin" / program if program == "pvlr-tag" else self.programs / program
-        command = [path, *map(str, arguments)]
+        """What a program prints, after checking its exit status."""
+        command = [self.programs / program, *map(str, arguments)]
         done = subprocess.run(
             command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, check=False
         )
@@ -85,7 +84,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     """libpvlr under AddressSanitizer and UndefinedBehaviorSanitizer, with TensorRT if there are headers for it, and the
     GStreamer element where this machine has what it needs."""
     flags = f"-O0 -g1 {SANITIZE}"
-    programs = "bad_input", "many_threads", "open_each", "tag_frames"
+    programs = "bad_input", "many_threads", "open_each", "tag", "tag_frames"
     includes = tensorrt_includes() if find_cuda_include() else []
     with shared_folder(tmp_path_factory, "sanitized") as folder:
         tensorrt = fakes_once(includes[-1], folder / "fakes") if includes else None

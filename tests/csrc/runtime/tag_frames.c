@@ -1,6 +1,6 @@
 // Tags the frames of a list through the C interface, and writes everything that comes out as bytes.
 //
-//   tag_frames PLAN LIST OUT [BANK|"" [COLUMNSxROWS]]
+//   tag_frames PLAN LIST OUT [BANK|"" [COLUMNSxROWS [PRECISION THREADS POINT THRESHOLD]]]
 //
 // A line of LIST: format matrix range width height, then offset and pitch of three planes, then the file with the
 // bytes. OUT has for each frame: logits, scores, the number of tags (uint64), their indices (uint64), scores and
@@ -81,13 +81,19 @@ static void tag_frame(pvlr_tagger* tagger, const pvlr_info* info, const char* li
 }
 
 int main(int argc, char** argv) {
-  if (argc < 4 || argc > 6) return 2;
+  if (argc < 4 || argc > 10) return 2;
   pvlr_tagger* tagger = NULL;
   pvlr_info info = {0};
   info.struct_size = sizeof info;
   pvlr_options options = {0};
   options.struct_size = sizeof options;
-  if (argc == 6) sscanf(argv[5], "%" SCNd32 "x%" SCNd32, &options.tile_columns, &options.tile_rows);
+  if (argc > 5) sscanf(argv[5], "%" SCNd32 "x%" SCNd32, &options.tile_columns, &options.tile_rows);
+  if (argc == 10) {
+    options.precision = argv[6];
+    options.threads = atoi(argv[7]);
+    options.operating_point = atoi(argv[8]);
+    options.threshold = strtof(argv[9], NULL);
+  }
   if (pvlr_open(argv[1], &options, &tagger) != PVLR_OK) fail("pvlr_open");
   if (argc > 4 && *argv[4] != '\0' && pvlr_set_labels(tagger, argv[4]) != PVLR_OK) fail("pvlr_set_labels");
   if (pvlr_get_info(tagger, &info) != PVLR_OK) fail("pvlr_get_info");

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pvlr_sdk.bundle.bundle import labels_path, manifest_path, write_thresholds
@@ -294,24 +293,6 @@ def test_each_invalid_manifest_has_its_message(runtime: Runtime, bundle: Path) -
         ):
             manifest_path(bundle).write_text(text)
             assert open_plan(bundle)[0] == INVALID
-
-
-def test_the_thresholds_of_an_operating_point(
-    runtime: Runtime, bundle: Path, tmp_path: Path
-) -> None:
-    opened = load_bundle(bundle)
-    lowest = np.full(len(opened.labels), 1e-7, np.float32)  # so that labels are tags
-    write_thresholds(opened, lowest, lowest * 10)
-    (tmp_path / "image.ppm").write_bytes(b"P6 16 16 255\n" + bytes(range(256)) * 3)
-    for options, expected in (
-        ((), 1e-7),
-        (("--precise",), 1e-6),
-        (("--precise", "--threshold", "1e-5"), 1e-5),
-    ):
-        out = runtime.run("pvlr-tag", *options, bundle, tmp_path / "image.ppm")
-        assert {tag["threshold"] for tag in json.loads(out)["tags"]} == {
-            float(np.float32(expected))
-        }
 
 
 def test_files_that_are_missing_or_of_another_kind(runtime: Runtime, bundle: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pvlr_sdk import LabelBank, Tagger, TagResult
+from pvlr_sdk.bundle.bundle import write_thresholds
 from pvlr_sdk.frames.tiles import Tiles, layout_name
 from pvlr_sdk.models.find import load_bundle
 from pvlr_sdk.workshop.compile.build import build
@@ -177,17 +177,23 @@ def compare(
     tmp_path: Path,
     *bank: Path,
     tiles: Tiles | None = None,
+    **options: Any,
 ) -> None:
+    """``options`` of Tagger: precision, num_threads, operating_point and threshold; all or none."""
     lines = []
     for number, case in enumerate(cases):
         path = tmp_path / str(number)
         path.write_bytes(case.data)
         lines.append(case.line(path))
     (tmp_path / "list").write_text("".join(lines))
-    name = ("-1x0" if tiles == "auto" else layout_name(tiles),) if tiles else ()
-    runtime.run("tag_frames", plan, tmp_path / "list", tmp_path / "out", *(bank or ("",)), *name)
+    arguments: list[object] = [*(bank or ("",))]
+    arguments.append("-1x0" if tiles == "auto" else layout_name(tiles) if tiles else "0x0")
+    if options:
+        arguments += [options["precision"], options["num_threads"]]
+        arguments += [int(options["operating_point"] == "precise"), options["threshold"] or 0]
+    runtime.run("tag_frames", plan, tmp_path / "list", tmp_path / "out", *arguments)
     got = (tmp_path / "out").read_bytes()
-    with Tagger(plan, allow_unsigned=True, tiles=tiles) as tagger:
+    with Tagger(plan, allow_unsigned=True, tiles=tiles, **options) as tagger:
         for path in bank:
             tagger.set_labels(LabelBank.load(path))
         for number, case in enumerate(cases):
@@ -271,22 +277,37 @@ def test_odd_sizes_are_the_same_in_nv12_and_i420(runtime: Runtime, tmp_path: Pat
     assert got[: len(got) // 2] == got[len(got) // 2 :]
 
 
-def test_pvlr_tag_prints_the_tags_of_the_tagger(runtime: Runtime, tmp_path: Path) -> None:
-    image = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
-    cv2.imwrite(str(tmp_path / "cat.ppm"), image)
-    cv2.imwrite(str(tmp_path / "grey.pgm"), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
-    frames = [image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)]
-    plan = ROOT / "models/pvlr-lite2-coco80"
-    out = runtime.run("pvlr-tag", "--scores", plan, tmp_path / "cat.ppm", tmp_path / "grey.pgm")
-    with Tagger(plan) as tagger:
-        for line, frame in zip(out.splitlines(), frames, strict=True):
-            expected = tagger.predict(frame).to_dict(all_scores=True)
-            got = json.loads(line)
-            assert {name: got[name] for name in ("tags", "scores", "plan")} == {
-                name: expected[name] for name in ("tags", "scores", "plan")
-            }
-    out = runtime.run(
-        "pvlr-tag", "--scores", "--precision", "fp32", "--threads", 1, plan, tmp_path / "cat.ppm"
+@pytest.mark.parametrize(
+    ("precision", "num_threads", "operating_point", "threshold"),
+    [("fp32", 1, "f1", 1e-5), ("auto", 2, "precise", 0.5)],
+)
+def test_options(
+    precision: str,
+    num_threads: int,
+    operating_point: str,
+    threshold: float,
+    runtime: Runtime,
+    tmp_path: Path,
+) -> None:
+    compare(
+        ROOT / "models/pvlr-lite2-coco80/engine.plan",
+        runtime,
+        synthetic_cases(),
+        tmp_path,
+        precision=precision,
+        num_threads=num_threads,
+        operating_point=operating_point,
+        threshold=threshold,
     )
-    with Tagger(plan, precision="fp32", num_threads=1) as tagger:
-        assert json.loads(out)["scores"] == tagger.predict(image).scores_by_label
+
+
+def test_the_thresholds_of_an_operating_point(
+    bundle: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    opened = load_bundle(bundle)
+    lowest = np.full(len(opened.labels), 1e-7, np.float32)  # so that labels are tags
+    write_thresholds(opened, lowest, lowest * 10)
+    options = {"precision": "auto", "num_threads": 1, "threshold": None}
+    for point in ("f1", "precise"):
+        options["operating_point"] = point
+        compare(bundle, runtime, synthetic_cases()[:1], tmp_path, **options)

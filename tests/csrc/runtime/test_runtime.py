@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from pvlr_sdk import Tagger, __version__
+from pvlr_sdk import Tagger
 from pvlr_sdk._util.cores import available_cores
 
 from ..library import ROOT, cmake
@@ -132,43 +132,75 @@ def cores_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("way", ["cmake", "pkg-config"])
-def test_the_example_of_the_page_builds_outside_of_the_tree(
-    way: str, runtime: Runtime, tmp_path: Path
-) -> None:
+def test_the_example_builds_outside_of_the_tree(way: str, runtime: Runtime, tmp_path: Path) -> None:
+    """As the page builds it."""
+    shutil.copy(ROOT / "csrc/examples/tag.c", tmp_path)
     page = (ROOT / "docs/cpp.md").read_text()
-    (source,) = re.findall(r"^```cpp\n(#include.*?)^```$", page, re.DOTALL | re.MULTILINE)
     (script,) = re.findall(r"^```cmake\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    (tmp_path / "main.cpp").write_text(source)
+    (command,) = re.findall(r"^cc csrc/examples/(tag\.c \$\(pkg-config.*)$", page, re.MULTILINE)
     (tmp_path / "CMakeLists.txt").write_text(script)
     if way == "cmake":
-        cmake("-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={runtime.prefix}")
-        cmake("--build", tmp_path / "build")
+        cmake("-S", tmp_path, "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={runtime.prefix}")
+        cmake("--build", tmp_path)
     else:
         if not shutil.which("pkg-config"):
             pytest.skip("no pkg-config on this machine")
-        (tmp_path / "build").mkdir()
-        find = f"PKG_CONFIG_PATH={runtime.prefix}/lib/pkgconfig pkg-config --cflags --libs pvlr"
-        command = f"c++ -std=c++17 {tmp_path}/main.cpp $({find}) -o {tmp_path}/build/tag"
-        subprocess.run(["sh", "-c", command], check=True)
+        folder = {"PKG_CONFIG_PATH": str(runtime.prefix / "lib/pkgconfig")}
+        subprocess.run(
+            f"cc {command}", shell=True, cwd=tmp_path, check=True, env=os.environ | folder
+        )
     image = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
-    (tmp_path / "frame.bgr").write_bytes(image.tobytes())
-    height, width = image.shape[:2]
-    command = [tmp_path / "build/tag", PLAN, "frame.bgr", str(width), str(height)]
-    out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    with Tagger(PLAN, allow_unsigned=True) as tagger:
-        assert out.split()[0] == tagger.predict(image)[0].label == "cat"
+    cv2.imwrite(str(tmp_path / "cat.ppm"), image)
+    run = [tmp_path / "tag", PLAN, "cat.ppm"]
+    out = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert out.startswith("cat.ppm: cat 0.9")
+
+
+def test_the_example_tags_photos_and_reports_what_it_cannot_read(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    image = cv2.imread(str(ROOT / "docs/images/chelsea.jpg"))
+    cv2.imwrite(str(tmp_path / "cat.ppm"), image)
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "deep.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
+    (tmp_path / "cut.ppm").write_bytes(b"P6 2 2 255\n" + bytes(11))
+    (tmp_path / "large.ppm").write_bytes(b"P6 16385 1 255\n" + bytes(3 * 16385))
+    with Tagger(PLAN) as tagger:
+        tags = "".join(
+            f"{tmp_path}/cat.ppm: {tag.label} {tag.score:.4f}\n" for tag in tagger.predict(image)
+        )
+    assert runtime.run("tag", PLAN, tmp_path / "cat.ppm", tmp_path / "cat.ppm") == 2 * tags
+    expected = "expected a binary PPM with values up to 255"
+    for name, message in {
+        "missing": expected,
+        "text": expected,
+        "deep.ppm": expected,
+        "cut.ppm": expected,
+        "large.ppm": "frame.width: expected 1 to 16384 pixels, got 16385",
+    }.items():
+        path = tmp_path / name
+        assert runtime.run("tag", PLAN, path, status=1) == f"{path}: {message}\n"
+    assert runtime.run("tag", PLAN, status=2) == "usage: tag PLAN PHOTO...\n"
+    assert runtime.run("tag", tmp_path, "x", status=2).startswith(
+        f"{tmp_path}/engine.plan: expected a plan"
+    )
 
 
 def test_a_standalone_folder_can_be_moved(runtime: Runtime, tmp_path: Path) -> None:
     """It has the OpenVINO that it needs, and no path of the build."""
-    shutil.copytree(runtime.prefix.parent / "standalone", tmp_path / "moved", symlinks=True)
+    moved = tmp_path / "moved"
+    shutil.copytree(runtime.prefix.parent / "standalone", moved, symlinks=True)
     image = tmp_path / "image.ppm"
-    image.write_bytes(b"P6 16 16 255\n" + bytes(range(256)) * 3)
-    command = [tmp_path / "moved/bin/pvlr-tag", "--scores", PLAN.parent, image]
+    cv2.imwrite(str(image), cv2.imread(str(ROOT / "docs/images/chelsea.jpg")))
+    (moved / "bin").mkdir()
+    folders = [f"-I{moved}/include", f"-L{moved}/lib", "-Wl,-rpath,$ORIGIN/../lib"]
+    source = ROOT / "csrc/examples/tag.c"
+    subprocess.run(["cc", source, *folders, "-lpvlr", "-o", moved / "bin/tag"], check=True)
+    command = [moved / "bin/tag", PLAN.parent, image]
     out = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
-    assert out == runtime.run("pvlr-tag", "--scores", PLAN.parent, image)
+    assert out == runtime.run("tag", PLAN.parent, image) != ""
     loaded = subprocess.run(
-        ["ldd", tmp_path / "moved/lib/libpvlr.so"],
+        ["ldd", moved / "lib/libpvlr.so"],
         env={},
         capture_output=True,
         text=True,
@@ -179,40 +211,6 @@ def test_a_standalone_folder_can_be_moved(runtime: Runtime, tmp_path: Path) -> N
         for line in loaded.stdout.splitlines()
         if "openvino" in line or "tbb" in line
     )
-
-
-def test_pvlr_tag_reports_what_it_cannot_read(runtime: Runtime, tmp_path: Path) -> None:
-    assert runtime.run("pvlr-tag", "--version").strip() == __version__
-    (tmp_path / "empty").touch()
-    (tmp_path / "text").write_text("hello")
-    (tmp_path / "deep.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
-    (tmp_path / "cut.ppm").write_bytes(b"P6 # a comment\n2 2\n255\n" + bytes(11))
-    (tmp_path / "huge.ppm").write_bytes(b"P6 2000000000 2000000000 255\n")
-    for name, message in {
-        "missing": "No such file or directory",
-        "empty": "not a binary PPM or PGM",
-        "text": "not a binary PPM or PGM",
-        "deep.ppm": "values beyond 255, or no pixels",
-        "cut.ppm": "the file ends within the pixels",
-        "huge.ppm": "more than 16384 pixels a side",
-    }.items():
-        path = tmp_path / name
-        assert runtime.run("pvlr-tag", PLAN, path, status=1) == f"pvlr-tag: {path}: {message}\n"
-    for arguments, message in (
-        (["--threads", "many", PLAN, "x"], "--threads: expected a number, got 'many'"),
-        (["--threads", "4294967297", PLAN, "x"], "--threads: expected a number, got '4294967297'"),
-        (["--threads", "-1", PLAN, "x"], "options.threads: expected 0 to 1024, got -1"),
-        (["--threshold", "0.5x", PLAN, "x"], "--threshold: expected a number, got '0.5x'"),
-        (["--threshold", "nan", PLAN, "x"], "options.threshold: expected 0 to 1, got nan"),
-        (["--threshold", "2", PLAN, "x"], "options.threshold: expected 0 to 1, got 2.000000"),
-        (["--unknown", PLAN, "x"], "unrecognized option '--unknown'"),
-        ([PLAN], "usage: pvlr-tag"),
-        (
-            [tmp_path / "none", "x"],
-            f"{tmp_path}/none: expected a plan, or a folder with engine.plan, got No such file or",
-        ),
-    ):
-        assert message in runtime.run("pvlr-tag", *arguments, status=2)
 
 
 def test_cmake_reports_why_there_is_no_tensorrt(tmp_path: Path) -> None:
@@ -231,7 +229,7 @@ def test_without_tensorrt_the_message_tells_how_to_build_it(
     runtime: Runtime, tmp_path: Path
 ) -> None:
     plan = write_plan(tmp_path / "engine.plan", "10.3.0")
-    message = runtime.run("pvlr-tag", plan, "x", status=2)
+    message = runtime.run("tag", plan, "x", status=2)
     assert (
         f"{plan}: expected a plan for the backend openvino, got one for tensorrt. This libpvlr was built"
         in message
