@@ -29,8 +29,8 @@ def bench(
 ) -> None:
     """Measure the performance of a plan on this machine.
 
-    Measures latency, throughput, startup, memory and energy. Warms up, then
-    samples until the median is stable. Warns if the machine is too busy or too
+    Measures latency, throughput, startup and memory. Warms up, then samples
+    until the median is stable. Warns if the machine is too busy or too
     hot for reliable results.
 
     \b
@@ -77,7 +77,7 @@ def _print_report(report: dict[str, Any]) -> None:
     )
     print()
     print_facts(
-        "startup, throughput, memory and energy",
+        "startup, throughput and memory",
         [
             (
                 "load, ms",
@@ -99,7 +99,6 @@ def _print_report(report: dict[str, Any]) -> None:
                 "peak memory, MB",
                 f"{report['peak_memory_mb']:.0f}" if report["peak_memory_mb"] else None,
             ),
-            ("energy, J per frame", report["energy"]["joules_per_frame"] or "not available"),
             ("power mode", report["machine"]["power_mode"]),
         ],
     )

@@ -93,7 +93,7 @@ def _sdk() -> dict[str, Any]:
     core = _guarded(lambda: importlib.import_module("pvlr_sdk._core"))
     return {
         "version": __version__,
-        "folder": str(Path(__file__).parents[1]),
+        "folder": str(Path(__file__).parents[2]),
         "core": core if isinstance(core, dict) else "ok",
     }
 

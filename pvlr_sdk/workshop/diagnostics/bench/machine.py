@@ -1,11 +1,10 @@
-"""Clocks, power and memory of the machine. A value that the machine does not report is None."""
+"""Clocks, power mode and memory of the machine. A value that the machine does not report is None."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from ..probes import board
 from ..probes.programs import number_of, output_of, text_of
 
 _CPU = Path("/sys/devices/system/cpu")
-_POWERCAP = Path("/sys/class/powercap")
 
 
 def describe(cpu: str) -> dict[str, Any]:
@@ -63,48 +61,6 @@ def peak_memory_mb() -> float | None:
         return None
     match = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
     return int(match[1]) * 1024 / 1e6 if match else None
-
-
-class EnergyMeter:
-    """Energy used between ``start`` and ``joules``, from the RAPL counters of the CPU packages, or from the total power
-    of a Jetson through jetson-stats. ``source`` names which; None if neither is available."""
-
-    def __init__(self, powercap: Path = _POWERCAP) -> None:
-        packages = sorted(p for p in powercap.glob("intel-rapl:*") if p.name.count(":") == 1)
-        self._counters = [p for p in packages if number_of(p / "energy_uj") is not None]
-        self._jetson = None if self._counters else _jetson_power()
-        self.source = "RAPL" if self._counters else "jetson-stats" if self._jetson else None
-        self._before: list[float] = []
-
-    def start(self) -> None:
-        self._before = [number_of(counter / "energy_uj") or 0.0 for counter in self._counters]
-
-    def joules(self, seconds: float) -> float | None:
-        """Joules since ``start``, which was ``seconds`` ago; for a Jetson, the present power times ``seconds``."""
-        if self._jetson:
-            return self._jetson() * seconds
-        total = 0.0
-        for counter, before in zip(self._counters, self._before, strict=True):
-            used = (number_of(counter / "energy_uj") or 0.0) - before
-            # A counter that overflows starts at 0 again.
-            total += (
-                used if used >= 0 else used + (number_of(counter / "max_energy_range_uj") or 0.0)
-            )
-        return total / 1e6 if self._counters else None
-
-
-def _jetson_power() -> Callable[[], float] | None:
-    """A function that reads the total power of a Jetson in watts."""
-    try:
-        from jtop import jtop
-    except ImportError:
-        return None
-    board = jtop()
-    try:
-        board.start()
-    except Exception:  # no service or no permission: jetson-stats raises its own types
-        return None
-    return lambda: float(board.power["tot"]["power"]) / 1000
 
 
 def _numbers(name: str) -> list[int]:

@@ -45,7 +45,7 @@ def bench(
     Returns:
         ``machine``, ``plan``, ``latency_ms`` (min to p99.9 per stage; ``frame`` is ``total`` without ``decode``),
         ``throughput`` (images per second), ``precisions`` (of :func:`..precisions.precisions`),
-        ``start_ms``, ``peak_memory_mb``, ``energy``, ``warnings`` and ``samples_ms``, the totals in the order of the
+        ``start_ms``, ``peak_memory_mb``, ``warnings`` and ``samples_ms``, the totals in the order of the
         calls.
 
     Raises: the errors of :class:`Tagger`, and FrameError for the image.
@@ -61,8 +61,7 @@ def bench(
         tagger.predict(data)
         first = time.perf_counter()
         step()
-        meter = machine.EnergyMeter()
-        times, energy = _latency(tagger, data, seconds, meter)
+        times = _latency(tagger, data, seconds)
         step()
         info = tagger.info
         size = tagger.predict(data).frame_size
@@ -87,7 +86,6 @@ def bench(
         "throughput": throughput,
         "precisions": compared,
         "peak_memory_mb": peak_memory_mb,
-        "energy": energy,
         "warnings": warnings(times, before, machine.state(), info["threads"]),
         "samples_ms": [round(float(value), 4) for value in times["total"]],
     }
@@ -134,9 +132,7 @@ def warnings(
     return texts
 
 
-def _latency(
-    tagger: Tagger, data: bytes, seconds: float, meter: machine.EnergyMeter
-) -> tuple[dict[str, sampling.Times], dict[str, Any]]:
+def _latency(tagger: Tagger, data: bytes, seconds: float) -> dict[str, sampling.Times]:
     def call() -> dict[str, float]:
         result = tagger.predict(data)
         _ = result.tags  # every user reads them, so their cost belongs to the frame
@@ -144,12 +140,7 @@ def _latency(
 
     fewest = 200 if seconds >= 1 else 20
     sampling.repeat_for(seconds / 5, call)  # caches fill, clocks rise and pages are mapped
-    meter.start()
-    began = time.perf_counter()
-    times = sampling.sample(call, seconds=seconds, least=fewest)
-    joules = meter.joules(time.perf_counter() - began)
-    per_frame = None if joules is None else round(joules / len(times["total"]), 5)
-    return times, {"source": meter.source, "joules_per_frame": per_frame}
+    return sampling.sample(call, seconds=seconds, least=fewest)
 
 
 def _throughput(

@@ -1,4 +1,4 @@
-"""Decoders of video and images."""
+"""Decoders of video."""
 
 from __future__ import annotations
 
@@ -24,18 +24,12 @@ _DECODERS = (
 
 
 def opencv() -> dict[str, Any]:
-    """Version of OpenCV, and the readers that it was compiled with."""
+    """Version of OpenCV, and the readers of video that it was compiled with."""
     import cv2
 
     build = cv2.getBuildInformation()
-    readers = {
-        name: _yes(build, name)
-        for name in ("FFMPEG", "GStreamer", "v4l/v4l2", "JPEG", "PNG", "WEBP", "CUDA")
-    }
-    return {
-        "version": cv2.__version__,
-        **{name: value for name, value in readers.items() if value is not None},
-    }
+    readers = {name: _yes(build, name) for name in ("FFMPEG", "GStreamer")}
+    return {"version": cv2.__version__, **readers}
 
 
 def gstreamer() -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.workshop.diagnostics.bench import machine, measure, sampling
+from pvlr_sdk.workshop.diagnostics.bench import measure, sampling
 
 
 @pytest.fixture(scope="module")
@@ -95,22 +95,6 @@ def test_warnings_name_what_is_wrong() -> None:
     tail = np.full(400, 2.0)
     tail[::40] = 9
     assert "p99 is 4.5 times" in measure.warnings({"total": tail}, calm, calm, 2)[0]
-
-
-def test_energy_is_read_from_the_counters(tmp_path: Path) -> None:
-    package = tmp_path / "intel-rapl:0"
-    # a part of the package must not be counted twice
-    (tmp_path / "intel-rapl:0:0").mkdir(parents=True)
-    package.mkdir()
-    for folder in (package, tmp_path / "intel-rapl:0:0"):
-        (folder / "energy_uj").write_text("900000\n")
-        (folder / "max_energy_range_uj").write_text("1000000\n")
-    meter = machine.EnergyMeter(tmp_path)
-    assert meter.source == "RAPL"
-    meter.start()
-    (package / "energy_uj").write_text("400000\n")  # it was full in between
-    assert meter.joules(1.0) == pytest.approx(0.5)
-    assert machine.EnergyMeter(tmp_path / "nothing").joules(1.0) is None
 
 
 def test_an_image_that_is_missing(plan: Path, tmp_path: Path) -> None:

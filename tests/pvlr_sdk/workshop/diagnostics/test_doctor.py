@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pvlr_sdk
 from pvlr_sdk._util.cores import available_cores
 from pvlr_sdk.backends.openvino import open_core, supports_bf16
 from pvlr_sdk.cli.screen import precision_row
@@ -30,6 +31,7 @@ def test_a_machine_and_plan_that_work(report, plan):
     assert report["plan"]["runs"] is True
     assert report["plan"]["path"] == str(plan)
     assert report["pvlr_sdk"]["core"] == "ok"
+    assert report["pvlr_sdk"]["folder"] == str(Path(pvlr_sdk.__file__).parent)
     assert report["packages"]["numpy"] == np.__version__
     assert report["system"]["machine"] == platform.machine()
     assert report["cpu"]["usable_cores"] == available_cores()

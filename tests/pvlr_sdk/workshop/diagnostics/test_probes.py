@@ -183,7 +183,7 @@ typefindfunctions: image/jpeg: jpg" """,
     found = video.gstreamer()
     assert found["version"] == "1.20.3"
     assert found["decoders"] == ["nvv4l2decoder", "avdec_h264"]
-    assert video.opencv()["JPEG"] is True
+    assert video.opencv()["FFMPEG"] is True
 
 
 @pytest.mark.slow
