@@ -276,7 +276,7 @@ def test_pvlr_tag_prints_the_tags_of_the_tagger(runtime: Runtime, tmp_path: Path
     cv2.imwrite(str(tmp_path / "cat.ppm"), image)
     cv2.imwrite(str(tmp_path / "grey.pgm"), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
     frames = [image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)]
-    plan = ROOT / "models/pvlr-lite2-coco80"
+    plan = ROOT / "pvlr_sdk/models/pvlr-lite2-open"
     out = runtime.run("pvlr-tag", "--scores", plan, tmp_path / "cat.ppm", tmp_path / "grey.pgm")
     with Tagger(plan) as tagger:
         for line, frame in zip(out.splitlines(), frames, strict=True):
