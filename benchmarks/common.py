@@ -31,9 +31,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs"
 SAMPLES = [DOCS / "images" / f"{name}.jpg" for name in ("astronaut", "chelsea", "coffee")]
 
-CLOSED = "pvlr-lite2-coco80"
-"""A plan whose network all runtimes can run: that of the bundled model has the labels as further inputs."""
-
 Plan = Annotated[Path | None, typer.Argument(help="Plan to measure. Default: the bundled model.")]
 Int8 = Annotated[Path | None, typer.Option(help="The same model as an int8 plan.")]
 Threads = Annotated[int, typer.Option(help="Threads of each engine.")]

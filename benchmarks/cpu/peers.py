@@ -1,16 +1,18 @@
 """Time from a frame to its scores: the same trained model through pvlr_sdk and its peers, interleaved in one process.
 
-    python -m benchmarks.cpu.peers [--checkpoint runs/pvlr-lite2-coco80] [--int8 int8/engine.plan] [--images images/]
+    python -m benchmarks.cpu.peers [--checkpoint runs/open/final] [--int8 int8/engine.plan] [--images images/]
 
 The frame is 1920x1080 BGR in memory. The scores of each peer on images are compared with fp32 after the SDK's
-preprocessing, to show that all compute the same. PyTorch needs --checkpoint, int8 needs --int8 (pvlr build --precision
-int8), OpenVINO Model API needs its package (pip install --no-deps openvino-model-api).
+preprocessing, to show that all compute the same. An open plan is closed first, as no peer has label banks. PyTorch
+needs --checkpoint, int8 needs --int8 (pvlr build PLAN --precision int8 --bank BANK), OpenVINO Model API needs its
+package (pip install --no-deps openvino-model-api).
 """
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import cv2
@@ -19,13 +21,15 @@ import typer
 
 from pvlr_sdk import Tagger
 from pvlr_sdk.backends import open_backend
+from pvlr_sdk.bundle.bundle import Bundle
 from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.frames.find import find
 from pvlr_sdk.frames.preprocess import Preprocessor
-from pvlr_sdk.models.find import find_plan, load_bundle
+from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk.workshop.compile.build import build
 
+from ..closed import write_closed
 from ..common import (
-    CLOSED,
     DOCS,
     Case,
     Int8,
@@ -66,11 +70,12 @@ def main(
 ) -> None:
     """Time one frame through pvlr_sdk and its peers, and compare their scores."""
     cv2.setNumThreads(threads)
-    plan = plan or find_plan(CLOSED)
-    with Tagger(plan) as tagger:
-        precision = tagger.info["precision"]
-    setting = Setting(load_bundle(plan), checkpoint, int8, threads, precision)
-    peers = open_peers(setting)
+    with TemporaryDirectory() as folder:
+        bundle = closed(load_bundle(plan), Path(folder))
+        with Tagger(bundle.path) as tagger:
+            precision = tagger.info["precision"]
+        setting = Setting(bundle, checkpoint, int8, threads, precision)
+        peers = open_peers(setting)
     frame = noise_frame()
     cases: dict[str, Case] = {name: (lambda peer=peer: peer(frame)) for name, peer in peers.items()}
     figures = summarise(interleaved(cases | parts(setting, frame), rounds))
@@ -84,6 +89,15 @@ def main(
     }
     table(data).print()
     save(out, data)
+
+
+def closed(bundle: Bundle, folder: Path) -> Bundle:
+    """A closed plan as it is; of an open one, a closed plan that is written into a folder."""
+    if bundle.manifest.open is None:
+        return bundle
+    plan = folder / "engine.plan"
+    build(write_closed(bundle.path, folder), plan)
+    return load_bundle(plan)
 
 
 def noise_frame() -> np.ndarray:

@@ -25,7 +25,7 @@ from pvlr_sdk._util.files import write_files
 from ..common import Table, run, save
 from . import trt_results as results
 from . import trt_speed as speed
-from .trt_lab import MODELS, Found, Lab, NotAnsweredError, find_parts
+from .trt_lab import Found, Lab, NotAnsweredError, find_network, find_parts
 
 PASS = "pass"
 FAIL = "fail"
@@ -95,7 +95,7 @@ def main(
     ] = None,
     model: Annotated[
         str, typer.Option(help="A shipped model, or an exported network.")
-    ] = "pvlr-lite2-coco80",
+    ] = "pvlr-lite2-open",
     only: Annotated[
         list[str] | None, typer.Option(help="Ask this question, again if it has an answer.")
     ] = None,
@@ -109,7 +109,7 @@ def main(
             f"unknown question {', '.join(unknown)}; the questions are {', '.join(every)}"
         )
     if ask:
-        return _answer(every[ask], Lab(out, MODELS.get(model) or Path(model), photos, seconds))
+        return _answer(every[ask], Lab(out, find_network(model, out), photos, seconds))
     options = ["--out", str(out), "--model", model, "--seconds", str(seconds)]
     options += ["--photos", str(photos)] if photos else []
     parts = _ask(PARTS, out, options)

@@ -31,16 +31,14 @@ from pvlr_sdk.workshop.compile.calibration import CalibrationImages
 from pvlr_sdk.workshop.compile.onnx.quantize import check_nncf
 from pvlr_sdk.workshop.compile.tensorrt_options import Batch, BuildOptions
 
+from ..closed import write_closed
 from ..common import ROOT, SAMPLES
 
 MODELS = {
     path.parent.name: path
     for path in (*ROOT.glob("pvlr_sdk/models/*/engine.plan"), *ROOT.glob("models/*/engine.plan"))
-    if not path.with_suffix(
-        ".knowledge.safetensors"
-    ).exists()  # closed ones: fused attention is for them
 }
-"""The shipped networks by name."""
+"""The shipped plans by name."""
 _PHOTOS = 128
 """Half of them set the ranges of int8, the other half is compared with fp32."""
 
@@ -50,6 +48,18 @@ Found = tuple[str, dict[str, Any]]
 
 class NotAnsweredError(Exception):
     """The question cannot be answered here; the message is the reason."""
+
+
+def find_network(model: str, out: Path) -> Path:
+    """The network of a shipped model, closed, as fused attention and int8 need it, or a network by its path.
+
+    It is written below ``out``, unless an earlier process has done so.
+    """
+    if model not in MODELS:
+        return Path(model)
+    folder = out / "networks" / model
+    path = folder / "model.onnx"
+    return path if path.exists() else write_closed(MODELS[model], folder)
 
 
 class Lab:

@@ -24,7 +24,7 @@ from pvlr_sdk.workshop.diagnostics.bench.sampling import repeat_for
 from pvlr_sdk.workshop.diagnostics.probes import board
 
 from ..common import ROOT
-from .trt_lab import MODELS, Found, Lab, expect, failing, photo, replaced, require
+from .trt_lab import MODELS, Found, Lab, expect, failing, find_network, photo, replaced, require
 from .trt_results import agreement, program
 
 _LABELS = 4585
@@ -159,8 +159,8 @@ def labels(lab: Lab) -> Found:
 
 def models(lab: Lab) -> Found:
     """Do the other shipped models keep their tags in fp16, and how fast are they?"""
-    others = sorted(path for path in MODELS.values() if path != lab.network)
-    return _all(lab, {path.parent.name: lab.plan(network=path) for path in others})
+    others = sorted(name for name in MODELS if name != lab.network.parent.name)
+    return _all(lab, {name: lab.plan(network=find_network(name, lab.out)) for name in others})
 
 
 def kernels(lab: Lab) -> Found:

@@ -49,7 +49,7 @@ def deploy(
     \b
     [bold]Examples[/bold]
     pvlr deploy plans/new/engine.plan --to site.yaml
-    pvlr deploy pvlr-lite0-coco80 --to http://127.0.0.1:8000
+    pvlr deploy pvlr-lite0-open --to http://127.0.0.1:8000
     pvlr deploy --rollback --to site.yaml
     """
     if (plan is None) != rollback:

@@ -181,7 +181,7 @@ def export_triton(
     \b
     [bold]Examples[/bold]
     pvlr export-triton engine.plan --out repo/
-    pvlr export-triton pvlr-lite0-coco80 --out repo/ --instances 4 --threads 1
+    pvlr export-triton pvlr-lite0-open --out repo/ --instances 4 --threads 1
     """
     from ..workshop.export.triton import export_triton as export
 

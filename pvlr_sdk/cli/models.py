@@ -29,8 +29,8 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
     [bold]Examples[/bold]
     pvlr models
     pvlr models --json
-    pvlr models fetch pvlr-lite0-coco80
-    pvlr tag photo.jpg --plan pvlr-lite0-coco80
+    pvlr models fetch pvlr-lite0-open
+    pvlr tag photo.jpg --plan pvlr-lite0-open
     """
     if context.invoked_subcommand is not None:
         return
@@ -70,7 +70,7 @@ def fetch(
 
     \b
     [bold]Example[/bold]
-    pvlr models fetch pvlr-lite0-coco80
+    pvlr models fetch pvlr-lite0-open
     """
     from ..models.catalogue import catalogue
     from ..models.fetch import fetch as download

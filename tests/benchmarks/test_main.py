@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common import CLOSED, DOCS
-from pvlr_sdk.models.find import find_plan
+from benchmarks.common import DOCS
+from pvlr_sdk.bundle.bundle import labels_path
+from pvlr_sdk.models.find import default_plan
 from pvlr_sdk.workshop.compile.build import build
 from pvlr_sdk.workshop.compile.calibration import CalibrationImages
 
@@ -20,9 +21,17 @@ from .photos import make_images
 @pytest.mark.slow
 def test_peers_compute_the_same(run: Callable[..., str], tmp_path: Path) -> None:
     """Except INTER_LINEAR and Model API, which see other pixels: the page shows how much their scores differ."""
-    plan, int8 = find_plan(CLOSED), tmp_path / "int8/engine.plan"
+    plan = default_plan()
+    int8 = tmp_path / "int8/engine.plan"
     photos = CalibrationImages(make_images(tmp_path / "photos", 40))
-    build(plan, int8, precision="int8", calibration_images=photos, min_agreement=0.0)
+    build(
+        plan,
+        int8,
+        precision="int8",
+        bank=labels_path(plan),
+        calibration_images=photos,
+        min_agreement=0.0,
+    )
     short = ("--rounds", "1", "--count", "3")
     run("benchmarks.cpu.peers", plan, "--int8", int8, *short, "--json", tmp_path / "peers.json")
     peers = json.loads((tmp_path / "peers.json").read_text())

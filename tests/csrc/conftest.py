@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.kernel_report import find_tool, write_instances
+from pvlr_sdk.bundle.bundle import labels_path, manifest_path
+from pvlr_sdk.workshop.compile.build import build
 from tests.shared import shared_folder
 from tests.tensorrt_headers import cuda_folders
 
@@ -209,6 +211,18 @@ def libpvlr(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prefix where libpvlr is installed, with the GStreamer element where this machine has what it needs."""
     with shared_folder(tmp_path_factory, "libpvlr") as folder:
         return install(folder, gstreamer=gstreamer_missing() is None)
+
+
+@pytest.fixture(scope="session")
+def closed_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plan of a shipped model with its labels as a part of it; one for all workers."""
+    pytest.importorskip("onnx", reason="closes a network")
+    shipped = ROOT / "models/pvlr-lite0-open/engine.plan"
+    with shared_folder(tmp_path_factory, "closed-plan") as folder:
+        path = folder / "bundle" / "engine.plan"
+        if not manifest_path(path).exists():
+            build(shipped, path, bank=labels_path(shipped))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -21,13 +21,8 @@ from pvlr_sdk.workshop.evaluation.labels_csv import LabelTable, read_labels, rea
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "docs" / "images"
-LARGE_OPEN = ROOT / "models" / "pvlr-lite2-open-448" / "engine.plan"
-LARGE_COCO80 = ROOT / "models" / "pvlr-lite2-coco80-448" / "engine.plan"
-COCO80 = ROOT / "models" / "pvlr-lite2-coco80" / "engine.plan"
-LARGE = LARGE_OPEN, LARGE_COCO80
-SMALL_OPEN = ROOT / "models" / "pvlr-lite0-open" / "engine.plan"
-SMALL_COCO80 = ROOT / "models" / "pvlr-lite0-coco80" / "engine.plan"
-SMALL = SMALL_OPEN, SMALL_COCO80
+LARGE = ROOT / "models" / "pvlr-lite2-open-448" / "engine.plan"
+SMALL = ROOT / "models" / "pvlr-lite0-open" / "engine.plan"
 MAP = ROOT / "training" / "configs" / "voc_to_coco.json"
 
 photos_of_voc = pytest.mark.skipif(
@@ -48,9 +43,7 @@ def test_bundled_model_tags_the_shipped_photos(photo: str, label: str) -> None:
     assert where.max() > 2 * where.mean(), "the map is flat"
 
 
-@pytest.mark.parametrize(
-    "plan", [COCO80, *(pytest.param(one, marks=pytest.mark.slow) for one in (*LARGE, *SMALL))]
-)
+@pytest.mark.parametrize("plan", [SMALL, pytest.param(LARGE, marks=pytest.mark.slow)])
 def test_other_models_tag_the_shipped_photos(plan: Path) -> None:
     with Tagger(plan) as tagger:
         assert tagger.predict(PHOTOS / "astronaut.jpg").tags[0].label == "person"
@@ -59,7 +52,7 @@ def test_other_models_tag_the_shipped_photos(plan: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
-@pytest.mark.parametrize("plan", [None, *LARGE, *SMALL, COCO80])
+@pytest.mark.parametrize("plan", [None, LARGE, SMALL])
 def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
     """Except for labels whose score is within 0.01 of their threshold."""
     found = {}
@@ -74,12 +67,12 @@ def test_bf16_gives_the_tags_of_fp32(plan: Path | None) -> None:
     assert (np.abs(found["fp32"] - thresholds)[differ] < 0.01).all()
 
 
-@pytest.mark.parametrize("plan", [default_plan(), *LARGE, *SMALL, COCO80])
+@pytest.mark.parametrize("plan", [default_plan(), LARGE, SMALL])
 def test_models_are_small_enough_to_ship(plan: Path) -> None:
     assert sum(path.stat().st_size for path in plan.parent.iterdir()) <= 16_000_000
 
 
-@pytest.mark.parametrize("plan", [default_plan(), *LARGE, *SMALL, COCO80])
+@pytest.mark.parametrize("plan", [default_plan(), LARGE, SMALL])
 def test_models_are_signed_with_the_key_beside_them(plan: Path) -> None:
     """If this fails, a bundle was changed: sign all again, see "Release" in CONTRIBUTING.md."""
     pytest.importorskip("cryptography")
@@ -146,9 +139,8 @@ print(next(line.split()[1] for line in open('/proc/self/status') if line.startsw
     ("plan", "least"),
     [
         (None, 86.0),
-        pytest.param(COCO80, 86.0, marks=pytest.mark.slow),
-        *(pytest.param(one, 88.0, marks=pytest.mark.slow) for one in LARGE),
-        (SMALL_COCO80, 85.0),
+        pytest.param(LARGE, 88.0, marks=pytest.mark.slow),
+        (SMALL, 85.0),
     ],
 )
 def test_compiled_plans_are_accurate(plan: Path | None, least: float) -> None:

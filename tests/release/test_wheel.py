@@ -53,7 +53,7 @@ REQUIRED = [
     "pvlr_sdk/labels/dictionary.LICENSE",
     "pvlr_sdk/cameras/serve/page/static/index.html",
     "pvlr_sdk/cameras/site/site.yaml",
-    "pvlr_training/configs/pvlr-lite2-coco80.yaml",
+    "pvlr_training/configs/coco80.yaml",
     "pvlr_training/report/template.html",
 ]
 LIBPVLR = [

@@ -22,15 +22,15 @@ def test_a_run_starts_from_the_shipped_model_with_its_backbone(tmp_path: Path) -
         "tf_efficientnet_lite2",
         shipped.default_plan().parent.name,
     )
-    assert start(None, "tf_efficientnet_lite0") == ("tf_efficientnet_lite0", "pvlr-lite0-coco80")
+    assert start(None, "tf_efficientnet_lite0") == ("tf_efficientnet_lite0", "pvlr-lite0-open")
     assert start(None, "resnet101.a1h_in1k") == ("resnet101.a1h_in1k", None)
     assert start("imagenet", "tf_efficientnet_lite2") == ("tf_efficientnet_lite2", None)
 
 
 def test_the_source_chooses_the_backbone(tmp_path: Path) -> None:
-    assert start("pvlr-lite0-coco80", "tf_efficientnet_lite2") == (
+    assert start("pvlr-lite0-open", "tf_efficientnet_lite2") == (
         "tf_efficientnet_lite0",
-        "pvlr-lite0-coco80",
+        "pvlr-lite0-open",
     )
     (tmp_path / "model.json").write_text(
         json.dumps({"config": {"model": {"backbone": "test_resnet"}}})

@@ -162,7 +162,7 @@ def test_sizes_that_are_none(text: str) -> None:
             "model.onnx, a network of one size. Name the run",
         ),
         (
-            ["build", "pvlr-lite0-coco80", "--size", "96"],
+            ["build", "pvlr-lite0-open", "--size", "96"],
             "--size: expected the folder of a finished training run",
         ),
         (

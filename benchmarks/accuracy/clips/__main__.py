@@ -1,6 +1,6 @@
 """Events on clips: the detector of pvlr watch, with its defaults, compared with what is visible, and when.
 
-    python -m benchmarks.accuracy.clips --plan pvlr-lite0-coco80 --data $PVLR_DATA
+    python -m benchmarks.accuracy.clips --plan pvlr-lite0-open --data $PVLR_DATA
 
 The clips are those of the YAML files in this folder. Every frame is tagged and has its time in the clip, so the results
 do not depend on the speed of the machine. Takes a minute, with --tiles as many times longer as there are tiles.

@@ -146,7 +146,7 @@ def test_bad_options_are_one_message(
 @pytest.mark.skipif("PVLR_DATA" not in os.environ, reason="PVLR_DATA is not set: no clips")
 def test_clips_end_to_end(run: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "clips.json"
-    printed = run("benchmarks.accuracy.clips", "--plan", "pvlr-lite0-coco80", "--json", out)
+    printed = run("benchmarks.accuracy.clips", "--plan", "pvlr-lite0-open", "--json", out)
     assert max(map(len, printed.splitlines())) <= 80
     data = json.loads(out.read_text())
     assert set(data["clips"]) == {"bottle-detection", "car-detection"}

@@ -157,7 +157,7 @@ def test_a_second_start_asks_what_is_open(asked, tmp_path):
     assert trt_check.main(out=tmp_path, only=["places"]) == 1
     assert asked == ["find_parts", "places"]
     del asked[:]
-    trt_check.main(out=tmp_path, model="pvlr-lite0-coco80", only=["graph"])
+    trt_check.main(out=tmp_path, model="pvlr-lite0-open", only=["graph"])
     assert asked == ["find_parts"]  # answers of another model do not count: fp16 is open
     report = json.loads((tmp_path / "trt_check.json").read_text())["answers"]
     assert report == {"graph": {"state": "not answered", "words": "relies on the answer to fp16"}}

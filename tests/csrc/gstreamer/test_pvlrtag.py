@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ from .conftest import Plugin
 
 pytestmark = pytest.mark.slow
 
-PLAN = ROOT / "models/pvlr-lite2-coco80/engine.plan"
-SMALL = ROOT / "models/pvlr-lite0-coco80/engine.plan"
-VIDEO = Path(os.environ.get("PVLR_DATA", "/none")) / "video/car-detection.mp4"
+PLAN = ROOT / "pvlr_sdk/models/pvlr-lite2-open/engine.plan"
+SMALL = ROOT / "models/pvlr-lite0-open/engine.plan"
 PHOTO = f"filesrc location={ROOT / 'docs/images/chelsea.jpg'} ! jpegdec"  # 451 x 300
 # Through 16 bits: a conversion from 8 to 8 bits rounds down.
 CONVERT = "videoconvert ! video/x-raw,format=ARGB64 ! videoconvert ! video/x-raw,format="
@@ -150,7 +148,7 @@ def test_bt601_and_bt709_have_the_scores_of_bgr(plugin: Plugin, tmp_path: Path) 
     ]
     for bgr, *others in (results[:3], results[3:]):
         assert [len(scores) for scores in bgr] == [80] * 3
-        assert all(max(scores.values()) > 0.9 for scores in bgr)
+        assert all(max(scores.values()) > 0.7 for scores in bgr)
         for found in others:
             differences = [
                 max(abs(one[name] - other[name]) for name in one)
@@ -176,14 +174,13 @@ def test_a_photo_in_yuv_has_about_the_scores_of_bgr(plugin: Plugin) -> None:
         assert found == pytest.approx(bgr, abs=0.04), format_
 
 
-@pytest.mark.skipif(not VIDEO.is_file(), reason="no $PVLR_DATA/video")
-def test_gst_launch_prints_the_tags_of_a_video(plugin: Plugin) -> None:
-    arguments = f"filesrc location={VIDEO} ! decodebin ! pvlrtag plan={PLAN} threshold=0.95 every=60 ! fakesink"
-    done = plugin.launch("-m", *arguments.split())
+def test_gst_launch_prints_the_tags(plugin: Plugin) -> None:
+    frames = f"{PHOTO} ! imagefreeze num-buffers=121 ! videoconvert"
+    done = plugin.launch("-m", *f"{frames} ! pvlrtag plan={PLAN} every=60 ! fakesink".split())
     lines = [line for line in done.stdout.splitlines() if "pvlr-tags" in line]
-    assert len(lines) == 7, done.stdout + done.stderr
+    assert len(lines) == 3, done.stdout + done.stderr
     assert all('from element "pvlrtag0" (element): pvlr-tags, timestamp=' in line for line in lines)
-    assert "labels=(string)< car >, scores=(float)< 0.99" in lines[1]
+    assert "labels=(string)< cat >, scores=(float)< 0.9" in lines[1]
 
 
 def test_one_in_every_buffers_is_tagged(plugin: Plugin) -> None:
@@ -195,7 +192,7 @@ def test_one_in_every_buffers_is_tagged(plugin: Plugin) -> None:
     for name in ("timestamp", "stream-time", "running-time"):
         assert [message[name] for message in result["messages"]] == times
     assert {message["duration"] for message in result["messages"]} == {FRAME}
-    assert {message["model"] for message in result["messages"]} == {"pvlr-lite0-coco80"}
+    assert {message["model"] for message in result["messages"]} == {"pvlr-lite0-open"}
     for message in result["messages"]:
         assert len(set(message["labels"])) == 80
         assert message["scores"] == sorted(message["scores"], reverse=True)
@@ -296,12 +293,12 @@ def test_metadata_outlives_a_conversion(plugin: Plugin) -> None:
     ]
 
 
-def test_errors(plugin: Plugin, tmp_path: Path) -> None:
+def test_errors(plugin: Plugin, closed_plan: Path, tmp_path: Path) -> None:
     for path in SMALL.parent.glob("engine.*"):
         shutil.copy(path, tmp_path)
     (tmp_path / "engine.labels.safetensors").write_bytes(b"damaged")
     unknown = (
-        'labels: expected labels of pvlr-lite0-coco80, separated by commas, got "dragon". '
+        'labels: expected labels of pvlr-lite0-open, separated by commas, got "dragon". '
         '"pvlr labels PLAN" lists them.'
     )
     wide, planar = CAPS.replace("322", "20000"), CAPS.replace("I420", "Y444")
@@ -314,7 +311,7 @@ def test_errors(plugin: Plugin, tmp_path: Path) -> None:
         f"{source(1)} ! pvlrtag plan={SMALL} device=tensorrt": "expected a plan for tensorrt, got one for cpu",
         f"{source(1)} ! pvlrtag plan={SMALL} device=gpu": "options.device: expected one of auto, cpu, tensorrt",
         f"{source(1)} ! pvlrtag plan={SMALL} precision=fp8": "options.precision: expected one of auto, ",
-        f"{source(1)} ! pvlrtag plan={SMALL} bank={SMALL}": "engine.plan: expected an open plan, got one whose labels",
+        f"{source(1)} ! pvlrtag plan={closed_plan} bank={SMALL}": "engine.plan: expected an open plan, got one whose",
         f"{source(1)} ! pvlrtag plan={SMALL} trust=/none/keys": "/none/keys: expected a readable file",
         f"filesrc location={SMALL} ! pvlrtag plan={SMALL}": "caps: expected video/x-raw, got none",
         f"{source(1, wide)} ! pvlrtag plan={SMALL}": "frame.width: expected 1 to 16384",

@@ -18,7 +18,7 @@ from .conftest import Plugin
 pytestmark = pytest.mark.slow
 
 MINUTES = float(os.environ.get("PVLR_GSTREAMER_MINUTES", "0.06"))
-PLAN = ROOT / "models/pvlr-lite0-coco80/engine.plan"
+PLAN = ROOT / "models/pvlr-lite0-open/engine.plan"
 VIDEO = Path(os.environ.get("PVLR_DATA", "/none")) / "video/car-detection.mp4"
 
 

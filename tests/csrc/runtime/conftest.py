@@ -16,7 +16,7 @@ from tests.pvlr_sdk.trust.conftest import case, keys, sign, signed
 from tests.shared import shared_folder
 from tests.tensorrt_headers import find_cuda_include, tensorrt_includes
 
-from ..library import ROOT, build_options, cmake, gstreamer_missing, install
+from ..library import build_options, cmake, gstreamer_missing, install
 from . import tensorrt_build
 
 __all__ = [
@@ -100,9 +100,9 @@ def fakes_once(include: Path, folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def bundle(closed_plan: Path, tmp_path: Path) -> Path:
     """The plan of a bundle that a test may change."""
-    for path in (ROOT / "models/pvlr-lite0-coco80").glob("engine.*"):
+    for path in closed_plan.parent.glob("engine.*"):
         shutil.copy(path, tmp_path)
     return tmp_path / "engine.plan"
 

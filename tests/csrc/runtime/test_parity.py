@@ -286,11 +286,12 @@ def test_options(
     num_threads: int,
     operating_point: str,
     threshold: float,
+    closed_plan: Path,
     runtime: Runtime,
     tmp_path: Path,
 ) -> None:
     compare(
-        ROOT / "models/pvlr-lite2-coco80/engine.plan",
+        closed_plan,
         runtime,
         synthetic_cases(),
         tmp_path,

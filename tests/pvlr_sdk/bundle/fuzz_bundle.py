@@ -29,7 +29,7 @@ with atheris.instrument_imports(include=["pvlr_sdk.bundle"]):
     from pvlr_sdk.bundle.network import MAX_ELEMENTS, check_network
 
 ROOT = Path(__file__).parents[3]
-SHIPPED = ROOT / "models" / "pvlr-lite2-coco80" / "engine.json"
+SHIPPED = ROOT / "pvlr_sdk" / "models" / "pvlr-lite2-open" / "engine.json"
 OPERATORS = (ROOT / "csrc/host/network/operators.inc").read_text()
 
 

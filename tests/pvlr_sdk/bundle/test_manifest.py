@@ -22,7 +22,8 @@ from pvlr_sdk.models.find import load_bundle
 from tests.manifests import read_raw
 from tests.waiting import LONG
 
-MODEL = Path(__file__).parents[3] / "models" / "pvlr-lite2-coco80" / "engine.json"
+ROOT = Path(__file__).parents[3]
+MODEL = ROOT / "pvlr_sdk" / "models" / "pvlr-lite2-open" / "engine.json"
 DEEP = "[" * 900 + "]" * 900
 
 
@@ -142,12 +143,13 @@ def test_the_section_of_tensorrt_is_refused_as_by_libpvlr(field: str, value: Any
         "machine": "aarch64",
         "batch": [1, 1, 4],
     }
-    parse_manifest(changed(lambda raw: raw.update(backend="tensorrt", tensorrt=section)), MODEL)
+
+    def closed(section: dict[str, Any]) -> bytes:
+        return changed(lambda raw: raw.update(backend="tensorrt", tensorrt=section, open=None))
+
+    parse_manifest(closed(section), MODEL)
     with pytest.raises(errors.ManifestError, match=f"got tensorrt.*{field}"):
-        parse_manifest(
-            changed(lambda raw: raw.update(backend="tensorrt", tensorrt={**section, field: value})),
-            MODEL,
-        )
+        parse_manifest(closed({**section, field: value}), MODEL)
 
 
 def test_numbers_of_5000_digits() -> None:
@@ -240,5 +242,5 @@ def test_any_value_anywhere_is_valid_or_one_error(
 
 
 def test_the_models_are_valid() -> None:
-    for path in [MODEL, *(MODEL.parents[3] / "models").glob("*/engine.json")]:
+    for path in [MODEL, *ROOT.glob("models/*/engine.json")]:
         read_manifest(path.with_suffix(".plan"))

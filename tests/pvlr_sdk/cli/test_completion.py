@@ -57,7 +57,7 @@ def offered(pvlr, monkeypatch):
             (f"pvlr {name} ", MODELS)
             for name in ("info", "labels", "eval", "verify", "thresholds", "bench", "build")
         ),
-        ("pvlr doctor pvlr-lite0-coco", ["pvlr-lite0-coco80"]),
+        ("pvlr doctor pvlr-lite0", ["pvlr-lite0-open"]),
         # Nothing: then bash offers files.
         ("pvlr tag ", []),
         ("pvlr tag --plan runs/", []),

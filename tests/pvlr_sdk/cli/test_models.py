@@ -15,7 +15,7 @@ from pvlr_sdk.models import catalogue as module
 from pvlr_sdk.models.catalogue import catalogue
 
 ROOT = Path(__file__).parents[3]
-NAME = "pvlr-lite0-coco80"
+NAME = "pvlr-lite0-open"
 PLAN = ROOT / "models" / NAME / "engine.plan"
 
 
@@ -47,12 +47,12 @@ def test_list(pvlr, only_the_wheel):
     assert (
         " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 10.3 68.5 COCO + VOC Apache-2.0 bundled"
     )
-    assert [line[-1] for line in lines[2:]] == ["absent"] * 5
+    assert [line[-1] for line in lines[2:]] == ["absent"] * 2
     assert "pvlr models fetch NAME" in done.err
     found = json.loads(pvlr("models", "--json").out)
     assert [(model["where"], bool(model["plan"])) for model in found] == [("bundled", True)] + [
         ("absent", False)
-    ] * 5
+    ] * 2
     assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 68.451}
     assert found[0]["bytes"] == sum(file["bytes"] for file in found[0]["files"].values())
 
@@ -73,18 +73,18 @@ def test_list_fits_80_columns():
     os.close(secondary)
     lines = os.read(primary, 10_000).decode().splitlines()
     os.close(primary)
-    assert len(lines) == 7
+    assert len(lines) == 4
     assert max(map(len, lines)) <= 80
 
 
 def test_fetch(pvlr, only_the_wheel, monkeypatch):
     done = pvlr("models", "fetch", "pvlr-lite2-open")
     assert done == (0, f"{module.PACKAGE / 'models/pvlr-lite2-open/engine.plan'}\n", "")
-    assert "Did you mean pvlr-lite0-coco80" in pvlr("models", "fetch", "pvlr-lite0-coco").err
+    assert "Did you mean pvlr-lite0-open" in pvlr("models", "fetch", "pvlr-lite0-coco80").err
     monkeypatch.setenv("PVLR_MODELS_URL", "http://127.0.0.1:9")
     done = pvlr("models", "fetch", NAME)
     assert (done.code, done.out) == (2, "")
-    assert "DownloadError: http://127.0.0.1:9/pvlr-lite0-coco80" in done.err
+    assert "DownloadError: http://127.0.0.1:9/pvlr-lite0-open" in done.err
     assert f"pvlr models fetch {NAME}" in pvlr("info", NAME).err
 
 

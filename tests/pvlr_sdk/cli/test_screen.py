@@ -93,7 +93,7 @@ def test_a_terminal_shows_a_table_with_bars(plan, folder):
         (["info", "PLAN"], r"^ backend +openvino"),
         (["doctor", "PLAN"], r"^ result +no problems"),
         (["tag", "sub/../sub/../a.jpg", "-t", "1", "-p", "PLAN"], r"a.jpg  512 x 512, [0-9.]+ ms$"),
-        (["models"], r"^pvlr-lite2-coco80-448 .*(checkout|absent)$"),
+        (["models"], r"^pvlr-lite2-open-448 .*(checkout|absent)$"),
         pytest.param(
             ["bench", "PLAN", "--seconds", "0.1"],
             r"^ inference( +[0-9]+[.][0-9]{2}){7}$",

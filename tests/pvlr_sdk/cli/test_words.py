@@ -93,14 +93,14 @@ def test_banks_with_other_values_for_a_label(pvlr, tmp_path):
         ),
         (["bank", "make", "-w", " , ", "-o", "x"], "expected at least one word"),
         (
-            ["bank", "make", "-w", "castle", "-p", "pvlr-lite0-coco80", "-o", "x"],
+            ["bank", "make", "-w", "castle", "-p", "PLAN", "-o", "x"],
             "a knowledge file beside it",
         ),
         (["tag", COFFEE, "--words", "bulldozer"], "whose nearest concepts are bull mastiff"),
     ],
 )
-def test_words_that_are_refused(pvlr, arguments, message):
-    done = pvlr(*arguments)
+def test_words_that_are_refused(pvlr, plan, arguments, message):
+    done = pvlr(*(plan if argument == "PLAN" else argument for argument in arguments))
     assert (done.code, done.out) == (2, "")
     assert message in " ".join(done.err.split())
     assert not Path("x").exists()

@@ -15,7 +15,6 @@ from pvlr_sdk.labels.dictionary import FILE, Dictionary
 from pvlr_sdk.labels.meaning import same_labels, senses_of
 
 COFFEE = Path(__file__).parents[3] / "docs/images/coffee.jpg"
-CLOSED = "pvlr-lite2-coco80"
 
 
 @pytest.fixture(scope="module")
@@ -177,11 +176,11 @@ def test_a_word_of_the_base_keeps_its_provenance_under_another_spelling(knowledg
 
 
 @pytest.mark.slow
-def test_a_closed_plan_has_no_words():
+def test_a_closed_plan_has_no_words(plan):
     with pytest.raises(
         errors.BackendError, match="expected an open plan, got one whose labels are part of it"
     ):
-        Tagger(CLOSED, words=["castle"])
+        Tagger(plan, words=["castle"])
 
 
 @pytest.mark.slow

@@ -59,8 +59,8 @@ def test_assets_are_what_is_downloaded(
 
 @pytest.mark.slow
 def test_a_tagger_by_name_and_by_folder() -> None:
-    folder = ROOT / "models" / "pvlr-lite0-coco80"
-    with Tagger("pvlr-lite0-coco80") as tagger:
+    folder = ROOT / "models" / "pvlr-lite0-open"
+    with Tagger("pvlr-lite0-open") as tagger:
         assert tagger.info["plan"] == str(folder / "engine.plan")
         assert [tag.label for tag in tagger.predict(ROOT / "docs/images/chelsea.jpg")] == ["cat"]
     assert load_bundle(folder).path == folder / "engine.plan"
@@ -123,16 +123,24 @@ def test_other_files_in_the_cache_or_working_directory_are_not_the_model(
         find_plan("cats")
 
 
-def test_an_unknown_name_is_answered_with_similar_ones() -> None:
+@pytest.mark.parametrize(
+    ("name", "similar"),
+    [
+        ("pvlr-lite2-opn", "pvlr-lite2-open"),
+        # models of version 0.2
+        ("pvlr-lite2-coco80", "pvlr-lite2-open"),
+        ("pvlr-lite2-coco80-448", "pvlr-lite2-open-448"),
+        ("pvlr-lite0-coco80", "pvlr-lite0-open"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_similar_ones(name: str, similar: str) -> None:
     with pytest.raises(errors.PlanNotFoundError) as caught:
-        Tagger("pvlr-lite0-coco8")
-    for part in (
-        "pvlr-lite0-coco8: ",
-        "Did you mean pvlr-lite0-coco80",
-        "pvlr models",
-        "pvlr build",
-    ):
+        Tagger(name)
+    for part in (f"{name}: ", f"Did you mean {similar} or ", "pvlr models", "pvlr build"):
         assert part in str(caught.value)
+
+
+def test_without_similar_names_none_is_proposed() -> None:
     for nothing_similar in ("nope.plan", "x" * 5000, ""):
         with pytest.raises(errors.PlanNotFoundError) as caught:
             Tagger(nothing_similar)
@@ -140,7 +148,7 @@ def test_an_unknown_name_is_answered_with_similar_ones() -> None:
 
 
 def test_the_knowledge_of_a_model_lies_beside_its_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = find_knowledge("pvlr-lite2-open")
     assert found.is_file()
@@ -154,7 +162,7 @@ def test_the_knowledge_of_a_model_lies_beside_its_plan(
     with pytest.raises(
         errors.OptionError, match="expected an open plan with a knowledge file beside it"
     ) as caught:
-        find_knowledge("pvlr-lite0-coco80")
+        find_knowledge(plan)
     assert caught.value.hint == "Use one of pvlr-lite2-open, pvlr-lite0-open, pvlr-lite2-open-448."
     with pytest.raises(errors.PlanNotFoundError, match=r"Did you mean pvlr-lite2-open"):
         find_knowledge("pvlr-lite2-opn")
@@ -175,10 +183,10 @@ def test_a_site_takes_a_name(tmp_path: Path) -> None:
             {"plan": given, "cameras": {"a": "0"}}, source="site", folder=tmp_path
         ).plan
 
-    assert plan("pvlr-lite0-coco80") == Path("pvlr-lite0-coco80")
+    assert plan("pvlr-lite0-open") == Path("pvlr-lite0-open")
     assert plan("own.plan") == tmp_path / "own.plan"
-    (tmp_path / "pvlr-lite0-coco80").mkdir()
-    assert plan("pvlr-lite0-coco80") == tmp_path / "pvlr-lite0-coco80"
+    (tmp_path / "pvlr-lite0-open").mkdir()
+    assert plan("pvlr-lite0-open") == tmp_path / "pvlr-lite0-open"
     assert not is_model("own.plan")
 
 

@@ -214,15 +214,15 @@ def test_a_released_model_is_downloaded_and_tags(
     )
     for url in _serving(handler):
         monkeypatch.setenv("PVLR_MODELS_URL", f"{url}/www")
-        with pytest.raises(errors.PlanNotFoundError, match="pvlr models fetch pvlr-lite0-coco80"):
-            Tagger("pvlr-lite0-coco80")
-        fetch("pvlr-lite0-coco80")
-    with Tagger("pvlr-lite0-coco80") as tagger:
-        assert tagger.info["plan"] == str(cache / "models/pvlr-lite0-coco80/engine.plan")
-        assert [tag.label for tag in tagger.predict(ROOT / "docs/images/coffee.jpg")] == ["cup"]
+        with pytest.raises(errors.PlanNotFoundError, match="pvlr models fetch pvlr-lite0-open"):
+            Tagger("pvlr-lite0-open")
+        fetch("pvlr-lite0-open")
+    with Tagger("pvlr-lite0-open") as tagger:
+        assert tagger.info["plan"] == str(cache / "models/pvlr-lite0-open/engine.plan")
+        assert [tag.label for tag in tagger.predict(ROOT / "docs/images/chelsea.jpg")] == ["cat"]
     assert (
-        json.loads((cache / "models/pvlr-lite0-coco80/engine.json").read_text())["name"]
-        == "pvlr-lite0-coco80"
+        json.loads((cache / "models/pvlr-lite0-open/engine.json").read_text())["name"]
+        == "pvlr-lite0-open"
     )
 
 

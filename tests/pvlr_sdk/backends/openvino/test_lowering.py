@@ -76,14 +76,12 @@ def test_unknown_start_changes_nothing(model: openvino.Model) -> None:
 @pytest.mark.skipif(not supports_bf16(open_core()), reason="no bf16 on this machine")
 def test_fp32_front_keeps_the_shipped_models_logits() -> None:
     """Photos, not noise: rounding errors of smooth areas all have the same sign."""
-    bundle = load_bundle("pvlr-lite2-coco80")
-    manifest, spec = bundle.manifest, bundle.manifest.input
+    bundle = load_bundle()
+    manifest = bundle.manifest
     assert manifest.fp32_until
-    network = Network(
-        str(bundle.path), bundle.payload, manifest.files["plan"].sha256, (1, 3, spec.height, spec.width),
-        manifest.attention.rows * manifest.attention.columns, len(manifest.labels), manifest.fp32_until,
-    )  # fmt: skip
-    prepare = Preprocessor(spec)
+    sha256 = manifest.files["plan"].sha256
+    network = Network.of(str(bundle.path), bundle.payload, sha256, manifest, bundle.labels)
+    prepare = Preprocessor(manifest.input)
     frames = [load_frame(path).pixels for path in _IMAGES]
     backends = {
         "exact": OpenVinoBackend(network, "fp32"),
@@ -97,4 +95,4 @@ def test_fp32_front_keeps_the_shipped_models_logits() -> None:
     error = {
         name: float(np.abs(logits[name] - logits["exact"]).mean()) for name in ("front", "plain")
     }
-    assert 0 < error["front"] < 0.5 * error["plain"]
+    assert 0 < error["front"] < 0.8 * error["plain"]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pvlr_sdk.models.find import load_bundle
+from pvlr_sdk import LabelBank
+from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.workshop.compile.calibration import CalibrationImages
 from pvlr_sdk.workshop.compile.export import check
 from pvlr_sdk.workshop.compile.onnx.convert import convert
@@ -25,26 +26,23 @@ pytestmark = [
 @pytest.mark.parametrize(
     ("precision", "changed", "mean"), [("fp16", 0, 0.01), ("bf16", 1, 0.03), ("int8", 5, 0.15)]
 )
-def test_tags_stay_and_int8_shrinks(precision: str, changed: int, mean: float) -> None:
-    voc, bundle = (
-        Path(os.environ["PVLR_DATA"]) / "voc2007",
-        load_bundle("models/pvlr-lite2-coco80/engine.plan"),
-    )
+def test_tags_stay_and_int8_shrinks(
+    closed: Path, precision: str, changed: int, mean: float
+) -> None:
+    voc = Path(os.environ["PVLR_DATA"]) / "voc2007"
+    labels = LabelBank.load(labels_path(closed))
+    exact = closed.read_bytes()
     photos, ranges = (
         CalibrationImages.listed(
-            voc / "images", read_labels(voc / "labels.csv", split, bundle.labels.names)
+            voc / "images", read_labels(voc / "labels.csv", split, labels.names)
         ).evenly(n)
         for split, n in (("testdev", 50), ("train", 40))
     )
-    payload = convert(
-        bundle.payload, precision=precision, frames=ranges.frames, source="engine.plan"
-    )
-    found = check(payload, bundle.payload, photos.frames, bundle.labels.thresholds, photos.targets)
+    payload = convert(exact, precision=precision, frames=ranges.frames, source=str(closed))
+    found = check(payload, exact, photos.frames, labels.thresholds, photos.targets)
     assert found.photos == 50
     assert found.tag_sets >= 1 - changed / 50
     assert 0 < found.mean_logit_difference < mean
     assert found.mAP > found.mAP_fp32 - 1.5  # of 50 images
     if precision == "int8":
-        assert len(payload) < 0.65 * len(
-            convert(bundle.payload, precision="fp16", source="engine.plan")
-        )
+        assert len(payload) < 0.65 * len(convert(exact, precision="fp16", source=str(closed)))

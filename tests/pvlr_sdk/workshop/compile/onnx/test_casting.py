@@ -17,15 +17,12 @@ from pvlr_sdk.workshop.compile.onnx.casting import cast
 from pvlr_sdk.workshop.compile.onnx.convert import convert
 from pvlr_sdk.workshop.compile.onnx.rounding import emulated
 
-from .branch import without_knowledge
-
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
 
 FP32, FP16, BF16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
 DTYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
-ROOT = Path(__file__).parents[5]
 
 
 def chain(
@@ -102,8 +99,8 @@ def test_an_overflow_shows() -> None:
 
 
 @pytest.mark.slow
-def test_types_of_a_trained_network() -> None:
-    payload = without_knowledge((ROOT / "models/pvlr-lite2-coco80/engine.plan").read_bytes())
+def test_types_of_a_trained_network(closed: Path) -> None:
+    payload = closed.read_bytes()
     for precision, kind in (("fp16", FP16), ("bf16", BF16)):
         model = onnx.load_from_string(convert(payload, precision=precision))
         onnx.checker.check_model(model)

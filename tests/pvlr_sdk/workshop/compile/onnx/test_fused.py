@@ -13,14 +13,15 @@ from pvlr_sdk.kernels import tag_head
 from pvlr_sdk.workshop.compile.export import outputs_of
 from pvlr_sdk.workshop.compile.onnx.convert import convert
 from pvlr_sdk.workshop.compile.onnx.fused import with_definition
-
-from .branch import without_knowledge
+from tests.networks import changed
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-ROOT = Path(__file__).parents[5]
-PAYLOAD = without_knowledge((ROOT / "models/pvlr-lite2-coco80/engine.plan").read_bytes())
+
+@pytest.fixture(scope="module")
+def payload(closed: Path) -> bytes:
+    return closed.read_bytes()
 
 
 def outputs(payload: bytes, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,11 +36,12 @@ def fused_node(payload: bytes, operator: str) -> Any:
     return node
 
 
-def test_one_node_with_the_plugins_interface() -> None:
-    payload = convert(PAYLOAD, precision="fp32", attention="fused")
-    model = onnx.load_from_string(payload)
+@pytest.mark.slow
+def test_one_node_with_the_plugins_interface(payload: bytes) -> None:
+    fused = convert(payload, precision="fp32", attention="fused")
+    model = onnx.load_from_string(fused)
     onnx.checker.check_model(model)
-    node = fused_node(payload, "DualSoftmaxAttention")
+    node = fused_node(fused, "DualSoftmaxAttention")
     values = {
         attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute
     }
@@ -49,7 +51,7 @@ def test_one_node_with_the_plugins_interface() -> None:
     assert not model.functions
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     assert [shapes.get(name) for name in node.input] == [None, [1, 80, 256], None, [1, 80, 256]]
-    before = onnx.load_from_string(PAYLOAD)
+    before = onnx.load_from_string(payload)
     softmaxes = [
         sum(node.op_type == "Softmax" for node in one.graph.node) for one in (before, model)
     ]
@@ -58,15 +60,15 @@ def test_one_node_with_the_plugins_interface() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "low"), [("fp32", 1), ("fp16", 10), ("bf16", 16)])
-def test_the_end_is_a_node_too(precision: str, low: int) -> None:
-    payload = convert(PAYLOAD, precision=precision, attention="fused")
-    model = onnx.load_from_string(payload)
-    node = fused_node(payload, "TagHead")
+def test_the_end_is_a_node_too(payload: bytes, precision: str, low: int) -> None:
+    fused = convert(payload, precision=precision, attention="fused")
+    model = onnx.load_from_string(fused)
+    node = fused_node(fused, "TagHead")
     values = {
         attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute
     }
     assert values.pop("epsilon") == pytest.approx(1e-5)
-    learned = {tensor.name: tensor for tensor in onnx.load_from_string(PAYLOAD).graph.initializer}
+    learned = {tensor.name: tensor for tensor in onnx.load_from_string(payload).graph.initializer}
     for name, source in (
         ("scale", "/head/predict/Exp_output_0"),
         ("alpha", "/head/predict/Exp_1_output_0"),
@@ -100,24 +102,31 @@ def test_the_end_is_a_node_too(precision: str, low: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("fp16", 0.05)])
-def test_the_logits_stay(precision: str, bound: float) -> None:
+def test_the_logits_stay(payload: bytes, precision: str, bound: float) -> None:
     image = np.random.default_rng(0).normal(size=(3, 288, 288)).astype(np.float32)
-    exact = outputs(PAYLOAD, image)
-    fused = outputs(convert(PAYLOAD, precision=precision, attention="fused"), image)
+    exact = outputs(payload, image)
+    fused = outputs(convert(payload, precision=precision, attention="fused"), image)
     for mine, theirs in zip(fused, exact, strict=True):
         assert np.abs(mine - theirs).max() < bound
 
 
 @pytest.mark.slow
-def test_a_head_that_is_a_part_of_another_one() -> None:
-    """Its attention is fused; the logits are those of two heads, so the end is not."""
-    payload = (ROOT / "models/pvlr-lite0-coco80/engine.plan").read_bytes()
-    fused = convert(payload, precision="fp32", attention="fused")
+def test_a_head_that_is_a_part_of_another_one(payload: bytes) -> None:
+    """Its attention is fused; the logits are not its own, as in networks of version 0.2, so the end is not."""
+
+    def change(model: Any) -> None:
+        for node in model.graph.node:
+            node.name = node.name.replace("/head/", "/head/head/")
+        model.graph.node[-1].output[0] = "inner"
+        model.graph.node.append(onnx.helper.make_node("Add", ["inner", "inner"], ["logits"]))
+
+    whole = changed(payload, change)
+    fused = convert(whole, precision="fp32", attention="fused")
     assert [node.op_type for node in onnx.load_from_string(fused).graph.node if node.domain] == [
         "DualSoftmaxAttention"
     ]
     image = np.random.default_rng(0).normal(size=(3, 288, 288)).astype(np.float32)
-    np.testing.assert_allclose(outputs(fused, image)[0], outputs(payload, image)[0], atol=1e-4)
+    np.testing.assert_allclose(outputs(fused, image)[0], outputs(whole, image)[0], atol=1e-4)
 
 
 def test_its_definition_in_float64() -> None:
@@ -215,10 +224,10 @@ def test_the_head_s_definition_in_float64() -> None:
 
 
 @pytest.mark.slow
-def test_the_kernel_that_the_plugin_runs_gives_the_same_logits() -> None:
+def test_the_kernel_that_the_plugin_runs_gives_the_same_logits(payload: bytes) -> None:
     """The CPU implementation, with the inputs and attributes of an exported node."""
     model = with_definition(
-        onnx.load_from_string(convert(PAYLOAD, precision="fp32", attention="fused"))
+        onnx.load_from_string(convert(payload, precision="fp32", attention="fused"))
     )
     (node,) = [node for node in model.graph.node if node.op_type == "TagHead"]
     model.graph.output.extend(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import weakref
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,20 +69,11 @@ def test_one_batch_size_is_static(trt, exported, tmp_path):
     assert list(trt.world.seen.network.inputs[0].shape) == [4, 3, 32, 40]
 
 
-@pytest.fixture(scope="module")
-def shipped() -> Path:
-    """The network of a shipped model, with dual-modal attention, which the tiny one does not have."""
-    path = Path(__file__).parents[5] / "models" / "pvlr-lite2-coco80" / "engine.plan"
-    if not path.is_file():
-        pytest.skip("this checkout has no models/")
-    return path
-
-
 @pytest.mark.slow
 def test_auto_builds_both_and_keeps_the_faster_one(
-    trt, gpu, shipped, plugin_library, tmp_path, monkeypatch
+    trt, gpu, closed, plugin_library, tmp_path, monkeypatch
 ):
-    out, engines = tmp_path / "engine.plan", []
+    out, engines = tmp_path / closed.name, []
     make = trt.ICudaEngine.__init__
 
     def made(self: Any, *arguments: Any) -> None:
@@ -93,7 +83,7 @@ def test_auto_builds_both_and_keeps_the_faster_one(
 
     monkeypatch.setattr(trt.ICudaEngine, "__init__", made)
     monkeypatch.setattr(gpu, "milliseconds", lambda start, end: 10.0 if trt.world.loaded else 20.0)
-    manifest = build(shipped, out, device="tensorrt")
+    manifest = build(closed, out, device="tensorrt")
     assert len(engines) == 2
     figures = manifest.measured["precisions"]
     assert {name: item["inference_ms"] for name, item in figures.items()} == {
@@ -106,9 +96,7 @@ def test_auto_builds_both_and_keeps_the_faster_one(
     assert f"fp16 {manifest.tensorrt.attention}" == fastest
     assert manifest.tensorrt.plugins == ("1" if fastest == "fp16 fused" else None)
     # The network has the plan's name: the command that builds it again must not name the plan itself.
-    assert build_command(manifest, out).startswith(
-        "pvlr build pvlr-lite2-coco80/engine.plan -o engine.plan "
-    )
+    assert build_command(manifest, out).startswith("pvlr build closed/model.onnx -o model.onnx ")
 
 
 def test_without_maps_the_plan_has_one_output(trt, exported, tmp_path):
