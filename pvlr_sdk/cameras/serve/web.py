@@ -21,7 +21,6 @@ from .server.settings import ServeSettings
 
 _PROBES = 32
 """Maximum number of connections to the port of the probes."""
-_BACKLOG = 128
 _GRACE = 0.3
 """Seconds for responses in progress when the server stops."""
 
@@ -51,6 +50,9 @@ class WebServer:
                 probes = opened.enter_context(_bind(settings.host, settings.probe_port))
             self._feed = LiveFeed(control.tagger, control.site)
             self._uploads = UploadTagger(control, settings)
+            self._name: tuple[str, int] = main.getsockname()[:2]
+            self.probe_port: int | None = probes.getsockname()[1] if probes else None
+            """The port of the probes, if they have one of their own."""
             access = AccessControl(settings, Audit(settings.audit_log))
             control.deployment.on_undone = lambda reason: access.audit.record(
                 "rollback", "ok", reason=reason
@@ -62,9 +64,6 @@ class WebServer:
                 app = create_probes(control.site, access, self._feed)
                 self._listeners.append(Listener(app, probes, _PROBES, _PROBES))
             opened.pop_all()
-        self._name: tuple[str, int] = main.getsockname()[:2]
-        self.probe_port: int | None = probes.getsockname()[1] if probes else None
-        """The port of the probes, if they have one of their own."""
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pvlr-web", daemon=True)
 
@@ -126,4 +125,4 @@ def _bind(host: str, port: int) -> socket.socket:
         errors.OptionError, where, expected="a free address of this machine", hint=hint
     ):
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        return socket.create_server((host, port), family=family)

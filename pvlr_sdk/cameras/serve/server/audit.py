@@ -14,8 +14,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h11
-
 from .... import errors
 from ...._util.files import system_errors
 
@@ -116,12 +114,9 @@ class RepeatFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.exc_info, tuple):
-            # The server stops, or uvicorn has answered already: with a 400, since the body is not HTTP.
-            is_ordinary = isinstance(
-                record.exc_info[1], (asyncio.CancelledError, h11.LocalProtocolError)
-            )
+            is_stop = isinstance(record.exc_info[1], asyncio.CancelledError)
             # of a WebSocket, closed with 1007
-            return not is_ordinary and "Invalid UTF-8" not in str(record.msg)
+            return not is_stop and "Invalid UTF-8" not in str(record.msg)
         if record.levelno < logging.WARNING:
             return True
         count = self.count(str(record.msg))

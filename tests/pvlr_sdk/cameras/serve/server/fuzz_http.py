@@ -81,7 +81,7 @@ WEB = web.WebServer(
     ServeSettings(port=0, token=TOKEN),
     lambda error: None,
 )
-CONFIG = WEB._listeners[0]._config
+CONFIG = WEB._listeners[0].config
 SOCKET = socket.socket()
 Records.found = []
 logging.getLogger().addHandler(Records())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import selectors
 import shutil
 import socket
@@ -9,12 +10,12 @@ import ssl
 import subprocess
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pvlr_sdk.cameras.serve.server import listener
+from pvlr_sdk.cameras.serve.server import listener, protocols
 from pvlr_sdk.cameras.serve.server.listener import network_of
 from tests.pvlr_sdk.cameras.serve.conftest import HEAD, JPEG
 
@@ -150,6 +151,33 @@ def test_a_head_has_its_time_to_arrive(serve, monkeypatch):
         assert 0.9 < time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize(
+    ("stage", "body"), [("body", b"x"), ("response", JPEG)], ids=["body", "response"]
+)
+def test_a_request_has_its_time(serve, slow, monkeypatch, stage, body):
+    """The application ends a body after ten seconds, and a response that nobody reads never."""
+    monkeypatch.setitem(listener._SECONDS, stage, 1.0)
+    served = serve(engine=slow(4))
+    with socket.create_connection(("127.0.0.1", served.port), timeout=5) as client:
+        began = time.monotonic()
+        client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(JPEG) + body)
+        assert client.recv(100) == b""
+        assert 0.9 < time.monotonic() - began < 3
+
+
+def test_the_time_begins_again_with_each_response(serve, monkeypatch):
+    monkeypatch.setitem(listener._SECONDS, "head", 1.0)
+    served = serve()
+    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=5)) as kept:
+        kept.connect()
+        connection = kept.sock
+        for _ in range(5):
+            kept.request("GET", "/healthz")
+            assert kept.getresponse().read()
+            time.sleep(0.4)
+        assert kept.sock is connection
+
+
 def test_nobody_who_leaves_takes_room(serve):
     served = serve()
     for _ in range(10):
@@ -254,15 +282,14 @@ def test_a_connection_with_much_to_parse_lets_others_have_their_turn(
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as one:
         client = ssl._create_unverified_context().wrap_socket(one) if tls else one
         with suppress(ConnectionError):
-            client.sendall(
-                HEAD
-                + b"Transfer-Encoding: chunked\r\n\r\n"
-                + 5000 * b"8\r\n01234567\r\n"
-                + b"0\r\n\r\n"
-            )
-        assert client.recv(100).startswith(b"HTTP/1.1 ")
+            parts = (JPEG[start : start + 8] for start in range(0, len(JPEG), 8))
+            chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+            data = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+            for start in range(0, len(data), 5000):  # with TLS, several records per read
+                client.sendall(data[start : start + 5000])
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
     assert len(sizes) > 1
-    assert max(sizes) <= 2 * listener._READ  # a record of TLS may end in the next read
+    assert max(sizes) <= 2 * protocols.READ  # a record of TLS may end in the next read
 
 
 def test_a_refused_body_is_not_read_to_its_end(serve):

@@ -8,7 +8,7 @@ import socket
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.pvlr_sdk.cameras.serve.server.raw_requests import (
@@ -54,6 +54,9 @@ def test_whatever_arrives_is_answered_or_closed(serve, caplog, token):
     served = serve({"door": "test://?fps=10&size=64x48"}, token=token, timeout=1)
 
     @given(data=requests() | st.binary(max_size=200))
+    @example(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    @example(b"GET / HTTP/1.1\r\n\r\n")
+    @example(b"GET / HTTP/1.0\r\n\r\n")
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
@@ -78,4 +81,4 @@ def test_whatever_arrives_is_answered_or_closed(serve, caplog, token):
     assert {b"200", b"400", b"421"} <= set(seen)
     assert served.get("/healthz").status == 200
     assert "Exception" not in caplog.text
-    served.until(lambda: not served.server._listeners[0]._current())
+    served.until(lambda: not served.server._listeners[0].connections())
