@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from .. import errors
 from .._util.escape import csv_row
-from . import options
+from . import groups
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 
 def mine(
     inputs: list[str] = Argument(..., metavar="INPUT", help="Photos, folders or patterns."),
+    *,
     label: list[str] = Option(
         [], "--label", "-l", metavar="LABEL", help="Only for this label; may be repeated."
     ),
     count: int = Option(300, "--count", "-n", metavar="N", min=1, help="Select at most so many."),
-    plan: options.PlanOption = None,
+    model: groups.Model,
     against: str | None = Option(
         None, metavar="PLAN", help="Prefer photos that this plan tags otherwise."
     ),
-    words: options.Words = None,
-    bank: options.Bank = None,
     as_json: bool = Option(False, "--json", help="Print one line of JSON per photo."),
 ) -> None:
     """Select the photos that are most worth labelling, to teach labels or to train.
@@ -61,13 +60,9 @@ def mine(
     failed: list[dict[str, str]] = []
     files = find(inputs, lambda name, error: failed.append(failure(name, error)))
     files = [path for path in files if not is_video(path)]
-    names = options.split_words(words)
-    margins = []
-    others = []
-    features = []
-    read = []
+    margins, others, features, read = [], [], [], []
     with (
-        Tagger(plan, words=names, bank=bank, optimize="throughput") as tagger,
+        Tagger(**model.arguments, optimize="throughput") as tagger,
         Tagger(against, optimize="throughput") if against else nullcontext() as rival,
         Screen(len(files), "Reading") as screen,
     ):

@@ -15,7 +15,7 @@ from typer import Argument, Option
 
 from .. import errors
 from .._util.escape import csv_row, terminal
-from . import options
+from . import groups
 from .xmp import Sidecars
 
 if TYPE_CHECKING:
@@ -36,13 +36,9 @@ _BAR = 24
 
 def tag(
     inputs: list[str] = Argument(..., metavar="INPUT", help="Images, videos, folders or patterns."),
-    plan: options.PlanOption = None,
-    words: options.Words = None,
-    bank: options.Bank = None,
-    threshold: options.TagThreshold = None,
-    operating_point: options.Point = "f1",
-    top_k: options.TopK = None,
-    tiles: options.Tiles = None,
+    *,
+    model: groups.Model,
+    tagging: groups.Tagging,
     as_json: bool = Option(False, "--json", help="Print one line of JSON per image."),
     as_csv: bool = Option(False, "--csv", help="Print CSV, one row per tag."),
     draw: Path | None = Option(
@@ -62,12 +58,7 @@ def tag(
     fps: float | None = Option(
         None, metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"
     ),
-    fast_jpeg: options.FastJpeg = False,
-    isolate: options.Isolate = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    machine: groups.Machine,
 ) -> None:
     """Tag images, folders of images and videos.
 
@@ -122,26 +113,21 @@ def tag(
     try:
         with (
             Tagger(
-                plan,
-                words=options.split_words(words),
-                bank=bank,
-                threshold=threshold,
-                operating_point=operating_point,
-                top_k=top_k,
-                tiles=tiles,
-                device=device,
+                **model.arguments,
+                **tagging.arguments,
+                **machine.arguments,
                 optimize="latency" if total < _MANY else "throughput",
-                num_threads=threads,
-                precision=precision,
-                reduced_jpeg=fast_jpeg,
-                isolate=isolate,
             ) as tagger,
             Screen(total, "Tagging") as screen,
         ):
             if heatmap:
                 find_label(heatmap, dict.fromkeys(tagger.labels, 0))
             write = _json(screen) if as_json else _csv(screen) if as_csv else _text(screen, total)
-            album = Album(draw, files, heatmap or heatmap is not None, isolate) if draw else None
+            album = (
+                Album(draw, files, heatmap or heatmap is not None, tagging.isolate)
+                if draw
+                else None
+            )
             sidecars = Sidecars() if xmp else None
             for item, outcome in _tagged(tagger, items(screen)):
                 with uninterrupted():
