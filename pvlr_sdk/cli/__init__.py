@@ -34,7 +34,8 @@ from .info import info, labels
 from .mine import mine
 from .models import app as models
 from .precision import precision
-from .remember import replay, search, why
+from .remember import replay, why
+from .search import search
 from .serve import serve
 from .sign import sign, verify_signature
 from .state import state

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, get_type_hints
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -33,27 +33,37 @@ class Command(_PlainFlags, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         options = [param for param in self.get_params(ctx) if isinstance(param, TyperOption)]
-        optional = {
-            name
-            for option in options
-            if re.fullmatch(r"\[.*\]", option.metavar or "")
-            for name in option.opts
-        }
-        for place, arg in enumerate(args):
-            if arg in optional and all(
-                following.startswith("-") for following in args[place + 1 : place + 2]
-            ):
-                args[place] = f"{arg}="
-        valued = {
-            name for option in options if not option.is_flag for name in option.opts
-        } - optional
-        pairs = [*pairwise(args), *(arg.partition("=")[::2] for arg in args if "=" in arg)]
-        # as a path, the current folder
-        if empty := [name for name, value in pairs if name in valued and not value]:
-            raise errors.OptionError(
-                empty[0], "a value", "an empty string", "Check that the shell variable is set."
-            )
+        optional = _names(option for option in options if _may_be_empty(option))
+        valued = _names(option for option in options if not option.is_flag) - optional
+        args = _with_empty_values(args, optional)
+        _check_values(args, valued)
         return super().parse_args(ctx, args)
+
+
+def _names(options: Iterable[TyperOption]) -> set[str]:
+    return {name for option in options for name in option.opts}
+
+
+def _may_be_empty(option: TyperOption) -> bool:
+    return re.fullmatch(r"\[.*\]", option.metavar or "") is not None
+
+
+def _with_empty_values(args: list[str], optional: set[str]) -> list[str]:
+    """The arguments; an option that stands without its value has an empty one."""
+    return [
+        f"{arg}=" if arg in optional and (following is None or following.startswith("-")) else arg
+        for arg, following in zip_longest(args, args[1:])
+    ]
+
+
+def _check_values(args: list[str], valued: set[str]) -> None:
+    """Raises OptionError for an empty value, which as a path would be the current folder."""
+    pairs = [*pairwise(args), *(arg.partition("=")[::2] for arg in args if "=" in arg)]
+    for name, value in pairs:
+        if name in valued and not value:
+            raise errors.OptionError(
+                name, "a value", "an empty string", "Check that the shell variable is set."
+            )
 
 
 class Group(_PlainFlags, TyperGroup):
