@@ -73,18 +73,16 @@ class Group(_PlainFlags, TyperGroup):
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
     """The command as typer reads it: in place of a parameter whose type is a dataclass, it has the dataclass's fields.
 
-    The command itself receives the dataclass. Several commands can so share a group of options.
+    The command itself receives the dataclass. In this way commands share groups of options.
     """
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {}
     parameters: list[Parameter] = []
-    for name, parameter in signature(command).parameters.items():
-        if name in groups:
-            parameters += _fields_of(groups[name])
+    for name, parameter in signature(command, eval_str=True).parameters.items():
+        if is_dataclass(parameter.annotation):
+            groups[name] = parameter.annotation
+            parameters += _fields_of(parameter.annotation)
         else:
-            parameters.append(
-                parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name])
-            )
+            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
 
     @wraps(command)
     def run(**values: Any) -> None:
@@ -92,7 +90,8 @@ def flattened(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
         command(**values)
 
-    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # typer reads these two
+    # typer reads these two.
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 

@@ -49,8 +49,11 @@ def labels(
 
     if bank is None and plan is not None and plan.suffix == ".safetensors":
         bank = plan
-    bundle = None if bank else load_bundle(plan)
-    label_bank = bundle.labels if bundle else LabelBank.load(bank or "")
+    if bank is None:
+        bundle = load_bundle(plan)
+        title, label_bank = bundle.manifest.name, bundle.labels
+    else:
+        title, label_bank = str(bank), LabelBank.load(bank)
     listed = label_fields(label_bank)["labels"]
     if as_json:
         print_json([_label_row(label) for label in listed])
@@ -59,8 +62,8 @@ def labels(
         for label in listed:
             print("\t".join((terminal(label.name), *map(str, _thresholds(label)))))
         return
-    title = bundle.manifest.name if bundle else str(bank)
-    title += ": thresholds f1, precise" if label_bank.precise_thresholds is not None else ""
+    if label_bank.precise_thresholds is not None:
+        title += ": thresholds f1, precise"
     rows = {label.name: _thresholds(label) for label in listed}
     print_facts(
         title,
