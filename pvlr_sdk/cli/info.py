@@ -51,9 +51,11 @@ def labels(
         bank = plan
     if bank is None:
         bundle = load_bundle(plan)
-        title, label_bank = bundle.manifest.name, bundle.labels
+        title = bundle.manifest.name
+        label_bank = bundle.labels
     else:
-        title, label_bank = str(bank), LabelBank.load(bank)
+        title = str(bank)
+        label_bank = LabelBank.load(bank)
     listed = label_fields(label_bank)["labels"]
     if as_json:
         print_json([_label_row(label) for label in listed])

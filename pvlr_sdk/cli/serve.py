@@ -104,7 +104,8 @@ def _control(settings: SiteSettings, *, from_options: bool) -> Control:
     from ..cameras.site import Site
     from ..cameras.site.factory import make_detectors, make_tagger, with_changes
 
-    config, changes = settings.config, settings.changes
+    config = settings.config
+    changes = settings.changes
     tagger = make_tagger(changes.applied(config))
     if from_options:  # an option that names an unknown label is a mistake
         make_detectors(config, tagger)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..cameras.control.deployment import Deployment
     from ..cameras.site import Site, SiteConfig
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
+_ARENA_MAX = -8
 """Parameters of mallopt, from glibc's malloc.h."""
 _LARGE = 256 * 1024
 _ARENAS = 2

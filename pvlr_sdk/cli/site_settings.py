@@ -244,9 +244,11 @@ def _free_name(uri: str, taken: Mapping[str, Any]) -> str:
     else:
         text = uri.partition(":")[0]
     base = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.")[:48] or "camera"
-    name, number = base, 2
+    name = base
+    number = 2
     while name in taken:
-        name, number = f"{base}-{number}", number + 1
+        name = f"{base}-{number}"
+        number += 1
     return name
 
 

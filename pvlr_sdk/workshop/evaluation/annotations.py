@@ -59,9 +59,8 @@ def annotations_of_tags(
 def read_text(path: Path) -> str:
     """The contents of a UTF-8 file; raises LabelsFileError if it cannot be read, is not a regular file or too large."""
     try:
-        return read_file(path, 2**31).decode(
-            "utf-8-sig"
-        )  # four times the annotations of COCO's training set
+        # four times the annotations of COCO's training set
+        return read_file(path, 2**31).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise wrong(
             path, "a UTF-8 text file", f"another encoding ({error.reason})", "Save it as UTF-8."

@@ -83,7 +83,8 @@ def plain_weights(graph: onnx.GraphProto) -> None:
 
 def _remove_quantisers(graph: onnx.GraphProto) -> None:
     """Read activations from before each pair of QuantizeLinear and DequantizeLinear with a float32 scale."""
-    weights, made = initializers(graph), producers(graph)
+    weights = initializers(graph)
+    made = producers(graph)
     for node in graph.node:
         for position, name in enumerate(node.input):
             last = made.get(name)
