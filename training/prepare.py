@@ -20,7 +20,8 @@ from pvlr_sdk._util.validation import few
 from pvlr_sdk.bundle.label_bank import LABEL_NAMES, is_label
 from pvlr_sdk.errors import ImageNotFoundError
 from pvlr_sdk.frames import find
-from pvlr_sdk.workshop.evaluation.label_formats import INVALID, Annotations, read_annotations, wrong
+from pvlr_sdk.workshop.evaluation.annotations import INVALID, Annotations, wrong
+from pvlr_sdk.workshop.evaluation.label_formats import read_annotations
 from pvlr_sdk.workshop.evaluation.similar import similar
 
 _FEWEST = 10

@@ -17,7 +17,7 @@ from .bank import words
 from .batch import batch
 from .bench import bench
 from .build import build
-from .commands import Command, Group
+from .commands import Command, Group, flattened
 from .deploy import deploy
 from .doctor import doctor
 from .evaluate import evaluate
@@ -34,7 +34,8 @@ from .info import info, labels
 from .mine import mine
 from .models import app as models
 from .precision import precision
-from .remember import replay, search, why
+from .remember import replay, why
+from .search import search
 from .serve import serve
 from .sign import sign, verify_signature
 from .state import state
@@ -86,7 +87,10 @@ for panel, commands in _COMMANDS.items():
     for command in commands:
         name = "eval" if command is evaluate else command.__name__.replace("_", "-")
         needed = command not in _NEED_NO_ARGUMENT
-        app.command(name=name, cls=Command, no_args_is_help=needed, rich_help_panel=panel)(command)
+        register = app.command(
+            name=name, cls=Command, no_args_is_help=needed, rich_help_panel=panel
+        )
+        register(flattened(command))
 app.add_typer(models, name="models", rich_help_panel=_PLANS)
 app.add_typer(bank, name="bank", rich_help_panel=_LABELS)
 

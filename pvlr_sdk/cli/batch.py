@@ -6,23 +6,73 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from ..errors import OptionError, check_choice
-from . import options
+from . import groups, options
 from .xmp import write
 
 if TYPE_CHECKING:
     from ..batch import Summary
+    from ..batch.job import Engine
+    from ..batch.shards import Input
 
 _ENGINES = ("local", "ray")
 _ray = partial(Option, rich_help_panel="Ray")
-_machine = partial(Option, rich_help_panel="Machine")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which images of an archive are tagged, and how they become shards."""
+
+    exclude: Annotated[
+        list[str] | None,
+        Option(metavar="GLOB", help="Exclude paths, names or folders; repeatable."),
+    ] = None
+    only_new: Annotated[
+        bool,
+        Option("--only-new", help="In changed folders, tag only images that have no row yet."),
+    ] = False
+    retry_failed: Annotated[
+        bool, Option("--retry-failed", help="Tag the rows with an error again.")
+    ] = False
+    id_column: Annotated[str, Option(metavar="NAME", help="Column of ids in Parquet files.")] = "id"
+    image_column: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Column of URLs, paths or encoded bytes in Parquet files.",
+            show_default="bytes, image, uri, url or path",
+        ),
+    ] = None
+    shard_size: Annotated[
+        int,
+        Option(metavar="N", min=1, help="Images of a folder per output file, on average."),
+    ] = 500
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What runs the workers."""
+
+    engine: Annotated[
+        str,
+        Option(help="local (this machine) or ray.", autocompletion=options.words(*_ENGINES)),
+    ] = "local"
+    address: Annotated[
+        str | None,
+        _ray(help="Address of the cluster.", show_default="$RAY_ADDRESS, else this machine"),
+    ] = None
+    workers: Annotated[
+        int | None,
+        _ray(metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs"),
+    ] = None
 
 
 def batch(
@@ -32,56 +82,23 @@ def batch(
     out: str = Option(
         ..., "--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL."
     ),
-    plan: options.PlanOption = None,
-    words: options.Words = None,
-    bank: options.Bank = None,
-    threshold: options.TagThreshold = None,
-    operating_point: options.Point = "f1",
-    top_k: options.TopK = None,
-    tiles: options.Tiles = None,
+    *,
+    model: groups.Model,
+    tagging: groups.Tagging,
     scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
     xmp: bool = Option(
         False, "--xmp", help="Also write the tags next to local photos (see pvlr xmp)."
     ),
-    fast_jpeg: options.FastJpeg = False,
-    isolate: options.Isolate = False,
-    exclude: list[str] | None = Option(
-        None, metavar="GLOB", help="Exclude paths, names or folders; repeatable."
-    ),
-    only_new: bool = Option(
-        False, "--only-new", help="In changed folders, tag only images that have no row yet."
-    ),
-    retry_failed: bool = Option(False, "--retry-failed", help="Tag the rows with an error again."),
-    id_column: str = Option("id", metavar="NAME", help="Column of ids in Parquet files."),
-    image_column: str | None = Option(
-        None,
-        metavar="NAME",
-        help="Column of URLs, paths or encoded bytes in Parquet files.",
-        show_default="bytes, image, uri, url or path",
-    ),
-    shard_size: int = Option(
-        500, metavar="N", min=1, help="Images of a folder per output file, on average."
-    ),
-    engine: str = Option(
-        "local", help="local (this machine) or ray.", autocompletion=options.words(*_ENGINES)
-    ),
-    address: str | None = _ray(
-        None, help="Address of the cluster.", show_default="$RAY_ADDRESS, else this machine"
-    ),
-    workers: int | None = _ray(
-        None, metavar="N", min=1, help="Workers.", show_default="all CPUs or GPUs"
-    ),
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    memory: int | None = _machine(
+    selection: Selection,
+    cluster: Cluster,
+    machine: groups.Machine,
+    memory: int | None = options.machine(
         None,
         metavar="MB",
         min=64,
         help="Memory to read images ahead, per worker.",
         show_default="a quarter",
     ),
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
     as_json: options.Json = False,
 ) -> None:
     """Tag an archive into a Parquet dataset, on this machine or on a Ray cluster.
@@ -102,11 +119,10 @@ def batch(
     from ..batch.job import Job, here
     from ..batch.on_ray import on_ray
     from ..batch.shards import Input
-    from ..frames.tiles import check_tiles
     from ..workshop.export.xmp import lxml_module
     from .screen import Screen, note
 
-    check_choice("--engine", engine, _ENGINES)
+    check_choice("--engine", cluster.engine, _ENGINES)
     if xmp:
         lxml_module()
         if "://" in out:
@@ -116,54 +132,70 @@ def batch(
                 out,
                 "Write the dataset to a folder of this machine, or copy it here and run pvlr xmp.",
             )
-    # the default keeps a dataset's key
-    point = {} if operating_point == "f1" else {"operating_point": operating_point}
+    columns = Columns(selection.id_column, selection.image_column)
     job = Job(
-        Input(source, tuple(exclude or ()), shard_size, Columns(id_column, image_column)),
+        Input(source, tuple(selection.exclude or ()), selection.shard_size, columns),
         out,
-        plan,
+        model.plan,
         scores,
-        only_new,
-        retry_failed,
+        selection.only_new,
+        selection.retry_failed,
+        _settings(model, tagging, machine),
         {
-            "words": options.split_words(words),
-            "bank": bank and str(bank.absolute()),
-            "threshold": threshold,
-            "top_k": top_k,
-            "tiles": check_tiles(tiles),
-            "reduced_jpeg": fast_jpeg,
-            "precision": precision,
-            **point,
-        },
-        {
-            "device": device,
-            "isolate": isolate,
-            "num_threads": threads,
+            "device": machine.device,
+            "isolate": tagging.isolate,
+            "num_threads": machine.threads,
             "memory": memory and memory << 20,
         },
     )
-    chosen = on_ray(address, workers=workers, threads=threads or 1) if engine == "ray" else here
+    on_cluster = cluster.engine == "ray"
+    run: Engine = here
+    if on_cluster:
+        run = on_ray(cluster.address, workers=cluster.workers, threads=machine.threads or 1)
     # The shards are counted for the progress bar only, which a terminal shows.
     with Screen(job.count() if sys.stderr.isatty() else 0, "Tagging", "shards") as screen:
         try:
-            with _logs_on_stderr() if engine == "ray" else nullcontext():
-                summary = job.run(chosen, lambda _: screen.step())
+            with _logs_on_stderr() if on_cluster else nullcontext():
+                summary = job.run(run, lambda _: screen.step())
         except KeyboardInterrupt:
             note("interrupted: each file in the dataset is complete; the same command continues.")
             raise typer.Exit(130) from None
     _show(summary, as_json)
     failed = bool(summary.failed or summary.unreadable)
     if xmp:
-        from ..workshop.export.results import dataset_rows
-
-        # a row may name any file
-        images_found = {name for shard in job.input.shards(lambda _: None) for name in shard.images}
-        rows = dataset_rows(Path(summary.dataset))
-        failed |= (
-            write((name, scores) for name, scores in rows if name in images_found)["failed"] > 0
-        )
+        failed |= _write_xmp(summary, job.input)
     if failed:
         raise typer.Exit(2)
+
+
+def _settings(
+    model: groups.Model, tagging: groups.Tagging, machine: groups.Machine
+) -> dict[str, Any]:
+    """What decides the tags of an image, and is part of a dataset's key."""
+    from ..frames.tiles import check_tiles
+
+    settings: dict[str, Any] = {
+        "words": model.words_list,
+        "bank": model.bank and str(model.bank.absolute()),
+        "threshold": tagging.threshold,
+        "top_k": tagging.top_k,
+        "tiles": check_tiles(tagging.tiles),
+        "reduced_jpeg": tagging.fast_jpeg,
+        "precision": machine.precision,
+    }
+    if tagging.operating_point != "f1":  # the default keeps a dataset's key
+        settings["operating_point"] = tagging.operating_point
+    return settings
+
+
+def _write_xmp(summary: Summary, archive: Input) -> bool:
+    """Write the tags of a dataset next to the photos of its input, and whether that failed for some."""
+    from ..workshop.export.results import dataset_rows
+
+    shards = archive.shards(lambda _: None)
+    photos = {name for shard in shards for name in shard.images}  # a row may name any file
+    rows = dataset_rows(Path(summary.dataset))
+    return write((name, scores) for name, scores in rows if name in photos)["failed"] > 0
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from typing import Any
 
 from typer import Option
 
-from . import options
+from . import groups, options
 
 _STATISTICS = ("min", "mean", "p50", "p90", "p95", "p99", "p99.9")
 
 
 def bench(
     plan: options.PlanArgument = None,
+    *,
     image: Path | None = Option(
         None, metavar="FILE", help="The image to tag.", show_default="a synthetic 1920x1080 JPEG"
     ),
@@ -22,10 +23,7 @@ def bench(
         10, help="Maximum time for the latencies; the whole run takes three to four times as long."
     ),
     as_json: options.Json = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    machine: groups.Machine,
 ) -> None:
     """Measure the performance of a plan on this machine.
 
@@ -48,9 +46,7 @@ def bench(
             image=image,
             seconds=seconds,
             progress=screen.step,
-            device=device,
-            num_threads=threads,
-            precision=precision,
+            **machine.arguments,
         )
     if as_json:
         print_json(report)

@@ -2,23 +2,83 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from typer import Argument, Option
 
-from .. import errors
 from ..bundle.schema import ATTENTIONS, DEVICES, HARDWARE, PRECISIONS
-from . import options
+from . import groups, options
 from .commands import training_module
 from .info import print_info
 from .options import models, words
 
 if TYPE_CHECKING:
-    from ..workshop.compile.calibration import CalibrationImages
+    from ..workshop.compile.tensorrt_options import BuildOptions
 
 _tensorrt = partial(Option, rich_help_panel="TensorRT")
+
+
+@dataclass(frozen=True)
+class TensorRt:
+    """How TensorRT builds a plan."""
+
+    batch: Annotated[
+        str | None,
+        _tensorrt(
+            metavar="MIN:OPT:MAX", help="Batch sizes of the plan; 1:1:8 by default, 1 with --dla."
+        ),
+    ] = None
+    attention: Annotated[
+        str,
+        _tensorrt(
+            help="native, fused (plugin), or auto: the faster one that passes the accuracy gate.",
+            autocompletion=words("auto", *ATTENTIONS),
+        ),
+    ] = "auto"
+    workspace: Annotated[
+        int | None, _tensorrt(metavar="MIB", help="Limit of the scratch memory of a layer.")
+    ] = None
+    hardware: Annotated[
+        str,
+        _tensorrt(
+            help="GPUs that run the plan: this (model), capability (same compute capability) or ampere+.",
+            autocompletion=words(*HARDWARE),
+        ),
+    ] = "this"
+    version_compatible: Annotated[
+        bool,
+        _tensorrt(
+            "--version-compatible",
+            help="Also run with newer TensorRT, in this version's lean runtime.",
+        ),
+    ] = False
+    dla: Annotated[
+        int | None,
+        _tensorrt(metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16."),
+    ] = None
+    maps: Annotated[
+        bool,
+        _tensorrt("--maps/--no-maps", help="Without attention maps less is computed and copied."),
+    ] = True
+    verbose: Annotated[bool, _tensorrt("--verbose", help="Log all messages of TensorRT.")] = False
+
+    def build_options(self) -> BuildOptions:
+        """The settings of the builder. Raises OptionError."""
+        from ..workshop.compile.tensorrt_options import Batch, BuildOptions
+
+        return BuildOptions(
+            Batch.parse(self.batch or ("1:1:8" if self.dla is None else "1")),
+            cast(Any, self.attention),
+            self.workspace,
+            cast(Any, self.hardware),
+            self.version_compatible,
+            self.dla,
+            self.verbose,
+            self.maps,
+        )
 
 
 def build(
@@ -36,6 +96,7 @@ def build(
         help="The plan to write.",
         show_default="engine.plan next to MODEL",
     ),
+    *,
     size: options.Size = None,
     bank: Path | None = Option(
         None,
@@ -51,42 +112,13 @@ def build(
         help="auto, fp32, bf16, int8, or fp16 (TensorRT).",
         autocompletion=words("auto", *PRECISIONS),
     ),
-    calibration_images: options.CalibrationImages = None,
-    labels: options.OptionalLabels = None,
-    split: options.Split = None,
+    calibration: groups.Calibration,
     min_agreement: float | None = Option(
         None,
         help="Minimum share of images with the same tags as fp32; below it no plan is written.",
         show_default="0.9; 0.98 for TensorRT except in int8",
     ),
-    batch: str | None = _tensorrt(
-        None, metavar="MIN:OPT:MAX", help="Batch sizes of the plan; 1:1:8 by default, 1 with --dla."
-    ),
-    attention: str = _tensorrt(
-        "auto",
-        help="native, fused (plugin), or auto: the faster one that passes the accuracy gate.",
-        autocompletion=words("auto", *ATTENTIONS),
-    ),
-    workspace: int | None = _tensorrt(
-        None, metavar="MIB", help="Limit of the scratch memory of a layer."
-    ),
-    hardware: str = _tensorrt(
-        "this",
-        help="GPUs that run the plan: this (model), capability (same compute capability) or ampere+.",
-        autocompletion=words(*HARDWARE),
-    ),
-    version_compatible: bool = _tensorrt(
-        False,
-        "--version-compatible",
-        help="Also run with newer TensorRT, in this version's lean runtime.",
-    ),
-    dla: int | None = _tensorrt(
-        None, metavar="CORE", help="DLA core of a Jetson (experimental); int8 or fp16."
-    ),
-    maps: bool = _tensorrt(
-        True, "--maps/--no-maps", help="Without attention maps less is computed and copied."
-    ),
-    verbose: bool = _tensorrt(False, "--verbose", help="Log all messages of TensorRT."),
+    tensorrt: TensorRt,
     as_json: options.Json = False,
 ) -> None:
     """Build a plan from an exported network and its label bank.
@@ -122,18 +154,16 @@ def build(
     """
     from ..models.find import find_plan
     from ..workshop.compile.build import build as build_plan
-    from ..workshop.compile.tensorrt_options import Batch, BuildOptions
     from .screen import Phases
 
-    batches = Batch.parse(batch or ("1:1:8" if dla is None else "1"))
+    build_options = tensorrt.build_options()
     if size is not None:
         wanted = options.parse_size(size)
         run = options.run_folder(onnx)
         onnx = training_module("build", "export").export(run, run, wanted)
     elif not (onnx.is_file() or onnx.suffix):
-        # beside the model it would replace its plan
         onnx = find_plan(onnx)
-        out = out or Path("engine.plan")
+        out = out or Path("engine.plan")  # beside the model it would replace its plan
     plan = out or onnx.with_name(
         "engine.plan" if size is None else f"{onnx.stem.replace('model', 'engine', 1)}.plan"
     )
@@ -145,46 +175,9 @@ def build(
             device=cast(Any, device),
             precision=cast(Any, precision),
             bank=bank,
-            calibration_images=images_for(calibration_images, labels, split, beside),
+            calibration_images=calibration.read(beside),
             min_agreement=min_agreement,
-            options=BuildOptions(
-                batches,
-                cast(Any, attention),
-                workspace,
-                cast(Any, hardware),
-                version_compatible,
-                dla,
-                verbose,
-                maps,
-            ),
+            options=build_options,
             watcher=phases,
         )
     print_info(plan, as_json, trust=False)  # a new plan has no signature yet
-
-
-def images_for(
-    folder: Path | None, labels: Path | None, split: str | None, bank: Path
-) -> CalibrationImages | None:
-    """The images of ``--calibration-images``, with the targets of ``--labels`` and ``--split``.
-
-    Raises:
-        OptionError: ``--labels`` without ``--calibration-images``.
-    """
-    if folder is None:
-        if labels is not None:
-            raise errors.OptionError(
-                "--labels",
-                "--calibration-images as well",
-                "--labels alone",
-                "Give the folder of the images that it describes.",
-            )
-        return None
-    from ..bundle.label_bank import LabelBank
-    from ..workshop.compile.calibration import CalibrationImages
-    from ..workshop.evaluation.labels_csv import read_labels
-
-    if labels is None:
-        return CalibrationImages.below(folder)
-    return CalibrationImages.listed(
-        folder, read_labels(labels, split, LabelBank.load(bank, trust=False).names)
-    )

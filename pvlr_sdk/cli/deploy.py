@@ -79,7 +79,7 @@ def _to_file(plan: str | None, to: str, folder: Path | None) -> dict[str, Any]:
     from ..cameras.control.deployment import Deployment
     from ..cameras.site.config import load_config
     from ..cameras.site.factory import make_detectors, make_tagger, with_changes
-    from .site import read_changes
+    from .site_settings import read_changes
 
     path = Path(to)
     settings = read_changes(load_config(path), path, folder)

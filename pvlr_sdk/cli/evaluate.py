@@ -6,26 +6,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from . import options
+from . import groups, options
 
 if TYPE_CHECKING:
     from ..workshop.evaluation.evaluate import EvalReport
 
 
 def evaluate(
-    images: options.Images,
-    labels: options.Labels,
     plan: options.PlanArgument = None,
-    split: options.Split = None,
-    rename: options.Map = None,
-    prevalence: options.Prevalence = None,
+    *,
+    photos: groups.LabelledImages,
     operating_point: options.Point = "f1",
     tiles: options.Tiles = None,
     as_json: options.Json = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    machine: groups.Machine,
 ) -> None:
     """Measure the accuracy of a plan on labelled images.
 
@@ -51,21 +45,18 @@ def evaluate(
     """
     from ..tagger import Tagger
     from ..workshop.evaluation.evaluate import evaluate as measure
-    from ..workshop.evaluation.labels_csv import parse_renames, read_labels
     from .screen import Screen, print_json, report_failed
 
     with Tagger(
         plan,
         operating_point=operating_point,
         tiles=tiles,
-        device=device,
         optimize="throughput",
-        num_threads=threads,
-        precision=precision,
+        **machine.arguments,
     ) as tagger:
-        table = read_labels(labels, split, tagger.labels, parse_renames(rename or []))
+        table = photos.table(tagger.labels)
         with Screen(len(table.files), "Evaluating") as screen:
-            report = measure(tagger, images, table, screen.step, prevalence)
+            report = measure(tagger, photos.images, table, screen.step, photos.prevalence)
     if as_json:
         print_json(report.to_dict())
     else:

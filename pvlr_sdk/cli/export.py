@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from typer import Argument, Option
 
 from .. import errors
 from ..bundle.schema import ATTENTIONS, PRECISIONS
-from . import options
+from . import groups, options
 from .commands import training_module
 from .options import words
 
+if TYPE_CHECKING:
+    from ..workshop.compile.calibration import CalibrationImages
+
 _MAX_LABELS = 128
+
+
+@dataclass(frozen=True)
+class OpenNetwork:
+    """A network whose labels are an input."""
+
+    open_labels: Annotated[
+        bool,
+        Option("--open", help="Make the label bank an input that can change while the plan runs."),
+    ] = False
+    max_labels: Annotated[
+        int | None,
+        Option(
+            min=1,
+            metavar="N",
+            help="Room for labels in an open network.",
+            show_default=f"{_MAX_LABELS}",
+        ),
+    ] = None
+    knowledge: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR",
+            help="Photos without labels: also write a knowledge file for an open network.",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raises OptionError for an option that needs ``--open``."""
+        of_open = {"--max-labels": self.max_labels, "--knowledge": self.knowledge}
+        for option, value in of_open.items():
+            if value is not None and not self.open_labels:
+                raise errors.OptionError(option, "--open", "a closed network", "Add --open.")
 
 
 def export(
@@ -22,6 +59,7 @@ def export(
         metavar="RUN|MODEL.onnx",
         help="The folder that `pvlr train` wrote, a network that `pvlr export` wrote, or a CPU plan in fp32.",
     ),
+    *,
     out: Path | None = Option(
         None,
         "--out",
@@ -41,24 +79,8 @@ def export(
         help="native (ONNX operators) or fused (one node, for the TensorRT plugin).",
         autocompletion=words(*ATTENTIONS),
     ),
-    open_labels: bool = Option(
-        False, "--open", help="Make the label bank an input that can change while the plan runs."
-    ),
-    max_labels: int | None = Option(
-        None,
-        min=1,
-        metavar="N",
-        help="Room for labels in an open network.",
-        show_default=f"{_MAX_LABELS}",
-    ),
-    knowledge: Path | None = Option(
-        None,
-        metavar="DIR",
-        help="Photos without labels: also write a knowledge file for an open network.",
-    ),
-    calibration_images: options.CalibrationImages = None,
-    labels: options.OptionalLabels = None,
-    split: options.Split = None,
+    open_network: OpenNetwork,
+    calibration: groups.Calibration,
     min_agreement: float | None = Option(
         None,
         min=0,
@@ -89,10 +111,7 @@ def export(
     pvlr export model.onnx --precision int8 --calibration-images photos/
     """
     from ..errors import check_choice
-    from ..workshop.compile.export import export_as
     from ..workshop.compile.onnx.quantize import check_nncf
-    from .build import images_for
-    from .screen import note
 
     check_choice("--precision", precision, PRECISIONS)
     check_choice("--attention", attention, ATTENTIONS)
@@ -105,46 +124,59 @@ def export(
     sizes = [] if size is None else [options.parse_size(size)]
     if sizes:
         run = options.run_folder(run)
-    open_only = {"--max-labels": max_labels, "--knowledge": knowledge}
-    if not open_labels and (
-        unused := next((option for option, value in open_only.items() if value is not None), None)
-    ):
-        raise errors.OptionError(unused, "--open", "a closed network", "Add --open.")
-    if open_labels and (
-        run.suffix in (".onnx", ".plan") or (precision, attention) != ("fp32", "native")
-    ):
+    open_network.check()
+    exported = run.suffix in (".onnx", ".plan")
+    converted = (precision, attention) != ("fp32", "native")
+    if open_network.open_labels and (exported or converted):
         raise errors.OptionError(
             "--open",
             "a RUN in fp32 with native attention",
             f"{run} in {precision} with {attention} attention",
             "Name the folder that pvlr train wrote, and omit --precision and --attention.",
         )
-    if run.suffix in (".onnx", ".plan"):
-        network = run
-        if (precision, attention) == ("fp32", "native"):
-            raise errors.OptionError(
-                "--precision",
-                "another precision, or --attention fused, for a network that is exported already",
-                "fp32 and native attention",
-                f"To build a plan from it, run pvlr build {run}.",
-            )
-    else:
-        folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
-        room = (max_labels or _MAX_LABELS) if open_labels else None
-        network = training_module("export", "export").export(
-            folder, out or folder, *sizes, max_labels=room
+    if exported and not converted:
+        raise errors.OptionError(
+            "--precision",
+            "another precision, or --attention fused, for a network that is exported already",
+            "fp32 and native attention",
+            f"To build a plan from it, run pvlr build {run}.",
         )
-        print(network)
-        if knowledge is not None:
-            print(training_module("export", "concepts").learn(folder, network, knowledge, *sizes))
-    if (precision, attention) == ("fp32", "native"):
-        return
-    images = images_for(
-        calibration_images, labels, split, network.with_suffix(".labels.safetensors")
-    )
+    network = run if exported else _export_run(run, out, sizes, open_network)
+    if converted:
+        images = calibration.read(network.with_suffix(".labels.safetensors"))
+        _convert(network, out or network.parent, precision, attention, images, min_agreement)
+
+
+def _export_run(
+    run: Path, out: Path | None, sizes: list[tuple[int, int]], open_network: OpenNetwork
+) -> Path:
+    """Write the network of a finished run in fp32, and print its path and that of its knowledge file."""
+    folder = run.parent if run.is_file() else run  # also takes RUN/model.safetensors
+    room = (open_network.max_labels or _MAX_LABELS) if open_network.open_labels else None
+    exporter = training_module("export", "export")
+    network: Path = exporter.export(folder, out or folder, *sizes, max_labels=room)
+    print(network)
+    if open_network.knowledge is not None:
+        concepts = training_module("export", "concepts")
+        print(concepts.learn(folder, network, open_network.knowledge, *sizes))
+    return network
+
+
+def _convert(
+    network: Path,
+    folder: Path,
+    precision: str,
+    attention: str,
+    images: CalibrationImages | None,
+    min_agreement: float | None,
+) -> None:
+    """Write a network in another precision or with fused attention, and print how it agrees with fp32."""
+    from ..workshop.compile.export import export_as
+    from .screen import note
+
     path, agreement = export_as(
         network,
-        out or network.parent,
+        folder,
         precision=cast(Any, precision),
         attention=cast(Any, attention),
         calibration_images=images,
@@ -152,14 +184,11 @@ def export(
     )
     print(path)
     share = f"same tags as fp32 on {100 * agreement.tag_sets:.1f} % of {agreement.photos} images"
-    accuracy = (
-        ""
-        if agreement.mAP is None
-        else f", mAP {agreement.mAP:.2f} (fp32 {agreement.mAP_fp32:.2f})"
-    )
-    note(
-        f"{precision}: {share}, largest logit difference {agreement.largest_logit_difference:.3f}{accuracy}"
-    )
+    accuracy = ""
+    if agreement.mAP is not None:
+        accuracy = f", mAP {agreement.mAP:.2f} (fp32 {agreement.mAP_fp32:.2f})"
+    difference = f"largest logit difference {agreement.largest_logit_difference:.3f}"
+    note(f"{precision}: {share}, {difference}{accuracy}")
 
 
 def export_triton(

@@ -7,10 +7,11 @@ import threading
 
 from typer import Option
 
-from . import options
+from . import groups, options
 
 
 def frigate(
+    *,
     mqtt: str = Option(
         ...,
         "--mqtt",
@@ -19,9 +20,7 @@ def frigate(
         help="The broker: mqtt://[USER:PASSWORD@]HOST[:PORT].",
     ),
     url: str = Option(..., "--url", metavar="URL", help="Frigate: http://frigate:5000."),
-    plan: options.PlanOption = None,
-    words: options.Words = None,
-    bank: options.Bank = None,
+    model: groups.Model,
     threshold: options.TagThreshold = None,
     objects: list[str] | None = Option(
         None, "--object", metavar="LABEL", help="Only objects of LABEL; repeatable."
@@ -53,13 +52,7 @@ def frigate(
     from .site import log_to_stderr
 
     log_to_stderr()
-    tagger = Tagger(
-        plan,
-        words=options.split_words(words),
-        bank=bank,
-        threshold=threshold,
-        operating_point="precise",
-    )
+    tagger = Tagger(**model.arguments, threshold=threshold, operating_point="precise")
     broker = MqttSettings(url=mqtt, prefix=topic)
     FrigateTagger(
         tagger,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import options
+
+if TYPE_CHECKING:
+    from ..bundle.manifest import LabelSpec
 
 
 def info(plan: options.PlanArgument = None, as_json: options.Json = False) -> None:
@@ -46,31 +49,39 @@ def labels(
 
     if bank is None and plan is not None and plan.suffix == ".safetensors":
         bank = plan
-    bundle = None if bank else load_bundle(plan)
-    label_bank = bundle.labels if bundle else LabelBank.load(bank or "")
+    if bank is None:
+        bundle = load_bundle(plan)
+        title = bundle.manifest.name
+        label_bank = bundle.labels
+    else:
+        title = str(bank)
+        label_bank = LabelBank.load(bank)
     listed = label_fields(label_bank)["labels"]
     if as_json:
-        names = {"name": "label"}
-        print_json(
-            [{names.get(k, k): v for k, v in label.model_dump().items()} for label in listed]
-        )
+        print_json([_label_row(label) for label in listed])
         return
-    rows = [
-        (
-            label.name,
-            [point for point in (label.threshold, label.precise_threshold) if point is not None],
-        )
-        for label in listed
-    ]
-    if sys.stdout.isatty():
-        title = bundle.manifest.name if bundle else str(bank)
-        title += ": thresholds f1, precise" if label_bank.precise_thresholds is not None else ""
-        print_facts(
-            title, ((name, "  ".join(f"{point:.3f}" for point in points)) for name, points in rows)
-        )
-    else:
-        for name, points in rows:
-            print("\t".join((terminal(name), *map(str, points))))
+    if not sys.stdout.isatty():
+        for label in listed:
+            print("\t".join((terminal(label.name), *map(str, _thresholds(label)))))
+        return
+    if label_bank.precise_thresholds is not None:
+        title += ": thresholds f1, precise"
+    rows = {label.name: _thresholds(label) for label in listed}
+    print_facts(
+        title,
+        ((name, "  ".join(f"{point:.3f}" for point in points)) for name, points in rows.items()),
+    )
+
+
+def _label_row(label: LabelSpec) -> dict[str, Any]:
+    row = label.model_dump()
+    return {"label": row.pop("name"), **row}
+
+
+def _thresholds(label: LabelSpec) -> list[float]:
+    """The threshold, and that for 90 % precision where there is one."""
+    points = (label.threshold, label.precise_threshold)
+    return [point for point in points if point is not None]
 
 
 def _print_bank(path: Path, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they are named and explained alike everywhere."""
+"""Single options of several commands, so that they are named and explained alike everywhere; groups.py groups them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from .. import errors
-from ..bundle.schema import OPERATING_POINTS, PRECISIONS, RUN_DEVICES
+from ..bundle.schema import OPERATING_POINTS, RUN_DEVICES
 
 if TYPE_CHECKING:
-    from ..bundle.schema import OperatingPoint, PlanPrecision
-else:  # typer reads them as text, which the SDK checks
-    OperatingPoint = PlanPrecision = str
+    from ..bundle.schema import OperatingPoint
+else:  # typer reads it as text, which the SDK checks
+    OperatingPoint = str
 
 _LARGEST_SIZE = 8192
 
@@ -107,13 +107,6 @@ TagThreshold = Annotated[
         show_default="set by the plan",
     ),
 ]
-_TOP_K = "Keep at most this many tags per image, the highest scores first."
-TopK = Annotated[int | None, Option("--top-k", "-k", help=_TOP_K)]
-_FAST_JPEG = "Decode large JPEGs at reduced size: faster, with slightly different scores."
-FastJpeg = Annotated[bool, Option("--fast-jpeg", help=_FAST_JPEG)]
-_ISOLATE = "Decode images in restricted processes: for untrusted images."
-Isolate = Annotated[bool, Option("--isolate", help=_ISOLATE)]
-
 _TILES: Any = {
     "metavar": "CxR|auto",
     "help": "Also tag tiles of each frame, columns x rows, for small objects; auto: by its size.",
@@ -123,7 +116,6 @@ Tiles = Annotated[str | None, Option("--tiles", **_TILES)]
 
 # Labelled images
 Images = Annotated[Path, Option("--images", metavar="DIR", help="Folder of the images.")]
-Labels = Annotated[Path, Option("--labels", metavar="CSV", help="Labels of each image.")]
 OptionalLabels = Annotated[
     Path | None, Option("--labels", metavar="CSV", help="Labels of each image; adds the mAP.")
 ]
@@ -141,20 +133,16 @@ _SIZE = "Input size in pixels, of a RUN: 224, or 320x192 (width x height)."
 Size = Annotated[
     str | None, Option("--size", metavar="N|WxH", help=_SIZE, show_default="that of training")
 ]
-_CALIBRATION = "A few hundred representative images, for the int8 ranges and the accuracy check."
-CalibrationImages = Annotated[
-    Path | None, Option("--calibration-images", metavar="DIR", help=_CALIBRATION)
-]
 Split = Annotated[
     str | None, Option("--split", metavar="NAME", help="Use only this split of the CSV.")
 ]
 _MAP = 'Rename columns of the CSV to labels of the plan: sofa=couch, or a file {"sofa": "couch"}; repeatable.'
 Map = Annotated[list[str] | None, Option("--map", metavar="JSON|A=B", help=_MAP)]
 
-_machine = partial(Option, rich_help_panel="Machine")
+machine = partial(Option, rich_help_panel="Machine")
 _DEVICE = "auto (the plan's device), cpu, tensorrt, Intel's gpu or npu, or OpenVINO's name of one (GPU.1)."
 Device = Annotated[
-    str, _machine("--device", help=_DEVICE, autocompletion=words("auto", *RUN_DEVICES))
+    str, machine("--device", help=_DEVICE, autocompletion=words("auto", *RUN_DEVICES))
 ]
 
 
@@ -165,64 +153,13 @@ def _allow_unsigned(allowed: bool) -> None:
 
 _UNSIGNED = "Trust an unsigned plan: load TensorRT plans, which are code, and omit the isolated load of others."
 AllowUnsigned = Annotated[
-    bool, _machine("--allow-unsigned", help=_UNSIGNED, callback=_allow_unsigned)
-]
-Threads = Annotated[
-    int | None, _machine("--threads", help="Threads per image.", show_default="all cores")
-]
-_PRECISION = "auto, fp32, bf16, fp16 (GPU, NPU), or int8 (plans with ranges)."
-_ANY_PRECISION = words("auto", *PRECISIONS)
-Precision = Annotated[
-    PlanPrecision | None,
-    _machine(
-        "--precision",
-        help=_PRECISION,
-        show_default="set by the plan",
-        autocompletion=_ANY_PRECISION,
-    ),
+    bool, machine("--allow-unsigned", help=_UNSIGNED, callback=_allow_unsigned)
 ]
 
-# A site: cameras and their events
+# A site
 Uris = Annotated[
     list[str] | None,
     Argument(metavar="[NAME=]URI", help="Cameras, streams and videos.", show_default=False),
 ]
-_CONFIG = "Configuration of a site; other options extend or override it."
-Config = Annotated[Path | None, Option("--config", "-c", metavar="SITE.yaml", help=_CONFIG)]
-Check = Annotated[bool, Option("--check", help="Check configuration, plan and sinks, then exit.")]
 _STATE = "Folder that keeps what is changed while it runs; by default systemd's StateDirectory, or one of this user."
 State = Annotated[Path | None, Option("--state", metavar="DIR", help=_STATE)]
-_PRINT = (
-    "Print file, options and changes as one site file, with the origin of each setting, and exit."
-)
-PrintConfig = Annotated[bool, Option("--print-config", help=_PRINT)]
-Systemd = Annotated[
-    bool, Option("--systemd", help="Print a systemd unit for this command and exit.")
-]
-Loop = Annotated[bool, Option("--loop", help="Restart the videos given as URI at their end.")]
-_events = partial(Option, rich_help_panel="Events")
-Label = Annotated[
-    list[str] | None,
-    _events("--label", "-l", metavar="LABEL", help="Report only LABEL; repeatable."),
-]
-_THRESHOLD = "Score that an event must reach, for all labels or for one; repeatable."
-Threshold = Annotated[
-    list[str] | None, _events("--threshold", metavar="[LABEL=]X", help=_THRESHOLD)
-]
-_DURATION = "Shortest event that is reported, 0.5 by default."
-MinDuration = Annotated[
-    float | None, _events("--min-duration", metavar="SECONDS", help=_DURATION, min=0)
-]
-
-_MEMORY = "Remember events here, for pvlr search, why, replay and precision."
-Memory = Annotated[Path | None, _events("--memory", "-m", metavar="DIR", help=_MEMORY)]
-
-
-def events(default: str) -> Any:
-    """``--events``, whose default differs."""
-    return _events(
-        "--events",
-        "-e",
-        metavar="-|FILE",
-        help=f"JSON lines in a file or on stdout (-); {default}.",
-    )

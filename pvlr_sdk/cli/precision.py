@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -12,11 +12,42 @@ from . import options
 from .remember import Html, Memory, clock, print_lines, write_gallery
 
 if TYPE_CHECKING:
-    from ..cameras.memory.store import Answer
+    from ..cameras.memory.store import Answer, Store
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the user answers about events."""
+
+    yes: Annotated[
+        list[str] | None,
+        Option(metavar="EVENT", help="Answer: this event is right. May be repeated."),
+    ] = None
+    no: Annotated[list[str] | None, Option(metavar="EVENT", help="Answer: it is wrong.")] = None
+    unclear: Annotated[
+        list[str] | None,
+        Option(metavar="EVENT", help="Answer: nobody can say; counts as wrong."),
+    ] = None
+    undo: Annotated[list[str] | None, Option(metavar="EVENT", help="Remove the answer.")] = None
+
+    def store(self, store: Store) -> None:
+        """Store them, in this order."""
+        from ..cameras.memory.why import find_event
+
+        answers: tuple[tuple[Answer | None, list[str] | None], ...] = (
+            ("yes", self.yes),
+            ("no", self.no),
+            ("unclear", self.unclear),
+            (None, self.undo),
+        )
+        for answer, events in answers:
+            for event in events or ():
+                store.answer(find_event(store, event).id, answer)
 
 
 def precision(
     memory: Memory,
+    *,
     target: float = Option(
         0.9, min=0.5, max=0.999, help="The share of events that are to be right."
     ),
@@ -26,14 +57,7 @@ def precision(
     camera: str | None = Option(
         None, metavar="CAMERA", help="Only this camera, not all of them together."
     ),
-    yes: list[str] = Option(
-        [], metavar="EVENT", help="Answer: this event is right. May be repeated."
-    ),
-    no: list[str] = Option([], metavar="EVENT", help="Answer: it is wrong."),
-    unclear: list[str] = Option(
-        [], metavar="EVENT", help="Answer: nobody can say; counts as wrong."
-    ),
-    undo: list[str] = Option([], metavar="EVENT", help="Remove the answer."),
+    answers: Answers,
     html: Html = None,
     export: Path | None = Option(
         None, metavar="DIR", help="Write the answers as examples to a new folder."
@@ -58,19 +82,10 @@ def precision(
     from ..cameras.memory.examples import export_answers
     from ..cameras.memory.precision import statement, to_review
     from ..cameras.memory.store import Store
-    from ..cameras.memory.why import find_event
     from .screen import note, print_json
 
     store = Store(memory)
-    answers_given: tuple[tuple[Answer | None, list[str]], ...] = (
-        ("yes", yes),
-        ("no", no),
-        ("unclear", unclear),
-        (None, undo),
-    )
-    for answer, events in answers_given:
-        for event in events:
-            store.answer(find_event(store, event).id, answer)
+    answers.store(store)
     recorded = [
         name
         for (name,) in store.query(

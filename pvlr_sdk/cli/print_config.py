@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from ..cameras.site.changes import Changes
+    from ..cameras.site.changes import CameraChange, Changes
 
 _OPTION = "option"
 _CHANGE = "changed while running"
@@ -44,35 +44,48 @@ def _different(value: Any, other: Any, place: tuple[str, ...]) -> list[tuple[str
     return [] if value == other else [place]
 
 
-def _changed(changes: Changes, settings: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
-    """The keys of changed settings, and their values; a dollar begins a variable in a site file."""
-    changed: list[tuple[tuple[str, ...], Any]] = []
+_Change: TypeAlias = tuple[tuple[str, ...], Any]
+"""The keys of a setting, and its value."""
+
+
+def _changed(changes: Changes, settings: Mapping[str, Any]) -> list[_Change]:
+    """The changed settings. A dollar begins a variable in a site file."""
+    changed: list[_Change] = []
     for label, value in changes.thresholds.items():
         changed.append((("events", "thresholds", label), value))
     if changes.labels is not None:
-        names = (
-            None
-            if changes.labels == "all"
-            else [label.replace("$", "$$") for label in changes.labels]
-        )
-        changed.append((("events", "labels"), names))
+        changed.append((("events", "labels"), _listed(changes.labels)))
         if (settings.get("events") or {}).get("deny"):
             changed.append((("events", "deny"), []))
+    cameras = settings.get("cameras") or {}
     for name, camera in changes.cameras.items():
-        written = (settings.get("cameras") or {}).get(name)
-        if not isinstance(written, Mapping):
-            changed.append((("cameras", name, "uri"), written))
-        if camera.enabled is not None:
-            changed.append((("cameras", name, "enabled"), camera.enabled))
-        if camera.regions is not None:
-            regions = (isinstance(written, Mapping) and written.get("regions")) or {}
-            shapes = {
-                region: {**regions.get(region, {}), **shape.model_dump(mode="json")}
-                for region, shape in camera.regions.items()
-            }
-            changed.append((("cameras", name, "regions"), shapes))
+        for keys, value in _changed_camera(camera, cameras.get(name)):
+            changed.append((("cameras", name, *keys), value))
     if changes.deployed:
         changed.append((("plan",), str(changes.deployed.plan).replace("$", "$$")))
+    return changed
+
+
+def _listed(labels: Literal["all"] | tuple[str, ...]) -> list[str] | None:
+    """As in a site file, where None is every label."""
+    return None if labels == "all" else [label.replace("$", "$$") for label in labels]
+
+
+def _changed_camera(camera: CameraChange, written: Any) -> list[_Change]:
+    """The changed settings of a camera, which the file writes as its URI or as a mapping."""
+    changed: list[_Change] = []
+    if not isinstance(written, Mapping):
+        changed.append((("uri",), written))
+        written = {}
+    if camera.enabled is not None:
+        changed.append((("enabled",), camera.enabled))
+    if camera.regions is not None:
+        regions = written.get("regions") or {}
+        shapes = {
+            region: {**regions.get(region, {}), **shape.model_dump(mode="json")}
+            for region, shape in camera.regions.items()
+        }
+        changed.append((("regions",), shapes))
     return changed
 
 

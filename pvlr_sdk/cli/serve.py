@@ -10,26 +10,27 @@ import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer import Option
 
 from .. import errors
-from . import options
+from . import groups, options
 from .site import (
-    build_config,
     check_site,
     log_to_stderr,
     reload_on_hangup,
     return_freed_memory,
     systemd_unit,
 )
+from .site_settings import build_config
 
 if TYPE_CHECKING:
     from ..cameras.control.control import Control
     from ..cameras.serve import ServeSettings
     from ..cameras.site.config import ServeConfig
+    from .site_settings import SiteSettings
 
 _TOKEN = "PVLR_TOKEN"
 _server = partial(Option, rich_help_panel="Server")
@@ -39,15 +40,9 @@ _POLL = 0.25
 
 def serve(
     uris: options.Uris = None,
-    config: options.Config = None,
-    state: options.State = None,
-    check: options.Check = False,
-    print_config: options.PrintConfig = False,
-    systemd: options.Systemd = False,
-    plan: options.PlanOption = None,
-    words: options.Words = None,
-    bank: options.Bank = None,
-    device: options.Device = "auto",
+    *,
+    site: groups.Site,
+    model: groups.Model,
     host: str | None = _server(
         None,
         metavar="HOST",
@@ -56,13 +51,7 @@ def serve(
     port: int | None = _server(
         None, metavar="PORT", help="8000 by default; 0 for a free port.", min=0, max=65535
     ),
-    loop: options.Loop = False,
-    tiles: options.Tiles = None,
-    labels: options.Label = None,
-    threshold: options.Threshold = None,
-    min_duration: options.MinDuration = None,
-    memory: options.Memory = None,
-    events: Annotated[list[str] | None, options.events("by default none")] = None,
+    events: groups.Events,
     snapshots: Path | None = Option(
         None, metavar="DIR", help="JPEG of the frame that starts an event."
     ),
@@ -86,64 +75,53 @@ def serve(
     pvlr serve --config site.yaml
     PVLR_TOKEN=... pvlr serve --host 0.0.0.0 door=rtsp://cam1/live
     """
-    if systemd:
+    if site.systemd:
         typer.echo(systemd_unit("serve"), nl=False)
         return
     _check_dependencies()
     return_freed_memory()
+    settings = build_config(
+        uris or (),
+        site,
+        model,
+        events,
+        sections={
+            "events": {"snapshots": snapshots and snapshots.absolute()},
+            "serve": {"host": host, "port": port},
+        },
+    )
+    listen = _settings(settings.config.serve)
+    if site.check:
+        check_site(settings.config)
+        return
+    log_to_stderr()
+    _run(_control(settings, from_options=site.config is None), listen)
+
+
+def _control(settings: SiteSettings, *, from_options: bool) -> Control:
+    """The owner of the tagger and, with cameras, of the site."""
     from ..cameras.control.control import Control
     from ..cameras.site import Site
     from ..cameras.site.factory import make_detectors, make_tagger, with_changes
 
-    settings = build_config(
-        config,
-        uris or (),
-        plan=plan,
-        words=words,
-        bank=bank,
-        device=device,
-        loop=loop,
-        tiles=tiles,
-        thresholds=threshold or (),
-        events={
-            "labels": labels,
-            "min_duration": min_duration,
-            "snapshots": snapshots and snapshots.absolute(),
-        },
-        serve={"host": host, "port": port},
-        memory=memory,
-        files=events or (),
-        state=state,
-        show=print_config,
-    )
-    site_config = settings.config
-    listen = _settings(site_config.serve)
-    if check:
-        check_site(site_config)
-        return
-    log_to_stderr()
-    tagger = make_tagger(settings.changes.applied(site_config))
-    if config is None:  # an option that names an unknown label is a mistake
-        make_detectors(site_config, tagger)
+    config = settings.config
+    changes = settings.changes
+    tagger = make_tagger(changes.applied(config))
+    if from_options:  # an option that names an unknown label is a mistake
+        make_detectors(config, tagger)
     else:
-        make_detectors(
-            with_changes(site_config, settings.changes, tagger.labels),
-            tagger,
-            settings.changes.thresholds,
-        )
-    site = (
-        Site(site_config, tagger=tagger, changes=settings.changes) if site_config.cameras else None
-    )
-    control = Control(
+        changed = with_changes(config, changes, tagger.labels)
+        make_detectors(changed, tagger, changes.thresholds)
+    site = Site(config, tagger=tagger, changes=changes) if config.cameras else None
+    return Control(
         tagger,
         site,
         settings.state,
-        config=site_config,
-        changes=settings.changes,
+        config=config,
+        changes=changes,
         plans=settings.plans,
-        bank=site_config.bank,
+        bank=config.bank,
     )
-    _run(control, listen)
 
 
 def _check_dependencies() -> None:

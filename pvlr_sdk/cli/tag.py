@@ -6,19 +6,21 @@ import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from typer import Argument, Option
 
 from .. import errors
 from .._util.escape import csv_row, terminal
-from . import options
+from . import groups
 from .xmp import Sidecars
 
 if TYPE_CHECKING:
+    from ..bundle.schema import Optimize
     from ..frames.find import InputFrame
     from ..frames.frames import FrameLike
     from ..result import TagResult
@@ -34,40 +36,59 @@ _BAR = 24
 """Characters of the bar of a score."""
 
 
+@dataclass(frozen=True)
+class Output:
+    """What is written about each image."""
+
+    as_json: Annotated[bool, Option("--json", help="Print one line of JSON per image.")] = False
+    as_csv: Annotated[bool, Option("--csv", help="Print CSV, one row per tag.")] = False
+    draw: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="Write annotated copies of the images to this folder."),
+    ] = None
+    heatmap: Annotated[
+        str | None,
+        Option(
+            metavar="[LABEL]",
+            help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
+        ),
+    ] = None
+    xmp: Annotated[
+        bool,
+        Option("--xmp", help="Write the tags next to each photo, as photo.jpg.xmp (see pvlr xmp)."),
+    ] = False
+
+    def check(self) -> None:
+        """Raises OptionError for options that do not go together."""
+        if self.as_json and self.as_csv:
+            raise errors.OptionError("--csv", "--json or --csv", "both", "Remove one of them.")
+        if self.heatmap is not None and self.draw is None:
+            raise errors.OptionError(
+                "--heatmap", "--draw DIR with it", "no --draw", "Add --draw DIR."
+            )
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Which frames of videos are tagged."""
+
+    every: Annotated[
+        int | None, Option(metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos")
+    ] = None
+    fps: Annotated[
+        float | None,
+        Option(metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"),
+    ] = None
+
+
 def tag(
     inputs: list[str] = Argument(..., metavar="INPUT", help="Images, videos, folders or patterns."),
-    plan: options.PlanOption = None,
-    words: options.Words = None,
-    bank: options.Bank = None,
-    threshold: options.TagThreshold = None,
-    operating_point: options.Point = "f1",
-    top_k: options.TopK = None,
-    tiles: options.Tiles = None,
-    as_json: bool = Option(False, "--json", help="Print one line of JSON per image."),
-    as_csv: bool = Option(False, "--csv", help="Print CSV, one row per tag."),
-    draw: Path | None = Option(
-        None, metavar="DIR", help="Write annotated copies of the images to this folder."
-    ),
-    heatmap: str | None = Option(
-        None,
-        metavar="[LABEL]",
-        help="With --draw: show where the model looked for LABEL, or for the best tag. Put it after INPUT.",
-    ),
-    xmp: bool = Option(
-        False, "--xmp", help="Write the tags next to each photo, as photo.jpg.xmp (see pvlr xmp)."
-    ),
-    every: int | None = Option(
-        None, metavar="N", help="Tag every N-th frame.", rich_help_panel="Videos"
-    ),
-    fps: float | None = Option(
-        None, metavar="F", help="Tag F frames per second of video.", rich_help_panel="Videos"
-    ),
-    fast_jpeg: options.FastJpeg = False,
-    isolate: options.Isolate = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    *,
+    model: groups.Model,
+    tagging: groups.Tagging,
+    output: Output,
+    pace: Pace,
+    machine: groups.Machine,
 ) -> None:
     """Tag images, folders of images and videos.
 
@@ -91,83 +112,107 @@ def tag(
     from ..bundle.label_bank import find_label
     from ..frames import find as sources
     from ..tagger import Tagger
-    from .album import Album
-    from .screen import Screen, complain, note, uninterrupted
+    from .screen import Screen, note, uninterrupted
 
-    if as_json and as_csv:
-        raise errors.OptionError("--csv", "--json or --csv", "both", "Remove one of them.")
-    if heatmap is not None and draw is None:
-        raise errors.OptionError("--heatmap", "--draw DIR with it", "no --draw", "Add --draw DIR.")
-    sources.check_pace(every, fps)
-    done = failed = 0
-
-    def fail(_: str, error: errors.PvlrError) -> None:
-        nonlocal failed
-        failed += 1
-        complain(error)
-
-    files = sources.find(inputs, fail)
+    output.check()
+    sources.check_pace(pace.every, pace.fps)
+    failures = _Failures()
+    files = sources.find(inputs, failures.add)
     if not files:
         raise typer.Exit(2)
-    total = sum(sources.count(path, every=every, fps=fps) for path in files)
-
-    def items(screen: Screen) -> Iterator[InputFrame]:
-        for path in files:
-            try:
-                yield from sources.read(path, every=every, fps=fps)
-            except errors.FrameError as error:  # all other images are tagged nevertheless
-                fail(str(path), error)
-                screen.step()
-
+    total = sum(sources.count(path, every=pace.every, fps=pace.fps) for path in files)
+    optimize: Optimize = "latency" if total < _MANY else "throughput"
+    done = 0
     try:
         with (
             Tagger(
-                plan,
-                words=options.split_words(words),
-                bank=bank,
-                threshold=threshold,
-                operating_point=operating_point,
-                top_k=top_k,
-                tiles=tiles,
-                device=device,
-                optimize="latency" if total < _MANY else "throughput",
-                num_threads=threads,
-                precision=precision,
-                reduced_jpeg=fast_jpeg,
-                isolate=isolate,
+                **model.arguments, **tagging.arguments, **machine.arguments, optimize=optimize
             ) as tagger,
             Screen(total, "Tagging") as screen,
         ):
-            if heatmap:
-                find_label(heatmap, dict.fromkeys(tagger.labels, 0))
-            write = _json(screen) if as_json else _csv(screen) if as_csv else _text(screen, total)
-            album = Album(draw, files, heatmap or heatmap is not None, isolate) if draw else None
-            sidecars = Sidecars() if xmp else None
-            for item, outcome in _tagged(tagger, items(screen)):
+            if output.heatmap:
+                find_label(output.heatmap, dict.fromkeys(tagger.labels, 0))
+            writers = _Writers(output, screen, files, total, tagging.isolate)
+            for item, outcome in _tagged(tagger, _frames(files, pace, failures, screen)):
                 with uninterrupted():
                     screen.step()
                     done += 1
                     if isinstance(outcome, errors.FrameError):
-                        fail(item.source, outcome)
-                        continue
-                    write(item, outcome)
-                    if album:
-                        album.add(item, outcome)
-                    if sidecars:
-                        sidecars.add(item, outcome)
-            if sidecars:
-                sidecars.close()
-                failed += sidecars.failed
+                        failures.add(item.source, outcome)
+                    else:
+                        writers.write(item, outcome)
+            failures.count += writers.close()
     except KeyboardInterrupt:
-        kept = f", and their annotated copies are in {draw}" if draw else ""
+        kept = f", and their annotated copies are in {output.draw}" if output.draw else ""
         note(f"interrupted: {done} of {total} images are done; their lines are complete{kept}.")
         raise typer.Exit(130) from None
-    if album and sys.stderr.isatty():
-        note(f"annotated copies: {draw}")
-    if failed and len(files) > 1:
-        note(f"{failed} of the inputs could not be tagged (see above).")
-    if failed:
+    if output.draw and sys.stderr.isatty():
+        note(f"annotated copies: {output.draw}")
+    if failures.count and len(files) > 1:
+        note(f"{failures.count} of the inputs could not be tagged (see above).")
+    if failures.count:
         raise typer.Exit(2)
+
+
+class _Failures:
+    """Reports and counts the inputs that cannot be tagged."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, _: str, error: errors.PvlrError) -> None:
+        from .screen import complain
+
+        self.count += 1
+        complain(error)
+
+
+class _Writers:
+    """Writes the result of each image in all forms that are asked for."""
+
+    def __init__(
+        self, output: Output, screen: Screen, files: list[Path], total: int, isolate: bool
+    ) -> None:
+        from .album import Album
+
+        self._writers: list[Write] = []
+        if output.as_json:
+            self._writers.append(_json(screen))
+        elif output.as_csv:
+            self._writers.append(_csv(screen))
+        else:
+            self._writers.append(_text(screen, total))
+        if output.draw:
+            heatmap = output.heatmap or output.heatmap is not None
+            self._writers.append(Album(output.draw, files, heatmap, isolate).add)
+        self._sidecars = Sidecars() if output.xmp else None
+        if self._sidecars:
+            self._writers.append(self._sidecars.add)
+
+    def write(self, item: InputFrame, result: TagResult) -> None:
+        for write in self._writers:
+            write(item, result)
+
+    def close(self) -> int:
+        """Finish the sidecars, and the number that could not be written."""
+        if self._sidecars is None:
+            return 0
+        self._sidecars.close()
+        return self._sidecars.failed
+
+
+def _frames(
+    files: list[Path], pace: Pace, failures: _Failures, screen: Screen
+) -> Iterator[InputFrame]:
+    """The images and the frames of videos. A file that cannot be read is reported, and all others follow."""
+    from ..frames import find as sources
+
+    for path in files:
+        try:
+            yield from sources.read(path, every=pace.every, fps=pace.fps)
+        except errors.FrameError as error:
+            failures.add(str(path), error)
+            screen.step()
 
 
 def _tagged(

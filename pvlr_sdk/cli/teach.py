@@ -2,43 +2,89 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
 from .. import errors
-from . import options
+from . import groups, options
 
 if TYPE_CHECKING:
+    from ..bundle.label_bank import LabelBank
     from ..labels import Photos, Teaching
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The photos to learn from: folders for one label, or a file of labels for several."""
+
+    label: Annotated[
+        list[str] | None,
+        Option(
+            "--label",
+            "-l",
+            metavar="LABEL",
+            help="The label to teach; with --labels, the labels to teach (default: all).",
+        ),
+    ] = None
+    positives: Annotated[
+        list[str] | None,
+        Option(metavar="DIR", help="Photos that show the label: a folder or files; repeatable."),
+    ] = None
+    negatives: Annotated[
+        list[str] | None,
+        Option(metavar="DIR", help="Photos that do not show the label; repeatable."),
+    ] = None
+    labels: Annotated[
+        Path | None,
+        Option(metavar="CSV", help="Labels of each image, to teach several labels."),
+    ] = None
+    images: Annotated[Path | None, Option(metavar="DIR", help="Folder of the images.")] = None
+    split: options.Split = None
+    rename: Annotated[
+        list[str] | None,
+        Option("--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable."),
+    ] = None
+
+    def named(self) -> list[str]:
+        """The options that name a label or photos."""
+        values = {
+            "--label": self.label,
+            "--positives": self.positives,
+            "--negatives": self.negatives,
+            "--labels": self.labels,
+            "--images": self.images,
+        }
+        return [name for name, value in values.items() if value]
+
+    def read(self) -> Photos:
+        """The photos. Raises OptionError unless the options name either folders or a file of labels."""
+        from ..labels import Photos
+        from ..workshop.evaluation.labels_csv import parse_renames, read_photos
+
+        if self.labels and self.images and not (self.positives or self.negatives):
+            renames = parse_renames(self.rename or [])
+            return read_photos(self.labels, self.images, self.label or None, self.split, renames)
+        of_a_table = (self.labels, self.images, self.split, self.rename)
+        label = self.label or []
+        if len(label) == 1 and self.positives and self.negatives and not any(of_a_table):
+            return Photos.from_folders(label[0], self.positives, self.negatives)
+        raise errors.OptionError(
+            "--positives",
+            "one --label with --positives and --negatives, or --labels with --images",
+            ", ".join(self.named()) or "neither",
+            "Negatives are any photos that do not show the label, such as 50 of the same rooms.",
+        )
 
 
 def teach(
     plan: options.Plan,
     out: Path = Option(..., "--out", "-o", metavar="FILE", help="The label bank to write."),
-    label: list[str] | None = Option(
-        None,
-        "--label",
-        "-l",
-        metavar="LABEL",
-        help="The label to teach; with --labels, the labels to teach (default: all).",
-    ),
-    positives: list[str] | None = Option(
-        None, metavar="DIR", help="Photos that show the label: a folder or files; repeatable."
-    ),
-    negatives: list[str] | None = Option(
-        None, metavar="DIR", help="Photos that do not show the label; repeatable."
-    ),
-    labels: Path | None = Option(
-        None, metavar="CSV", help="Labels of each image, to teach several labels."
-    ),
-    images: Path | None = Option(None, metavar="DIR", help="Folder of the images."),
-    split: options.Split = None,
-    rename: list[str] | None = Option(
-        None, "--map", metavar="JSON|A=B", help="Rename columns of the CSV; repeatable."
-    ),
+    *,
+    examples: Examples,
     bank: Path | None = Option(
         None, metavar="FILE", help="The label bank to change.", show_default="the plan's bank"
     ),
@@ -60,10 +106,7 @@ def teach(
         show_default="next to --out",
     ),
     as_json: options.Json = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    machine: groups.Machine,
 ) -> None:
     """Teach labels to an open plan with a few photos, in seconds and without PyTorch.
 
@@ -90,48 +133,33 @@ def teach(
     """
     from .._util.files import write_files
     from ..bundle.label_bank import LabelBank
-    from ..labels import forget as forget_labels
     from ..labels import teach as learn
     from ..labels.page import page
     from .screen import Screen, print_json, report_failed
 
-    if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
-        raise errors.OptionError(
-            "--out",
-            "a new file",
-            f"{out}, which exists",
-            f"To change it, add --bank {out}; to start again, remove it.",
-        )
-    bank_given = LabelBank.load(bank) if bank else None
+    _check_out(out, bank)
+    bank_before = LabelBank.load(bank) if bank else None
     report = report or out.with_suffix(".html")
-    before = next(
-        (
-            path
-            for path in (report, bank.with_suffix(".html") if bank else report)
-            if path.is_file()
-        ),
-        None,
-    )
-    earlier = before.read_text("utf-8", "replace") if bank_given and before else ""
+    page_before = _page_before(report, bank)
     if forget:
-        if bank_given is None or label or labels or positives or negatives or images:
-            raise errors.OptionError(
-                "--forget",
-                "--bank, and nothing to teach",
-                "labels to teach" if bank_given else "no --bank",
-                "Forget labels first, then teach others.",
-            )
-        left = forget_labels(bank_given, forget)
-        pages = {report: page(left, earlier=earlier).encode()} if earlier else {}
+        left = _without(forget, bank_before, examples)
+        pages = {report: page(left, earlier=page_before).encode()} if page_before else {}
         write_files({**pages, out: left.to_bytes()})
         print(out)
         return
-    photos = _photos(label, positives, negatives, labels, images, split, rename)
+    photos = examples.read()
     with Screen(len(photos.files), "Reading") as screen:
-        taught = learn(plan, photos, bank=bank_given, progress=screen.step,
-                       words=not no_words, replace=replace, prevalence=prevalence,
-                       device=device, num_threads=threads, precision=precision)  # fmt: skip
-    html = page(taught.bank, taught.labels, taught.failed, earlier=earlier)
+        taught = learn(
+            plan,
+            photos,
+            bank=bank_before,
+            progress=screen.step,
+            words=not no_words,
+            replace=replace,
+            prevalence=prevalence,
+            **machine.arguments,
+        )
+    html = page(taught.bank, taught.labels, taught.failed, earlier=page_before)
     write_files({report: html.encode(), out: taught.bank.to_bytes()})
     if as_json:
         print_json(taught.to_dict())
@@ -141,33 +169,39 @@ def teach(
         raise typer.Exit(2)
 
 
-def _photos(
-    label: list[str] | None,
-    positives: list[str] | None,
-    negatives: list[str] | None,
-    labels: Path | None,
-    images: Path | None,
-    split: str | None,
-    rename: list[str] | None,
-) -> Photos:
-    """The photos to learn from. Raises OptionError unless the options name either folders or a file of labels."""
-    from ..labels import Photos
-    from ..workshop.evaluation.labels_csv import parse_renames, read_photos
+def _check_out(out: Path, bank: Path | None) -> None:
+    """A label bank is replaced only by one that extends it. Raises OptionError."""
+    if out.exists() and not (bank and bank.exists() and out.samefile(bank)):
+        raise errors.OptionError(
+            "--out",
+            "a new file",
+            f"{out}, which exists",
+            f"To change it, add --bank {out}; to start again, remove it.",
+        )
 
-    folders = (positives, negatives)
-    table = (labels, images)
-    if labels and images and not any(folders):
-        return read_photos(labels, images, label or None, split, parse_renames(rename or []))
-    if positives and negatives and label and len(label) == 1 and not any((*table, split, rename)):
-        return Photos.from_folders(label[0], positives, negatives)
-    names = ("--label", "--positives", "--negatives", "--labels", "--images")
-    present = [name for name, value in zip(names, (label, *folders, *table), strict=True) if value]
-    raise errors.OptionError(
-        "--positives",
-        "one --label with --positives and --negatives, or --labels with --images",
-        ", ".join(present) or "neither",
-        "Negatives are any photos that do not show the label, such as 50 of the same rooms.",
-    )
+
+def _page_before(report: Path, bank: Path | None) -> str:
+    """The report about the labels that the bank has been taught so far, or an empty text."""
+    if bank is None:
+        return ""
+    for path in (report, bank.with_suffix(".html")):
+        if path.is_file():
+            return path.read_text("utf-8", "replace")
+    return ""
+
+
+def _without(labels: list[str], bank: LabelBank | None, examples: Examples) -> LabelBank:
+    """The bank without the teaching of these labels. Raises OptionError without a bank, or with labels to teach."""
+    from ..labels import forget
+
+    if bank is None or examples.named():
+        raise errors.OptionError(
+            "--forget",
+            "--bank, and nothing to teach",
+            "no --bank" if bank is None else "labels to teach",
+            "Forget labels first, then teach others.",
+        )
+    return forget(bank, labels)
 
 
 def _print(taught: Teaching, out: Path, report: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from .. import errors
-from . import options
+from . import groups, options
 from .options import models, words
 
 if TYPE_CHECKING:
@@ -17,32 +17,26 @@ if TYPE_CHECKING:
 
 
 def thresholds(
-    images: options.Images,
-    labels: options.Labels,
     plan: Path = Argument(
         ...,
         metavar="PLAN",
         help="The plan to change; with --dry-run also the name of a model.",
         autocompletion=models,
     ),
-    split: options.Split = None,
-    rename: options.Map = None,
+    *,
+    photos: groups.LabelledImages,
     objective: str = Option(
         "f1",
         metavar="OBJECTIVE",
         help="f1, precision=P or recall=R, for each label.",
         autocompletion=words("f1", "precision=", "recall="),
     ),
-    prevalence: options.Prevalence = None,
     tiles: options.Tiles = None,
     dry_run: bool = Option(
         False, "--dry-run", help="Report the new thresholds without writing them."
     ),
     as_json: options.Json = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    machine: groups.Machine,
 ) -> None:
     """Choose the thresholds of a plan on labelled images.
 
@@ -75,7 +69,6 @@ def thresholds(
     from ..frames.tiles import check_tiles
     from ..labels.thresholds import Objective
     from ..models.find import find_plan
-    from ..workshop.evaluation.labels_csv import parse_renames, read_labels
     from ..workshop.evaluation.thresholds import set_thresholds
     from .screen import Screen, print_json, report_failed
 
@@ -94,20 +87,18 @@ def thresholds(
         )
     plan = path_found
     names = [label.name for label in read_manifest(plan).labels]
-    table = read_labels(labels, split, names, parse_renames(rename or []))
+    table = photos.table(names)
     with Screen(len(table.files), "Tagging") as screen:
         report = set_thresholds(
             plan,
-            images,
+            photos.images,
             table,
             chosen_for,
-            prevalence=prevalence,
+            prevalence=photos.prevalence,
             tiles=layout,
             write=not dry_run,
             progress=screen.step,
-            device=device,
-            num_threads=threads,
-            precision=precision,
+            **machine.arguments,
         )
     if as_json:
         print_json(report.to_dict())

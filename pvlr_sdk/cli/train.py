@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,22 +78,22 @@ def train(
     """
     overrides = [item for item in rest or [] if "=" in item and not Path(item).exists()]
     files = [Path(item) for item in rest or [] if item not in overrides]
-    from_images = data.suffix.lower() not in (".yaml", ".yml")
     minutes = _minutes(budget)
-    unused = (
-        {"LABELS": files, "--from": start, "--quick": quick, "--budget": budget}
-        if not from_images
-        else {"--dry-run": dry_run}
+    if data.suffix.lower() in (".yaml", ".yml"):
+        _refuse(
+            {"LABELS": files, "--from": start, "--quick": quick, "--budget": budget},
+            "a folder of images",
+            "CONFIG.yaml",
+            "Set the keys of the configuration instead.",
+        )
+        _train_config(data, overrides, out=out, resume=resume, dry_run=dry_run)
+        return
+    _refuse(
+        {"--dry-run": dry_run},
+        "CONFIG.yaml",
+        "a folder",
+        "Omit it, or write a configuration.",
     )
-    if wrong := next((option for option, value in unused.items() if value), None):
-        first = "a folder"
-        other = "CONFIG.yaml"
-        hint = "Omit it, or write a configuration."
-        if not from_images:
-            first = "CONFIG.yaml"
-            other = "a folder of images"
-            hint = "Set the keys of the configuration instead."
-        raise errors.OptionError(wrong, f"{other} as the first argument", first, hint)
     if len(files) > 1:
         raise errors.OptionError(
             "LABELS",
@@ -99,42 +101,66 @@ def train(
             f"{len(files)}: {', '.join(map(str, files))}",
             "Join them into one file; settings are written KEY=VALUE.",
         )
-    module = training_module("train", "pipeline" if from_images else "train")
-    recipe = not from_images and training_module("train", "recipe").is_recipe(data)
-    if recipe:
-        module = training_module("train", "recipe")
-    try:
-        if recipe:
-            _print_recipe(
-                *module.train_recipe(data, overrides, out=out, resume=resume, dry_run=dry_run)
-            )
-            return
-        if not from_images:
-            folder = module.train(data, overrides, out=out, resume=resume, dry_run=dry_run)
-            if not dry_run:
-                print(folder)
-            return
-        labels = files[0] if files else None
-        with training_packages("train"):
-            outcome = module.train_images(
-                data,
-                labels,
-                overrides,
-                out=out,
-                start_from=start,
-                prevalence=prevalence,
-                quick=quick,
-                budget=minutes,
-                resume=resume,
-            )
-    except KeyboardInterrupt:
-        from .screen import note
-
-        folder = out or module.default_folder(data)
-        kept = f"interrupted; {folder} keeps the finished stages. To continue, run the command again with --resume"
-        note(kept if recipe else training_module("train", "state").interrupted(folder))
-        raise typer.Exit(130) from None
+    pipeline = training_module("train", "pipeline")
+    with (
+        _interruptible(lambda: _kept(out or pipeline.default_folder(data))),
+        training_packages("train"),
+    ):
+        outcome = pipeline.train_images(
+            data,
+            files[0] if files else None,
+            overrides,
+            out=out,
+            start_from=start,
+            prevalence=prevalence,
+            quick=quick,
+            budget=minutes,
+            resume=resume,
+        )
     _print_outcome(outcome)
+
+
+def _refuse(options: dict[str, Any], first: str, data: str, hint: str) -> None:
+    """Raises OptionError if an option is used that needs something else as the first argument."""
+    for option, value in options.items():
+        if value:
+            raise errors.OptionError(option, f"{first} as the first argument", data, hint)
+
+
+def _train_config(
+    config: Path, overrides: list[str], *, out: Path | None, resume: bool, dry_run: bool
+) -> None:
+    """Train a configuration, or all stages of a recipe."""
+    module = training_module("train", "train")
+    recipe = training_module("train", "recipe")
+    arguments: dict[str, Any] = {"out": out, "resume": resume, "dry_run": dry_run}
+    if recipe.is_recipe(config):
+        stages = "keeps the finished stages. To continue, run the command again with --resume"
+        with _interruptible(
+            lambda: f"interrupted; {out or recipe.default_folder(config)} {stages}"
+        ):
+            _print_recipe(*recipe.train_recipe(config, overrides, **arguments))
+        return
+    with _interruptible(lambda: _kept(out or module.default_folder(config))):
+        folder = module.train(config, overrides, **arguments)
+    if not dry_run:
+        print(folder)
+
+
+@contextmanager
+def _interruptible(message: Callable[[], str]) -> Iterator[None]:
+    """After Ctrl-C, print what is kept, and exit."""
+    from .screen import note
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(message())
+        raise typer.Exit(130) from None
+
+
+def _kept(folder: Path) -> str:
+    return str(training_module("train", "state").interrupted(folder))
 
 
 def report(

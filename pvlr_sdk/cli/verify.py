@@ -9,7 +9,7 @@ import typer
 from typer import Option
 
 from .. import errors
-from . import options
+from . import groups, options
 
 if TYPE_CHECKING:
     from ..workshop.compile.verify import Verification
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def verify(
     plan: options.Plan,
+    *,
     images: options.Images,
     against: Path = Option(..., metavar="MODEL.onnx", help="The fp32 network behind the plan."),
     labels: options.OptionalLabels = None,
@@ -31,10 +32,7 @@ def verify(
         show_default="that of the plan's build; 0.98",
     ),
     as_json: options.Json = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    precision: options.Precision = None,
-    allow_unsigned: options.AllowUnsigned = False,  # sets the environment variable
+    machine: groups.Machine,
 ) -> None:
     """Compare a plan with its fp32 network.
 
@@ -55,7 +53,7 @@ def verify(
     from ..workshop.evaluation.labels_csv import parse_renames, read_labels
     from .screen import Screen, complain, print_json, report_failed
 
-    with Tagger(plan, device=device, num_threads=threads, precision=precision) as tagger:
+    with Tagger(plan, **machine.arguments) as tagger:
         if labels is None:
             photos = CalibrationImages.below(images, "--images")
         else:

@@ -7,16 +7,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from typer import Option
 
 from .. import errors
-from . import options
+from . import groups, options
 from .site import (
-    build_config,
     check_site,
     log_to_stderr,
     reload_on_hangup,
@@ -24,33 +24,24 @@ from .site import (
     start_metrics,
     systemd_unit,
 )
+from .site_settings import build_config
 
 if TYPE_CHECKING:
     from ..cameras.events import Event
     from ..cameras.site import Site
+    from ..tagger import Tagger
+    from .site_settings import SiteSettings
 
 
 def watch(
     uris: options.Uris = None,
-    config: options.Config = None,
-    state: options.State = None,
-    check: options.Check = False,
-    print_config: options.PrintConfig = False,
-    systemd: options.Systemd = False,
-    plan: options.PlanOption = None,
-    words: options.Words = None,
-    bank: options.Bank = None,
-    device: options.Device = "auto",
+    *,
+    site: groups.Site,
+    model: groups.Model,
+    events: groups.Events,
     every_frame: bool = Option(
         False, "--every-frame", help="Tag every frame of a file, as fast as possible."
     ),
-    loop: options.Loop = False,
-    tiles: options.Tiles = None,
-    labels: options.Label = None,
-    threshold: options.Threshold = None,
-    min_duration: options.MinDuration = None,
-    memory: options.Memory = None,
-    events: Annotated[list[str] | None, options.events("by default on stdout")] = None,
     as_json: bool = Option(False, "--json", help="JSON lines also on a terminal, like --events -."),
     stats: float | None = Option(
         None, metavar="SECONDS", help="Print statistics on stderr at this interval.", min=0.1
@@ -76,54 +67,57 @@ def watch(
     pvlr watch door=rtsp://cam1/live --label person --print-config > site.yaml
     pvlr watch --config site.yaml --check
     """
-    if systemd:
+    if site.systemd:
         typer.echo(systemd_unit("watch"), nl=False)
         return
     return_freed_memory()
-    from ..cameras.control.control import Control
-    from ..cameras.site import Site
-    from ..cameras.site.factory import make_detectors, make_tagger
+    from ..cameras.site.factory import make_tagger
 
     terminal = sys.stdout.isatty()
+    if as_json and "-" not in (events.files or ()):
+        events = replace(events, files=[*(events.files or ()), "-"])
     settings = build_config(
-        config,
         uris or (),
-        plan=plan,
-        words=words,
-        bank=bank,
-        device=device,
-        loop=loop,
-        tiles=tiles,
-        thresholds=threshold or (),
-        events={"labels": labels, "min_duration": min_duration},
-        stream={"every_frame": every_frame or None},
-        memory=memory,
-        files=[*dict.fromkeys((*(events or ()), *("-" * as_json)))],
+        site,
+        model,
+        events,
+        sections={"stream": {"every_frame": every_frame or None}},
         stdout=not terminal,
-        state=state,
-        show=print_config,
     )
-    site_config = settings.config
-    if not site_config.cameras:
+    if not settings.config.cameras:
         raise errors.OptionError(
             "URI", "a camera", "none", "Pass a URI, or a --config with cameras."
         )
-    if check:
-        check_site(site_config)
+    if site.check:
+        check_site(settings.config)
         return
     log_to_stderr()
-    with make_tagger(settings.changes.applied(site_config)) as tagger:
-        if config is None:  # an option that names an unknown label is a mistake
-            make_detectors(site_config, tagger)
-        site = Site(site_config, tagger=tagger, changes=settings.changes)
-        if terminal and not any(
-            str(getattr(sink, "path", "")) == "-" for sink in site_config.sinks
-        ):
-            site.subscribe(_printer(site))
-        start_metrics(site)
-        control = Control(tagger, site, settings.state, plans=settings.plans, bank=site_config.bank)
-        reload_on_hangup(control.deployment)
-        _run(site, stats)
+    with make_tagger(settings.changes.applied(settings.config)) as tagger:
+        _watch(tagger, settings, from_options=site.config is None, terminal=terminal, stats=stats)
+
+
+def _watch(
+    tagger: Tagger,
+    settings: SiteSettings,
+    *,
+    from_options: bool,
+    terminal: bool,
+    stats: float | None,
+) -> None:
+    from ..cameras.control.control import Control
+    from ..cameras.site import Site
+    from ..cameras.site.factory import make_detectors
+
+    config = settings.config
+    if from_options:  # an option that names an unknown label is a mistake
+        make_detectors(config, tagger)
+    site = Site(config, tagger=tagger, changes=settings.changes)
+    if terminal and not any(str(getattr(sink, "path", "")) == "-" for sink in config.sinks):
+        site.subscribe(_printer(site))
+    start_metrics(site)
+    control = Control(tagger, site, settings.state, plans=settings.plans, bank=config.bank)
+    reload_on_hangup(control.deployment)
+    _run(site, stats)
 
 
 def _printer(site: Site) -> Callable[[Event], None]:

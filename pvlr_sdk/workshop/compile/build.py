@@ -13,7 +13,7 @@ from ...bundle.manifest import Manifest
 from ...bundle.schema import BACKENDS, PlanPrecision
 from .builder import Builder, BuildRequest, Watcher
 from .calibration import CalibrationImages, missing_for_int8
-from .exported import read_exported, with_plain_weights
+from .exported import Exported, read_exported, with_plain_weights
 from .onnx.quantize import check_nncf
 from .openvino import OpenVinoBuilder
 from .tensorrt.builder import TensorRtBuilder
@@ -78,44 +78,62 @@ def build(
     errors.check_choice("device", device, (*BUILDERS, "auto"))
     device = "cpu" if device == "auto" else device
     builder = BUILDERS[device]
-    hints = {"hint": "fp16 is for --device tensorrt."} if precision == "fp16" else {}
-    errors.check_choice(
-        "precision", precision, ("auto", *BACKENDS[builder.backend].precisions), **hints
+    request = BuildRequest(
+        Path(out), precision, calibration_images, min_agreement, options, watcher
     )
-    builder.check(precision, options)
-    if precision == "int8" and calibration_images is None:
-        raise missing_for_int8()
-    if precision == "int8" or (
-        precision == "auto" and calibration_images is not None and device == "cpu"
-    ):
-        check_nncf()
+    _check_precision(builder, device, request)
+    _check_paths(onnx, request.out)
     if min_agreement is not None and not 0 <= min_agreement <= 1:
         raise errors.OptionError(
             "min_agreement", "a share from 0 to 1", str(min_agreement), "0.9 is nine images of ten."
         )
+    source = _read_network(onnx, bank, device, precision)
+    bundle = builder.build(source, request)
+    manifest = write_bundle(bundle)
+    if source.spec.open and knowledge_path(onnx).is_file():
+        write_files({knowledge_path(bundle.path): knowledge_path(onnx).read_bytes()})
+    return manifest
+
+
+def _check_precision(builder: Builder, device: str, request: BuildRequest) -> None:
+    """Raises OptionError or MissingPartError if the device, or this installation, cannot build in the precision."""
+    precision = request.precision
+    hints = {"hint": "fp16 is for --device tensorrt."} if precision == "fp16" else {}
+    errors.check_choice(
+        "precision", precision, ("auto", *BACKENDS[builder.backend].precisions), **hints
+    )
+    builder.check(precision, request.options)
+    has_images = request.calibration_images is not None
+    if precision == "int8" and not has_images:
+        raise missing_for_int8()
+    if precision == "int8" or (precision == "auto" and has_images and device == "cpu"):
+        check_nncf()
+
+
+def _check_paths(onnx: str | os.PathLike[str], out: Path) -> None:
+    """Raises OptionError if the plan would replace its network, or the files next to it the plan."""
     if os.path.realpath(onnx) == os.path.realpath(out):
         raise errors.OptionError(
             "out", "another file than the network", str(out), "Name another file with --out."
         )
-    if not Path(out).name or Path(out).suffix in (".json", ".sig"):
+    if not out.name or out.suffix in (".json", ".sig"):
         raise errors.OptionError(
             "out",
             "a file such as engine.plan",
             str(out),
             "The files next to it that end in .json and .sig are its manifest and its signature.",
         )
+
+
+def _read_network(
+    onnx: str | os.PathLike[str],
+    bank: str | os.PathLike[str] | None,
+    device: str,
+    precision: str,
+) -> Exported:
+    """The network as a device takes it: closed if it needs constant labels, in float32 if it knows no other type."""
     source = read_exported(onnx, bank)
-    # the others need constant labels
     stays_open = device == "cpu" or (device == "tensorrt" and precision != "int8")
     if source.spec.open and not stays_open:
         source = read_exported(onnx, labels_path(onnx))
-    if device not in ("cpu", "tensorrt"):
-        source = with_plain_weights(source)
-    request = BuildRequest(
-        Path(out), precision, calibration_images, min_agreement, options, watcher
-    )
-    bundle = builder.build(source, request)
-    manifest = write_bundle(bundle)
-    if source.spec.open and knowledge_path(onnx).is_file():
-        write_files({knowledge_path(bundle.path): knowledge_path(onnx).read_bytes()})
-    return manifest
+    return source if device in ("cpu", "tensorrt") else with_plain_weights(source)

@@ -125,9 +125,13 @@ def evaluate(
     groups = similar(
         [Path(images) / file for file, is_done in zip(table.files, done, strict=True) if is_done]
     )
-    usual = {
-        name: interval.percent() for name, interval in expected(*arrays, groups=groups).items()
-    }
+
+    def elsewhere(**frequency: Any) -> dict[str, Interval]:
+        """What to expect on other images, in percent."""
+        intervals = expected(*arrays, groups=groups, **frequency)
+        return {name: interval.percent() for name, interval in intervals.items()}
+
+    usual = elsewhere()
     measured = {
         label: index for index, label in enumerate(tagger.labels) if label not in table.missing
     }
@@ -138,10 +142,7 @@ def evaluate(
     at_prevalence = None
     if prevalence is not None:
         shares = find_prevalence(prevalence, tagger, results.logits[done], targets)
-        at_prevalence = {
-            name: interval.percent()
-            for name, interval in expected(*arrays, prevalence=shares, groups=groups).items()
-        }
+        at_prevalence = elsewhere(prevalence=shares)
         if (images_there := count(weights(targets, shares))) < metrics.FEW_IMAGES:
             doubts.append(
                 f"at that prevalence, these images count as {images_there:.0f}: add images without labels."

@@ -24,7 +24,8 @@ from ..._util.plain_json import read_json
 from ..._util.validation import did_you_mean, few
 from ...frames.find import check_folder
 from ...labels import Photos
-from .label_formats import INVALID, Annotations, no_duplicates, read_annotations, read_text, wrong
+from .annotations import INVALID, Annotations, no_duplicates, read_text, wrong
+from .label_formats import read_annotations
 
 
 @dataclass(frozen=True)

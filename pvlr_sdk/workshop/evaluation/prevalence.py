@@ -16,7 +16,7 @@ from ..._util.validation import did_you_mean
 from ...frames import find
 from ...labels.intervals import reweighted
 from ...labels.thresholds import choose_thresholds, sigmoid
-from .label_formats import read_text
+from .annotations import read_text
 
 if TYPE_CHECKING:
     from ...tagger import Tagger

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ... import errors
 from ...frames.tiles import Layout, layout_name
@@ -24,6 +25,10 @@ from .evaluate import tag_images
 from .labels_csv import LabelTable
 from .metrics import f1_scores
 from .prevalence import find_prevalence
+
+if TYPE_CHECKING:
+    from ...bundle.bundle import Bundle
+    from ...bundle.label_bank import LabelBank
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,6 @@ def set_thresholds(
         LabelsFileError: no image has a positive label.
         OutputError: the files cannot be written; the old thresholds remain.
     """
-    from ...bundle.bundle import shortest_decimal, write_thresholds
     from ...models.find import load_bundle
     from ...tagger import Tagger
 
@@ -128,10 +132,9 @@ def set_thresholds(
         results = tag_images(tagger, images, table, progress)
         logits = results.logits[results.done]
         targets = table.targets[results.done]
-        shares = (
-            None if prevalence is None else find_prevalence(prevalence, tagger, logits, targets)
-        )
-    scores = results.scores[results.done]
+        shares = None
+        if prevalence is not None:
+            shares = find_prevalence(prevalence, tagger, logits, targets)
     if not (targets == 1).any():
         raise errors.LabelsFileError(
             "labels",
@@ -139,71 +142,123 @@ def set_thresholds(
             f"{len(targets)} images without one",
             "Check the split and the label map.",
         )
-    old = bundle.labels.thresholds
-    old_precise = (
-        old if bundle.labels.precise_thresholds is None else bundle.labels.precise_thresholds
-    )
-    positives = (targets == 1).sum(0)
+    scores = results.scores[results.done]
     whole = results.whole[results.done]
+    old = _Points.of_bank(bundle.labels)
     if tiles:
-        arrays = (whole, logits, targets)
-        count = tiles[0] * tiles[1]
-        chosen, higher = (
-            tile_thresholds(*arrays, thresholds_before.astype(float), count)
-            for thresholds_before in (old, old_precise)
-        )
-        higher = np.maximum(higher, chosen)
+        new = _choose_for_tiles(tiles, whole, logits, targets, old)
     else:
-        chosen_on = (logits, targets) if shares is None else reweighted(logits, targets, shares)
-        chosen = choose_thresholds(*chosen_on, objective, old.astype(np.float64))
-        higher = np.where(positives > 0, precise_thresholds(*chosen_on, chosen), old_precise)
-    # as stored, and compared with scores
-    new = chosen.astype(np.float32)
-    precise = higher.astype(np.float32)
-    labels = [
-        LabelThreshold(
-            name,
-            shortest_decimal(old[i]),
-            shortest_decimal(new[i]),
-            int(positives[i]),
-            *_precision_recall(scores[:, i] >= new[i], targets[:, i]),
-            shortest_decimal(precise[i]),
-            *_precision_recall(scores[:, i] >= precise[i], targets[:, i]),
-        )
-        for i, name in enumerate(bundle.labels.names)
-    ]
-    if write and tiles:
-        layout = {
-            "f1": tuple(label.after for label in labels),
-            "precise": tuple(label.precise for label in labels),
-        }
-        write_thresholds(bundle, old, old_precise, {layout_name(tiles): layout})
-    elif write:
-        write_thresholds(bundle, new, precise)
+        new = _choose(objective, logits, targets, shares, old)
+    labels = _label_thresholds(bundle.labels.names, old, new, scores, targets)
+    if write:
+        _write(bundle, old, new, labels, tiles)
     return ThresholdsReport(
         objective="precision without tiles" if tiles else str(objective),
         images=len(targets),
-        before=_percentages(f1_scores(sigmoid(whole).astype(np.float32) >= old, targets)),
-        after=_percentages(f1_scores(scores >= new, targets)),
-        precise=_percentages(f1_scores(scores >= precise, targets)),
+        before=_percentages(f1_scores(sigmoid(whole).astype(np.float32) >= old.f1, targets)),
+        after=_percentages(f1_scores(scores >= new.f1, targets)),
+        precise=_percentages(f1_scores(scores >= new.precise, targets)),
         labels=labels,
-        missed=[
-            label.label for label in labels if label.positives and not _reached(label, objective)
-        ],
+        missed=[label.label for label in labels if _missed(label, objective)],
         failed_images=results.failed,
-        prevalence=None
-        if shares is None
-        else dict(zip(bundle.labels.names, shares.tolist(), strict=True)),
+        prevalence=_by_name(bundle.labels.names, shares),
         written=write,
         tiles=layout_name(tiles) if tiles else None,
     )
 
 
-def _reached(label: LabelThreshold, objective: Objective) -> bool:
-    if objective.kind == "f1":
-        return True
+class _Points(NamedTuple):
+    """The thresholds (C,) of both operating points, in float32: as stored, and compared with scores."""
+
+    f1: NDArray[np.float32]
+    precise: NDArray[np.float32]
+
+    @classmethod
+    def of_bank(cls, bank: LabelBank) -> _Points:
+        precise = bank.precise_thresholds
+        return cls(bank.thresholds, bank.thresholds if precise is None else precise)
+
+
+def _choose(
+    objective: Objective,
+    logits: NDArray[np.float64],
+    targets: NDArray[np.int8],
+    shares: NDArray[np.float64] | None,
+    old: _Points,
+) -> _Points:
+    """The thresholds for these logits and targets (N, C), where labels have these shares (C,)."""
+    sample = (logits, targets) if shares is None else reweighted(logits, targets, shares)
+    chosen = choose_thresholds(*sample, objective, old.f1.astype(np.float64))
+    positives = (targets == 1).sum(0)
+    precise = np.where(positives > 0, precise_thresholds(*sample, chosen), old.precise)
+    return _Points(chosen.astype(np.float32), precise.astype(np.float32))
+
+
+def _choose_for_tiles(
+    tiles: Layout,
+    whole: NDArray[np.float64],
+    logits: NDArray[np.float64],
+    targets: NDArray[np.int8],
+    old: _Points,
+) -> _Points:
+    """The thresholds with which as many tags are correct as without tiles; ``whole``: the logits without them."""
+    count = tiles[0] * tiles[1]
+    chosen, precise = (
+        tile_thresholds(whole, logits, targets, before.astype(float), count) for before in old
+    )
+    return _Points(chosen.astype(np.float32), np.maximum(precise, chosen).astype(np.float32))
+
+
+def _label_thresholds(
+    names: Sequence[str],
+    old: _Points,
+    new: _Points,
+    scores: NDArray[np.float32],
+    targets: NDArray[np.int8],
+) -> list[LabelThreshold]:
+    """What changes for each label, with its precision and recall on these scores and targets (N, C)."""
+    from ...bundle.bundle import shortest_decimal
+
+    return [
+        LabelThreshold(
+            name,
+            shortest_decimal(old.f1[i]),
+            shortest_decimal(new.f1[i]),
+            int((targets[:, i] == 1).sum()),
+            *_precision_recall(scores[:, i] >= new.f1[i], targets[:, i]),
+            shortest_decimal(new.precise[i]),
+            *_precision_recall(scores[:, i] >= new.precise[i], targets[:, i]),
+        )
+        for i, name in enumerate(names)
+    ]
+
+
+def _write(
+    bundle: Bundle, old: _Points, new: _Points, labels: list[LabelThreshold], tiles: Layout | None
+) -> None:
+    """Write the new thresholds to a bundle; those for tiles beside the old ones."""
+    from ...bundle.bundle import write_thresholds
+
+    if not tiles:
+        write_thresholds(bundle, new.f1, new.precise)
+        return
+    layout = {
+        "f1": tuple(label.after for label in labels),
+        "precise": tuple(label.precise for label in labels),
+    }
+    write_thresholds(bundle, old.f1, old.precise, {layout_name(tiles): layout})
+
+
+def _by_name(names: Sequence[str], shares: NDArray[np.float64] | None) -> dict[str, float] | None:
+    return None if shares is None else dict(zip(names, shares.tolist(), strict=True))
+
+
+def _missed(label: LabelThreshold, objective: Objective) -> bool:
+    """Whether a label with images has no threshold that meets the objective."""
+    if objective.kind == "f1" or not label.positives:
+        return False
     value = label.precision if objective.kind == "precision" else label.recall
-    return value is not None and value >= 100 * objective.value
+    return value is None or value < 100 * objective.value
 
 
 def _precision_recall(tagged: Any, target: Any) -> tuple[float | None, float | None]:

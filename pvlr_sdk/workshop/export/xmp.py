@@ -65,16 +65,9 @@ def tag_photo(
         )
     path = photo if embed else sidecar(photo)
     with system_errors(errors.OutputError, str(path), expected="a readable file", hint=_HINT):
-        real = path.resolve()
-        beside = (photo.parent.resolve(), photo.resolve().parent)
-        if not embed and path.is_symlink() and not (real.is_file() and real.parent in beside):
-            raise errors.OutputError(
-                str(path),
-                "a link to a file beside the photo",
-                str(real),
-                "Replace the link by a file; it was left unchanged.",
-            )
-        path = real  # a link stays one
+        if not embed:
+            _check_link(path, photo)
+        path = path.resolve()  # a link stays one
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         before = read_file(path, 2**30 if embed else _MAX_BYTES) if mode is not None else None
     if before is None and not scores:
@@ -92,6 +85,19 @@ def tag_photo(
     return True
 
 
+def _check_link(path: Path, photo: Path) -> None:
+    """Raises OutputError if a sidecar is a link to anywhere else than beside the photo."""
+    target = path.resolve()
+    beside = (photo.parent.resolve(), photo.resolve().parent)
+    if path.is_symlink() and not (target.is_file() and target.parent in beside):
+        raise errors.OutputError(
+            str(path),
+            "a link to a file beside the photo",
+            str(target),
+            "Replace the link by a file; it was left unchanged.",
+        )
+
+
 def merged(
     packet: bytes | None, scores: Mapping[str, float], prefix: str = "", source: str = "XMP"
 ) -> bytes | None:
@@ -103,48 +109,62 @@ def merged(
         MissingPartError: as :func:`tag_photo`.
     """
     etree = lxml_module()
-    if bad := [text for text in (*scores, prefix) if not text.isprintable()]:
-        raise errors.OptionError(
-            "tags", "printable characters", ascii(bad[0])[:200], "XML cannot hold the others."
-        )
+    for text in (*scores, prefix):
+        if not text.isprintable():
+            raise errors.OptionError(
+                "tags", "printable characters", ascii(text)[:200], "XML cannot hold the others."
+            )
+    rdf = _parse(etree, _EMPTY if packet is None else packet, source)
+    fields = _Fields(etree, rdf)
+    levels = [*filter(None, prefix.split("/"))]
+    labels = [label.replace("|", "-").replace("/", "-") for label in scores]
+    if not _write_fields(fields, levels, labels, scores):
+        return packet
+    after: bytes = etree.tostring(rdf.getroottree(), encoding="UTF-8", xml_declaration=False)
+    return after
+
+
+def _parse(etree: Any, packet: bytes, source: str) -> Any:
+    """The element rdf:RDF of a packet. Raises OutputError."""
     try:
         parser = etree.XMLParser(
             resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
         )
-        root = etree.fromstring(_EMPTY if packet is None else packet, parser)
+        root = etree.fromstring(packet, parser)
         if root.getroottree().docinfo.doctype:  # XMP has none, and entities could multiply
             raise ValueError("it has a document type")
-        description = next(root.iter(f"{{{_RDF}}}Description"))
-        if description.getparent().tag != f"{{{_RDF}}}RDF":
+        rdf = next(root.iter(f"{{{_RDF}}}Description")).getparent()
+        if rdf.tag != f"{{{_RDF}}}RDF":
             raise ValueError("no rdf:RDF around rdf:Description")
+        return rdf
     except (etree.XMLSyntaxError, ValueError, StopIteration) as error:
         raise errors.OutputError(
             source, "an XMP packet", str(error) or "no rdf:Description", _HINT
         ) from None
-    fields = _Fields(etree, description.getparent())
-    labels = [label.replace("|", "-").replace("/", "-") for label in scores]
-    levels = [*filter(None, prefix.split("/"))]
-    theirs = [
-        tag for tag in fields.get("subject", _DC) if tag not in fields.get("subject", NAMESPACE)
-    ]
+
+
+def _write_fields(
+    fields: _Fields, levels: list[str], labels: list[str], scores: Mapping[str, float]
+) -> bool:
+    """Write the labels to the fields of all programs, and those that we add to fields of our own.
+
+    Returns whether a field changes.
+    """
+    ours_before = fields.get("subject", NAMESPACE)
+    theirs = [tag for tag in fields.get("subject", _DC) if tag not in ours_before]
     changed = False
     for name, (space, short, separator) in _FIELDS.items():
-        present = fields.get(name, space)
         earlier = fields.get(name, NAMESPACE)
-        others = [tag for tag in present if tag not in earlier]
+        others = [tag for tag in fields.get(name, space) if tag not in earlier]
         ours = [separator.join([*levels, label]) if separator else label for label in labels]
         if ours and not others:  # a program that reads this field ignores dc:subject
             ours = theirs + ours
         ours = [tag for tag in dict.fromkeys(ours) if tag not in others]
         changed |= fields.set(name, space, short, others + ours)
         changed |= fields.set(name, NAMESPACE, _PREFIX, ours)
-    changed |= fields.set(
-        "scores", NAMESPACE, _PREFIX, [f"{label} {score:.3f}" for label, score in scores.items()]
-    )
-    if not changed:
-        return packet
-    text: bytes = etree.tostring(root.getroottree(), encoding="UTF-8", xml_declaration=False)
-    return text
+    texts = [f"{label} {score:.3f}" for label, score in scores.items()]
+    changed |= fields.set("scores", NAMESPACE, _PREFIX, texts)
+    return changed
 
 
 class _Fields:

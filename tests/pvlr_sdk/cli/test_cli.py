@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
 from typer.main import get_command
 
 from pvlr_sdk import __version__
 from pvlr_sdk.cli import app
+from pvlr_sdk.cli.commands import flattened
 
 COMMANDS = (
     *(
@@ -97,6 +101,34 @@ def test_help_fits_80_columns_and_gives_flags_no_type(monkeypatch, pvlr, command
     assert max(map(len, page(80).splitlines())) <= 80
     assert text(page(80)) == text(page(200))  # no line is wrapped
     assert "<bool>" not in page(80)
+
+
+@dataclass(frozen=True)
+class Engine:
+    weights: Annotated[str, typer.Option(help="Needs a value.")]
+    threads: Annotated[int, typer.Option("--threads", "-t")] = 2
+
+
+def test_the_fields_of_a_dataclass_are_options() -> None:
+    """In its place among the others, with their own types and defaults; what has none is required."""
+    calls: list[tuple[str, Engine, bool]] = []
+
+    def command(name: str, *, engine: Engine, fast: bool = typer.Option(False, "--fast")) -> None:
+        calls.append((name, engine, fast))
+
+    program = typer.Typer()
+    program.command()(flattened(command))
+    options = [param.name for param in get_command(program).params]
+    assert options[:4] == ["name", "weights", "threads", "fast"]
+
+    def run(*arguments: str) -> int:
+        return int(get_command(program).main(arguments, standalone_mode=False) or 0)
+
+    run("a", "--weights", "w", "-t", "3", "--fast")
+    run("b", "--weights", "w")
+    assert calls == [("a", Engine("w", 3), True), ("b", Engine("w", 2), False)]
+    with pytest.raises(Exception, match="weights"):
+        run("c")
 
 
 def _flip(plan: Path) -> None:

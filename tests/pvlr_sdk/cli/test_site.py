@@ -14,7 +14,8 @@ from pvlr_sdk import errors
 from pvlr_sdk.cameras.control.state import State
 from pvlr_sdk.cameras.site.changes import Changes
 from pvlr_sdk.cameras.site.factory import make_cameras
-from pvlr_sdk.cli.site import build_config
+from pvlr_sdk.cli.groups import Events, Model, Site
+from pvlr_sdk.cli.site_settings import build_config
 
 SITE = "cameras: {yard: 'rtsps://yard/'}"
 
@@ -24,29 +25,29 @@ def test_loop_without_a_uri(tmp_path: Path) -> None:
     with pytest.raises(
         errors.OptionError, match=r"--loop: expected a camera as URI, got none.* set loop: there"
     ):
-        build_config(tmp_path / "site.yaml", [], loop=True)
+        build_config(site=Site(tmp_path / "site.yaml", loop=True))
 
 
 def test_tiles_of_all_cameras(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text(
         "cameras: {yard: 'rtsps://yard/', door: {uri: '0', tiles: [2, 1]}}"
     )
-    cameras = make_cameras(build_config(tmp_path / "site.yaml", []).config)
+    cameras = make_cameras(build_config(site=Site(tmp_path / "site.yaml")).config)
     assert {camera.name: camera.tiles for camera in cameras} == {"yard": None, "door": (2, 1)}
     for tiles, expected in (("3x2", (3, 2)), ("auto", "auto")):
-        config = build_config(tmp_path / "site.yaml", ["hall=1"], tiles=tiles).config
+        config = build_config(["hall=1"], Site(tmp_path / "site.yaml", tiles=tiles)).config
         assert [camera.tiles for camera in make_cameras(config)] == [expected] * 3
     (tmp_path / "site.yaml").write_text(
         "cameras: {yard: 'rtsps://yard/', door: {uri: '0', refresh: 20}}"
     )
-    config = build_config(tmp_path / "site.yaml", [], tiles="3x2").config
+    config = build_config(site=Site(tmp_path / "site.yaml", tiles="3x2")).config
     assert [(camera.tiles, camera.refresh) for camera in make_cameras(config)] == [
         ((3, 2), None),
         ((3, 2), 20),
     ]
     for tiles in ("x", "5x4"):
         with pytest.raises(errors.OptionError, match="tiles"):
-            build_config(tmp_path / "site.yaml", [], tiles=tiles)
+            build_config(site=Site(tmp_path / "site.yaml", tiles=tiles))
 
 
 def test_paths_of_cameras_are_relative_to_where_they_are_written(
@@ -64,7 +65,7 @@ def test_paths_of_cameras_are_relative_to_where_they_are_written(
     given = ["clip.mp4", "g=$CAM", "h=$CLIP", "i=file:///srv/a%20clip.mp4"]
     found = {
         name: camera.uri
-        for name, camera in build_config(Path("cfg/site.yaml"), given).config.cameras.items()
+        for name, camera in build_config(given, Site(Path("cfg/site.yaml"))).config.cameras.items()
     }
     assert found == {
         "a": "cfg/clip.mp4",
@@ -84,11 +85,11 @@ def test_the_folder_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file.parent.mkdir()
     file.write_text(f"{SITE}\nmemory: {{folder: old, max_mb: 5}}")
     for given, folder in ((None, file.parent / "old"), (Path("new"), tmp_path / "new")):
-        memory: Any = build_config(file, [], memory=given).config.memory
+        memory: Any = build_config(site=Site(file), events=Events(memory=given)).config.memory
         assert (memory.folder, memory.max_mb) == (folder, 5)
-    memory = build_config(None, ["0"], memory=Path("new")).config.memory
+    memory = build_config(["0"], events=Events(memory=Path("new"))).config.memory
     assert (memory.folder, memory.max_mb) == (tmp_path / "new", 2000)
-    assert build_config(None, ["0"]).config.memory is None
+    assert build_config(["0"]).config.memory is None
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,9 @@ def test_only_a_file_of_events_replaces_stdout(
     tmp_path: Path, sinks: str, files: list[str], kinds: list[str]
 ) -> None:
     (tmp_path / "site.yaml").write_text(f"{SITE}\nsinks: {sinks}")
-    found = build_config(tmp_path / "site.yaml", [], files=files, stdout=True).config.sinks
+    found = build_config(
+        site=Site(tmp_path / "site.yaml"), events=Events(files=files), stdout=True
+    ).config.sinks
     assert [sink.kind for sink in found] == kinds
     assert any(str(getattr(sink, "path", "")) == "-" for sink in found) == (
         not files and "jsonl" not in sinks
@@ -122,18 +125,16 @@ def test_options_do_not_hide_what_is_wrong_in_the_file(tmp_path: Path, section: 
     (tmp_path / "site.yaml").write_text(f"{section}\nplann: x\nserve: {{prt: 1}}")
     with pytest.raises(errors.ConfigError) as caught:
         build_config(
-            tmp_path / "site.yaml",
             ["0"],
-            events={"labels": ["cat"]},
-            thresholds=["cat=1"],
-            files=["-"],
+            Site(tmp_path / "site.yaml"),
+            events=Events(labels=["cat"], threshold=["cat=1"], files=["-"]),
         )
     assert len(str(caught.value).splitlines()) == 3
 
 
 def test_a_file_of_certificates_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text("cameras: {door: {uri: 'https://door/', ca: none.pem}}")
-    config = build_config(tmp_path / "site.yaml", []).config
+    config = build_config(site=Site(tmp_path / "site.yaml")).config
     assert config.cameras["door"].ca == tmp_path / "none.pem"
     with pytest.raises(errors.OptionError, match="ca: expected a file of certificates"):
         make_cameras(config)
@@ -161,14 +162,11 @@ def test_a_site_file_from_the_command_line(
     done = pvlr("serve", *uris, "--loop", "--port", 0, *given, "--print-config")
     assert (done.code, done.err, "s3cret" in done.out) == (0, "", False)
     (tmp_path / "site.yaml").write_text(done.out)
-    read = build_config(tmp_path / "site.yaml", []).config
-    options = {
-        "events": {"labels": ["cat"]},
-        "thresholds": ("0.6", "cat=1e-5"),
-        "serve": {"port": 0},
-    }
+    read = build_config(site=Site(tmp_path / "site.yaml")).config
+    events = Events(labels=["cat"], threshold=["0.6", "cat=1e-5"], files=["e.jsonl"])
+    sections = {"serve": {"port": 0}}
     assert (
-        read == build_config(None, uris, plan=plan, loop=True, files=["e.jsonl"], **options).config
+        read == build_config(uris, Site(loop=True), Model(plan), events, sections=sections).config
     )
     first = pvlr("watch", *uris, "--label", "act", "--print-config").out.splitlines()[:2]
     assert first == ["events:", "  labels: [act]  # option"]
@@ -181,7 +179,7 @@ def test_a_site_file_from_the_command_line(
 
 def test_names_from_paths_are_valid() -> None:
     """The name of a camera is never hidden, nor a parent folder."""
-    assert list(build_config(None, [".hidden.mp4", "..", "."]).config.cameras) == [
+    assert list(build_config([".hidden.mp4", "..", "."]).config.cameras) == [
         "hidden",
         "camera",
         "camera-2",
@@ -192,11 +190,13 @@ def test_two_cameras_of_one_name(tmp_path: Path) -> None:
     """The second would replace the first, as it may one of the file."""
     (tmp_path / "site.yaml").write_text(SITE)
     assert (
-        build_config(tmp_path / "site.yaml", ["yard=rtsps://door/"]).config.cameras["yard"].uri
+        build_config(["yard=rtsps://door/"], Site(tmp_path / "site.yaml"))
+        .config.cameras["yard"]
+        .uri
         == "rtsps://door/"
     )
     with pytest.raises(errors.OptionError, match="URI: expected each name once, got 'door' twice"):
-        build_config(None, ["door=rtsps://door/", "door=rtsps://yard/"])
+        build_config(["door=rtsps://door/", "door=rtsps://yard/"])
 
 
 @pytest.mark.parametrize("command", ["watch", "serve"])
@@ -260,8 +260,8 @@ def test_the_origin_of_each_setting_is_printed(pvlr, tmp_path: Path) -> None:
         '  labels: [cat, "$$x"]  # changed while running',
     ]
     (tmp_path / "merged.yaml").write_text(printed)
-    settings = build_config(file, (), state=tmp_path / "state", events={"min_duration": 2.0})
-    merged = build_config(tmp_path / "merged.yaml", ()).config
+    settings = build_config(site=Site(file, tmp_path / "state"), events=Events(min_duration=2.0))
+    merged = build_config(site=Site(tmp_path / "merged.yaml")).config
     used = settings.changes.applied(settings.config)
     assert (merged.cameras, merged.events.labels) == (used.cameras, used.events.labels)
     assert merged.events.thresholds == {**used.events.thresholds, **settings.changes.thresholds}
@@ -298,8 +298,8 @@ def test_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "service"))
     assert State.of_site(file).path == tmp_path / "service/state.json"
     assert State.of_site(file, tmp_path / "mine").path == tmp_path / "mine/state.json"
-    assert build_config(None, ["0"]).state is None
+    assert build_config(["0"]).state is None
     assert (
-        build_config(None, ["0"], state=tmp_path / "mine").state.path
+        build_config(["0"], Site(state=tmp_path / "mine")).state.path
         == tmp_path / "mine/state.json"
     )

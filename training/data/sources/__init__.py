@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvlr_sdk._util.validation import few
-from pvlr_sdk.workshop.evaluation.label_formats import read_text, wrong
+from pvlr_sdk.workshop.evaluation.annotations import read_text, wrong
 from pvlr_sdk.workshop.evaluation.labels_csv import read_labels, read_rename
 
 from ..config import CsvSource, DataConfig, SourceConfig

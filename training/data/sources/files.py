@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pvlr_sdk.workshop.evaluation.label_formats import read_text
+from pvlr_sdk.workshop.evaluation.annotations import read_text
 
 Rows = list[tuple[Path, NDArray[np.int8]]]
 """Images and their targets (C,)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pvlr_sdk.workshop.evaluation.label_formats import wrong
+from pvlr_sdk.workshop.evaluation.annotations import wrong
 from pvlr_sdk.workshop.evaluation.labels_csv import match_columns
 
 from ..config import NusWideSource

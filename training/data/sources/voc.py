@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from pvlr_sdk.workshop.evaluation.label_formats import read_text, wrong
+from pvlr_sdk.workshop.evaluation.annotations import read_text, wrong
 from pvlr_sdk.workshop.evaluation.labels_csv import match_columns
 
 from ..config import VocSource

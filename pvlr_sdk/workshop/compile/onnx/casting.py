@@ -7,6 +7,7 @@ rounding there changes scores directly, and float32 costs almost nothing. Image 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ from . import edit
 if TYPE_CHECKING:
     import onnx
 
+_FLOAT = 1
+"""``TensorProto.FLOAT``."""
 _NORMS = frozenset(
     ["Softmax", "LogSoftmax", "LayerNormalization", "GroupNormalization", "InstanceNormalization"]
 )
@@ -46,59 +49,74 @@ def cast(
     Raises:
         ModelError: a weight overflows in the type.
     """
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     graph = model.graph
     low = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
-    floats = {name for name, kind in edit.element_types(model).items() if kind == TensorProto.FLOAT}
     weights = edit.initializers(graph)
-    kept = _end(graph)
+    end = _end(graph)
     early = edit.upstream(graph.node, fp16_until) if low == TensorProto.BFLOAT16 else set()
-    kinds = {
-        tensor.name: TensorProto.FLOAT
-        for tensor in (*graph.input, *graph.initializer)
-        if tensor.name in floats
-    }
-    copies: dict[tuple[str, int], str] = {}
-    nodes = []
-
-    def as_type(name: str, kind: int) -> str:
-        """A tensor in a type: itself, a converted constant or the output of a Cast, created once."""
-        if name not in floats or kinds[name] == kind:
-            return name
-        if (name, kind) not in copies:
-            copies[name, kind] = f"{name}_{_name(kind)}"
-            if name in weights:
-                graph.initializer.append(
-                    _converted(weights[name], kind, copies[name, kind], source)
-                )
-            else:
-                nodes.append(
-                    helper.make_node(
-                        "Cast", [name], [copies[name, kind]], copies[name, kind], to=kind
-                    )
-                )
-        return copies[name, kind]
-
+    network = _Casts(model, source)
     for node in graph.node:
         kind = TensorProto.FLOAT16 if node.output[0] in early else low
-        if (
-            node.output[0] in kept
-            or node.op_type in _FP32_OPERATORS
-            or _needs_fp32(node, weights, kind)
-        ):
+        in_float = node.output[0] in end or node.op_type in _FP32_OPERATORS
+        if in_float or _needs_fp32(node, weights, kind):
             kind = TensorProto.FLOAT
-        for position, name in enumerate(node.input):
-            fixed = position in _FP32_INPUTS.get(node.op_type, ())
-            wanted = low if position in _LOW_INPUTS.get(node.op_type, ()) else kind
-            node.input[position] = as_type(name, TensorProto.FLOAT if fixed else wanted)
-        made = [name for name in node.output if name in floats]
-        if node.op_type == "Cast" and made:
-            next(a for a in node.attribute if a.name == "to").i = kind
-        nodes.append(node)
-        kinds.update(dict.fromkeys(made, kind))
+        inputs = dict.fromkeys(range(len(node.input)), kind)
+        inputs |= dict.fromkeys(_LOW_INPUTS.get(node.op_type, ()), low)
+        inputs |= dict.fromkeys(_FP32_INPUTS.get(node.op_type, ()), TensorProto.FLOAT)
+        network.add(node, inputs, kind)
     del graph.value_info[:]
-    edit.replace_nodes(graph, nodes)
+    edit.replace_nodes(graph, network.nodes)
+
+
+class _Casts:
+    """The nodes of a network, with a Cast where a node reads a tensor of another type.
+
+    Attributes:
+        nodes: in their order, with the Casts before the nodes that read them.
+    """
+
+    def __init__(self, model: onnx.ModelProto, source: str) -> None:
+        kinds = edit.element_types(model)
+        graph = model.graph
+        self.nodes: list[onnx.NodeProto] = []
+        self._graph = graph
+        self._source = source
+        self._weights = edit.initializers(graph)
+        self._floats = {name for name, kind in kinds.items() if kind == _FLOAT}
+        self._kinds = {
+            tensor.name: _FLOAT
+            for tensor in (*graph.input, *graph.initializer)
+            if tensor.name in self._floats
+        }
+        self._copies: set[str] = set()
+
+    def add(self, node: onnx.NodeProto, inputs: Mapping[int, int], output: int) -> None:
+        """Add a node with the types of its inputs, by position, and of its outputs; only floats have one to choose."""
+        for position, name in enumerate(node.input):
+            node.input[position] = self._as_type(name, inputs[position])
+        results = [name for name in node.output if name in self._floats]
+        if node.op_type == "Cast" and results:
+            next(attribute for attribute in node.attribute if attribute.name == "to").i = output
+        self.nodes.append(node)
+        self._kinds.update(dict.fromkeys(results, output))
+
+    def _as_type(self, name: str, kind: int) -> str:
+        """A tensor in a type: itself, a converted constant or the output of a Cast, created once."""
+        from onnx import helper
+
+        if name not in self._floats or self._kinds[name] == kind:
+            return name
+        copy = f"{name}_{_name(kind)}"
+        if copy not in self._copies:
+            self._copies.add(copy)
+            if name in self._weights:
+                converted = _converted(self._weights[name], kind, copy, self._source)
+                self._graph.initializer.append(converted)
+            else:
+                self.nodes.append(helper.make_node("Cast", [name], [copy], copy, to=kind))
+        return copy
 
 
 def _end(graph: onnx.GraphProto) -> set[str]:
@@ -115,14 +133,18 @@ def _end(graph: onnx.GraphProto) -> set[str]:
         node = made.get(name)
         if node is None or (node.output[0], behind) in ends:
             continue
-        residual = node.op_type == "Add" and not any(name in constants for name in node.input)
-        if behind and (node.op_type in _PRODUCTS or residual):
+        if behind and (node.op_type in _PRODUCTS or _joins_paths(node, constants)):
             continue
         ends.add((node.output[0], behind))
         # A norm's result is float32 anyway; what precedes it may have any type.
         if node.op_type not in _LOW_INPUTS and (not behind or node.op_type not in _NORMS):
             waiting += [(name, behind or node.op_type in _PRODUCTS) for name in node.input]
     return {node for node, _ in ends}
+
+
+def _joins_paths(node: onnx.NodeProto, constants: Collection[str]) -> bool:
+    """Whether a node adds two computed tensors, as at the end of a residual block."""
+    return node.op_type == "Add" and not any(name in constants for name in node.input)
 
 
 def _needs_fp32(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], kind: int) -> bool:

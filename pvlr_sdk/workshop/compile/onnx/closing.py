@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +12,12 @@ from ....bundle.schema import IMAGE, LOGITS, SIMILARITY
 from . import edit
 
 if TYPE_CHECKING:
+    import onnx
+
     from ....bundle.manifest import ModelSpec
 
 _ZERO = "closed/zero"
+_OUTPUTS = (LOGITS, SIMILARITY)
 
 
 def close(
@@ -40,27 +43,34 @@ def close(
         MissingPartError: the package onnx is not installed.
     """
     model = edit.parse(payload, source)
-    from onnx import helper, numpy_helper
-
     graph = model.graph
-    shown = (LOGITS, SIMILARITY)
     nodes = [node for node in graph.node if constants.keys().isdisjoint(node.output)]
     for node in nodes:
-        renamed = [f"closed/{name}" if name in constants else name for name in node.input]
-        node.input[:] = [f"{name}/padded" if name in shown else name for name in renamed]
-        node.output[:] = [f"{name}/padded" if name in shown else name for name in node.output]
-    values = {
-        _ZERO: np.zeros(1),
-        f"{_ZERO}/begin": np.zeros(4, int),
-        f"{_ZERO}/end": np.ones(4, int),
-    }
-    values |= {
-        "closed/begin": np.zeros(1, int),
-        "closed/end": np.full(1, labels),
-        "closed/axis": np.full(1, -1),
-    }
-    # A runtime folds constants into their neighbours, with another rounding than that of the open network. A sum with
-    # zero times a pixel is not folded.
+        node.input[:] = [_renamed(name, constants) for name in node.input]
+        node.output[:] = [_renamed(name, ()) for name in node.output]
+    _add_initializers(graph, constants, labels)
+    _keep_ports(graph, labels)
+    del graph.value_info[:]
+    edit.replace_nodes(graph, [*nodes, *_constant_nodes(constants), *_cuts()])
+    edit.set_spec(model, spec)
+    closed: bytes = model.SerializeToString()
+    return closed
+
+
+def _renamed(name: str, constants: Collection[str]) -> str:
+    if name in constants:
+        return f"closed/{name}"
+    return f"{name}/padded" if name in _OUTPUTS else name
+
+
+def _constant_nodes(constants: Iterable[str]) -> list[onnx.NodeProto]:
+    """Nodes that compute each constant.
+
+    A runtime folds constants into their neighbours, with another rounding than that of the open network. A sum with
+    zero times a pixel is not folded.
+    """
+    from onnx import helper
+
     pixel = [
         helper.make_node("Slice", [IMAGE, f"{_ZERO}/begin", f"{_ZERO}/end"], [f"{_ZERO}/pixel"]),
         helper.make_node("Mul", [f"{_ZERO}/pixel", _ZERO], [f"{_ZERO}/product"]),
@@ -70,19 +80,41 @@ def close(
         helper.make_node("Add", [f"{name}/constant", f"{_ZERO}/sum"], [f"closed/{name}"])
         for name in constants
     ]
+    return [*pixel, *sums]
+
+
+def _cuts() -> list[onnx.NodeProto]:
+    """Nodes that cut the padding off the outputs."""
+    from onnx import helper
+
     ends = ["closed/begin", "closed/end", "closed/axis"]
-    cuts = [helper.make_node("Slice", [f"{name}/padded", *ends], [name]) for name in shown]
-    values |= {f"{name}/constant": array for name, array in constants.items()}
+    return [helper.make_node("Slice", [f"{name}/padded", *ends], [name]) for name in _OUTPUTS]
+
+
+def _add_initializers(
+    graph: onnx.GraphProto, constants: Mapping[str, NDArray[np.float32]], labels: int
+) -> None:
+    """The values that the new nodes read."""
+    from onnx import numpy_helper
+
+    values = {
+        _ZERO: np.zeros(1),
+        f"{_ZERO}/begin": np.zeros(4, int),
+        f"{_ZERO}/end": np.ones(4, int),
+        "closed/begin": np.zeros(1, int),
+        "closed/end": np.full(1, labels),
+        "closed/axis": np.full(1, -1),
+        **{f"{name}/constant": array for name, array in constants.items()},
+    }
     for name, value in values.items():
         array = value.astype(np.int64 if value.dtype == int else np.float32)
         graph.initializer.append(numpy_helper.from_array(array, name))
-    for ports, kept in ((graph.input, (IMAGE,)), (graph.output, shown)):
+
+
+def _keep_ports(graph: onnx.GraphProto, labels: int) -> None:
+    """Leave the image as the only input, and the outputs for this number of labels."""
+    for ports, kept in ((graph.input, (IMAGE,)), (graph.output, _OUTPUTS)):
         for port in [port for port in ports if port.name not in kept]:
             ports.remove(port)
     for port in graph.output:
         port.type.tensor_type.shape.dim[-1].dim_value = labels
-    del graph.value_info[:]
-    edit.replace_nodes(graph, [*nodes, *pixel, *sums, *cuts])
-    edit.set_spec(model, spec)
-    closed: bytes = model.SerializeToString()
-    return closed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import onnx
 
     from ....bundle.manifest import ModelSpec
+
+_FLOAT = 1
+"""``TensorProto.FLOAT``."""
 
 
 def load(payload: bytes, source: str) -> onnx.ModelProto:
@@ -65,37 +68,51 @@ def plain_weights(graph: onnx.GraphProto) -> None:
 
     What quantises activations for a CPU is removed. A network for TensorRT keeps both: its scales are fp16.
     """
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
+    _remove_quantisers(graph)
+    weights = initializers(graph)
+    for node in [node for node in graph.node if node.input and node.input[0] in weights]:
+        values = _plain(node, weights)
+        if values is not None:
+            tensor = weights[node.input[0]]
+            tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
+            graph.node.remove(node)
+    replace_nodes(graph, graph.node)  # without the scales
+
+
+def _remove_quantisers(graph: onnx.GraphProto) -> None:
+    """Read activations from before each pair of QuantizeLinear and DequantizeLinear with a float32 scale."""
     weights = initializers(graph)
     made = producers(graph)
     for node in graph.node:
         for position, name in enumerate(node.input):
-            if (pair := made.get(name)) is None or pair.op_type != "DequantizeLinear":
+            last = made.get(name)
+            if last is None or last.op_type != "DequantizeLinear":
                 continue
-            first = made.get(pair.input[0])
-            if (
-                first is not None
-                and first.op_type == "QuantizeLinear"
-                and weights[pair.input[1]].data_type == 1
-            ):
+            first = made.get(last.input[0])
+            if first is None or first.op_type != "QuantizeLinear":
+                continue
+            if weights[last.input[1]].data_type == _FLOAT:
                 node.input[position] = first.input[0]
-    for node in [node for node in graph.node if node.input and node.input[0] in weights]:
-        tensor = weights[node.input[0]]
-        values = numpy_helper.to_array(tensor).astype(np.float32)
-        if (
-            node.op_type == "DequantizeLinear"
-            and weights[node.input[1]].data_type == TensorProto.FLOAT
-        ):
-            sides = np.ones(values.ndim, int)
-            if (scales := numpy(weights[node.input[1]])).ndim:
-                sides[attribute(node, "axis", 1)] = -1
-            values = values * scales.reshape(sides)
-        elif node.op_type != "Cast" or attribute(node, "to") != TensorProto.FLOAT:
-            continue
-        tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
-        graph.node.remove(node)
-    replace_nodes(graph, graph.node)  # without the scales
+
+
+def _plain(
+    node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]
+) -> NDArray[np.float32] | None:
+    """The float32 weights that a node makes of stored ones; None: it does something else."""
+    from onnx import numpy_helper
+
+    values = numpy_helper.to_array(weights[node.input[0]]).astype(np.float32)
+    if node.op_type == "Cast" and attribute(node, "to") == _FLOAT:
+        return values
+    if node.op_type != "DequantizeLinear" or weights[node.input[1]].data_type != _FLOAT:
+        return None
+    scales = numpy(weights[node.input[1]])
+    shape = np.ones(values.ndim, int)
+    if scales.ndim:
+        shape[attribute(node, "axis", 1)] = -1
+    return np.asarray(values * scales.reshape(shape), np.float32)
 
 
 def store_half(graph: onnx.GraphProto) -> None:

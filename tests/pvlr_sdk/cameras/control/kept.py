@@ -18,7 +18,8 @@ from pvlr_sdk.cameras.site import Site
 from pvlr_sdk.cameras.site.factory import make_tagger
 from pvlr_sdk.cameras.sources import CapturedFrame
 from pvlr_sdk.cameras.stream import Observation
-from pvlr_sdk.cli.site import build_config
+from pvlr_sdk.cli.groups import Site as SiteOptions
+from pvlr_sdk.cli.site_settings import build_config
 from pvlr_sdk.workshop.compile.build import build
 from tests.pvlr_sdk.labels import tiny_open
 from tests.pvlr_sdk.trust.conftest import Keys
@@ -90,7 +91,7 @@ def state_in(folder: Path) -> dict[str, str]:
 def start(folder: Path) -> Control:
     """What ``pvlr serve`` does before it listens."""
     site_file = folder / "site.yaml"
-    config, changes, state, plans = build_config(site_file, ())
+    config, changes, state, plans = build_config(site=SiteOptions(site_file))
     tagger = make_tagger(changes.applied(config))
     site = Site(config, tagger=tagger, changes=changes)
     return Control(tagger, site, state, plans=plans, bank=config.bank)
