@@ -114,7 +114,7 @@ def judge(settings: SiteConfig, tagger: Tagger, footage: Footage, tiles: str | N
         UnknownLabelError, OptionError: a setting does not fit the plan.
     """
     camera = {"uri": str(footage.uri.absolute()), **({"tiles": tiles} if tiles else {})}
-    cameras = SiteConfig.parse({"cameras": {footage.name: camera}}, source=footage.name).cameras
+    cameras = SiteConfig.parse({"cameras": {"camera": camera}}, source=footage.name).cameras
     recorder = Recorder(settings.model_copy(update={"cameras": cameras}), tagger)
     times, tags, spans = recorder.run()
     truth = footage.annotation.values(times, recorder.labels)

@@ -25,7 +25,7 @@ from pvlr_sdk.cameras.sources.timed import TABLE, read_times
 from .score import ABSENT, PRESENT, UNKNOWN, Floats, Truth
 
 LIST = "sequences.csv"
-"""Light and view of each sequence, in the folder of the sequences or beside it."""
+"""Light and view of each sequence, in the folder of the sequences or next to it."""
 _CELLS = {"1": PRESENT, "0": ABSENT, "": UNKNOWN}
 _END = 1.0
 """Seconds by which an interval may end after the last frame of a video."""
@@ -39,7 +39,7 @@ class Interval(NamedTuple):
 
 
 class Annotation(Protocol):
-    """What is visible in a sequence. ``labels``: those that it is about."""
+    """What is visible in a sequence, as far as it is about its ``labels``."""
 
     labels: Sequence[str]
 

@@ -75,7 +75,7 @@ def test_a_wrong_table_is_refused(
         read_sequences(tmp_path)
 
 
-def test_light_and_view_are_in_a_list_within_or_beside_the_folder(tmp_path: Path) -> None:
+def test_light_and_view_are_in_a_list_in_the_folder_or_next_to_it(tmp_path: Path) -> None:
     folder = tmp_path / "footage"
     write_sequence(folder / "gate", TABLE)
     write_sequence(folder / "yard", TABLE)
