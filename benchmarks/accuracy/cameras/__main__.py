@@ -91,7 +91,8 @@ def make_settings(
         BundleError: there is no such plan.
     """
     raw = read_yaml(config) if config else {}
-    source, folder = (str(config), config.parent) if config else ("options", None)
+    source = str(config or "options")
+    folder = config.parent if config else None
     SiteConfig.parse(raw, source=source, folder=folder)
     options = {
         "plan": plan and str(find_plan(plan).absolute()),

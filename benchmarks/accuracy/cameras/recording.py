@@ -50,9 +50,12 @@ class Recorder:
         self._site.run()
         self._collect()
         if not self._times:
-            hint = "Check that it opens in another program."
-            got = "none that can be decoded"
-            raise errors.SourceOpenError(self._uri, expected="frames", got=got, hint=hint)
+            raise errors.SourceOpenError(
+                self._uri,
+                "frames",
+                "none that can be decoded",
+                "Check that it opens in another program.",
+            )
         spans = [
             Span(self.labels.index(event.label), event.start - self._began, event.end - self._began)
             for event in self._events

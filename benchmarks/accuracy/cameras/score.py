@@ -110,8 +110,10 @@ class Score:
 
     def to_dict(self) -> dict[str, Any]:
         """Counts and rates as JSON values; rates in percent, None where there is nothing to count."""
-        true, false = int(self.true_tags.sum()), int(self.false_tags.sum())
-        number, hours = len(self.false_events), self.seconds / 3600
+        true = int(self.true_tags.sum())
+        false = int(self.false_tags.sum())
+        number = len(self.false_events)
+        hours = self.seconds / 3600
         return {
             "seconds": round(self.seconds, 3),
             "frames": self.frames,

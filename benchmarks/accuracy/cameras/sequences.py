@@ -27,6 +27,7 @@ from .score import ABSENT, PRESENT, UNKNOWN, Floats, Truth
 LIST = "sequences.csv"
 """Light and view of each sequence, in the folder of the sequences or next to it."""
 _CELLS = {"1": PRESENT, "0": ABSENT, "": UNKNOWN}
+_TABLE_HINT = "Write a row per frame, below a row that names the columns: file,time,person,car"
 _END = 1.0
 """Seconds by which an interval may end after the last frame of a video."""
 
@@ -60,9 +61,12 @@ class FrameTable:
 
     def values(self, times: Floats, labels: Sequence[str]) -> Truth:
         if len(times) != len(self.rows):
-            got = f"{len(self.rows) - len(times)} that cannot be decoded"
-            hint = "The log names them; replace them, or delete their rows."
-            raise _invalid(self.path, f"{len(self.rows)} frames, one per row", got, hint)
+            raise _invalid(
+                self.path,
+                f"{len(self.rows)} frames, one per row",
+                f"{len(self.rows) - len(times)} that cannot be decoded",
+                "The log names them; replace them, or delete their rows.",
+            )
         truth = np.full((len(times), len(labels)), UNKNOWN, np.int8)
         for column, label in enumerate(self.labels):
             if label in labels:
@@ -85,8 +89,12 @@ class IntervalList:
     def values(self, times: Floats, labels: Sequence[str]) -> Truth:
         latest = max((pairs[-1].end for pairs in self.present.values() if pairs), default=0.0)
         if latest > times[-1] + _END:
-            got, hint = f"{times[-1]:.1f} s", "It is another video, or its intervals are wrong."
-            raise _invalid(self.path, f"a video of {latest:g} s, as in its intervals", got, hint)
+            raise _invalid(
+                self.path,
+                f"a video of {latest:g} s, as in its intervals",
+                f"{times[-1]:.1f} s",
+                "It is another video, or its intervals are wrong.",
+            )
         truth = np.full((len(times), len(labels)), ABSENT, np.int8)
         for intervals, value in ((self.unknown, UNKNOWN), (self.present, PRESENT)):
             for label, pairs in intervals.items():
@@ -134,8 +142,9 @@ def read_sequences(folder: Path) -> list[Footage]:
         LabelsFileError, ConfigError: a table or a YAML file is invalid.
     """
     if not folder.is_dir():
-        hint = "Name the folder that contains the sequences."
-        raise errors.OptionError(str(folder), expected="a folder", got="none", hint=hint)
+        raise errors.OptionError(
+            str(folder), "a folder", "none", "Name the folder that contains the sequences."
+        )
     if (folder / TABLE).is_file():
         return [Footage(folder.name, folder, read_table(folder))]
     scenes = _read_list(folder)
@@ -146,13 +155,18 @@ def read_sequences(folder: Path) -> list[Footage]:
     ]
     sequences += [read_intervals(path) for path in sorted(folder.glob("*.yaml"))]
     if absent := sorted(scenes.keys() - {sequence.name for sequence in sequences}):
-        path = folder / absent[0]
-        hint = f"Correct its name in {LIST}, or delete its row."
-        raise errors.OptionError(str(path), expected="a sequence", got="no such folder", hint=hint)
-    if not sequences:
-        hint = f"A sequence is a folder with {TABLE} and frames, or a YAML file of a video."
         raise errors.OptionError(
-            str(folder), expected="at least one sequence", got="none", hint=hint
+            str(folder / absent[0]),
+            "a sequence",
+            "no such folder",
+            f"Correct its name in {LIST}, or delete its row.",
+        )
+    if not sequences:
+        raise errors.OptionError(
+            str(folder),
+            "at least one sequence",
+            "none",
+            f"A sequence is a folder with {TABLE} and frames, or a YAML file of a video.",
         )
     return sequences
 
@@ -167,24 +181,25 @@ def read_table(folder: Path) -> FrameTable:
     """
     path = folder / TABLE
     if not path.is_file():
-        hint = "Write a row per frame: file, time, and a column per label."
-        raise _invalid(path, "the table of the sequence", "no such file", hint)
+        raise _invalid(path, "the table of the sequence", "no such file", _TABLE_HINT)
     if read_times(folder) is None:
-        hint = "The first row names the columns: file,time,person,car"
-        raise _invalid(path, "the columns file and time", "a table without them", hint)
+        raise _invalid(path, "the columns file and time", "a table without them", _TABLE_HINT)
     table = csv.reader(io.StringIO(path.read_text("utf-8-sig")))
     columns = next(table)
     labels = [name for name in columns if name not in ("file", "time")]
     if not labels or len(set(labels)) < len(labels) or "" in labels:
-        hint = "The first row names the columns: file,time,person,car"
-        raise _invalid(path, "a column per label, each once", ", ".join(columns), hint)
+        raise _invalid(path, "a column per label, each once", ", ".join(columns), _TABLE_HINT)
     rows = []
     for cells in filter(None, table):
         values = dict(zip(columns, cells, strict=False))
         for label in labels:
             if values.get(label, "").strip() not in _CELLS:
-                got = f"{values[label]!r} in line {table.line_num}, column {label!r}"
-                raise _invalid(path, "1, 0 or an empty cell", got, "Leave unknown cells empty.")
+                raise _invalid(
+                    path,
+                    "1, 0 or an empty cell",
+                    f"{values[label]!r} in line {table.line_num}, column {label!r}",
+                    "Leave unknown cells empty.",
+                )
         rows.append([_CELLS[values.get(label, "").strip()] for label in labels])
     return FrameTable(path, labels, np.array(rows, np.int8))
 
@@ -199,14 +214,20 @@ def read_intervals(path: Path) -> Footage:
     try:
         content = _File.model_validate(read_yaml(path))
     except ValidationError as error:
-        hint = "Write intervals as car: [[4.4, 8.4], [14.4, 19]], in seconds and in order."
-        got = first_problem(error)
-        expected = "file, present and unknown"
-        raise errors.ConfigError(str(path), expected=expected, got=got, hint=hint) from None
+        raise errors.ConfigError(
+            str(path),
+            "file, present and unknown",
+            first_problem(error),
+            "Write intervals as car: [[4.4, 8.4], [14.4, 19]], in seconds and in order.",
+        ) from None
     video = path.parent / os.path.expandvars(content.file)
     if not video.is_file():
-        hint = f"Check file: in {path}, and that its environment variables are set."
-        raise errors.SourceOpenError(str(video), expected="a video", got="no such file", hint=hint)
+        raise errors.SourceOpenError(
+            str(video),
+            "a video",
+            "no such file",
+            f"Check file: in {path}, and that its environment variables are set.",
+        )
     annotation = IntervalList(path, content.present, content.unknown)
     return Footage(path.stem, video, annotation, content.light, content.view)
 
@@ -216,9 +237,12 @@ def check_labels(sequences: Sequence[Footage], known: Sequence[str]) -> None:
     for sequence in sequences:
         for label in sequence.annotation.labels:
             if label not in known:
-                hint = did_you_mean(label, known) or "Rename it, or choose labels with --label."
-                where = f"{label!r} of {sequence.name}"
-                raise _invalid(sequence.uri, "labels of the plan", where, hint)
+                raise _invalid(
+                    sequence.uri,
+                    "labels of the plan",
+                    f"{label!r} of {sequence.name}",
+                    did_you_mean(label, known) or "Rename it, or choose labels with --label.",
+                )
 
 
 def _read_list(folder: Path) -> dict[str, tuple[str, str]]:
@@ -230,10 +254,14 @@ def _read_list(folder: Path) -> dict[str, tuple[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file)
         if "sequence" not in (table.fieldnames or ()):
-            hint = "The first row names the columns: sequence,light,view"
-            raise _invalid(path, "the column sequence", "a table without it", hint)
+            raise _invalid(
+                path,
+                "the column sequence",
+                "a table without it",
+                "The first row names the columns: sequence,light,view",
+            )
         return {row["sequence"]: (row.get("light") or "", row.get("view") or "") for row in table}
 
 
 def _invalid(path: Path, expected: str, got: str, hint: str) -> errors.LabelsFileError:
-    return errors.LabelsFileError(str(path), expected=expected, got=got, hint=hint)
+    return errors.LabelsFileError(str(path), expected, got, hint)

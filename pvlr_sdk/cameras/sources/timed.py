@@ -39,11 +39,17 @@ def read_times(folder: Path) -> dict[str, float] | None:
         if seconds is None:
             raise _wrong(path, "seconds, 0 or more", f"{text!r} in line {line}")
         if seconds <= last:
-            expected = f"a time after {last:g} s, that of the frame before"
-            raise _wrong(path, expected, f"{seconds:g} s in line {line}")
+            raise _wrong(
+                path,
+                f"a time after {last:g} s, that of the frame before",
+                f"{seconds:g} s in line {line}",
+            )
         if not file or file in times:
-            got = f"{file!r} twice" if file else f"none in line {line}"
-            raise _wrong(path, "a file for each frame", got)
+            raise _wrong(
+                path,
+                "a file for each frame",
+                f"{file!r} twice" if file else f"none in line {line}",
+            )
         if not (folder / file).is_file():
             raise _wrong(path, f"the frame {file!r} of line {line}", "no such file")
         times[file] = last = seconds
@@ -63,4 +69,4 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _wrong(path: Path, expected: str, got: str) -> errors.SourceOpenError:
-    return errors.SourceOpenError(str(path), expected=expected, got=got, hint=_HINT)
+    return errors.SourceOpenError(str(path), expected, got, _HINT)
