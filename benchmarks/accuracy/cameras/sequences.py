@@ -176,8 +176,8 @@ def read_table(folder: Path) -> FrameTable:
 
     Raises:
         SourceOpenError: as for :func:`read_times`.
-        LabelsFileError: it is missing, has no columns ``file`` and ``time``, no label, one of them twice, or another
-            value than 1, 0 and blank.
+        LabelsFileError: it is missing, has no columns ``file`` and ``time``, no label, one of them twice, a row of
+            another length, or a value other than 1, 0 and blank.
     """
     path = folder / TABLE
     if not path.is_file():
@@ -191,16 +191,23 @@ def read_table(folder: Path) -> FrameTable:
         raise _invalid(path, "a column per label, each once", ", ".join(columns), _TABLE_HINT)
     rows = []
     for cells in filter(None, table):
-        values = dict(zip(columns, cells, strict=False))
+        if len(cells) != len(columns):
+            raise _invalid(
+                path,
+                f"{len(columns)} cells, as in the first row",
+                f"{len(cells)} in line {table.line_num}",
+                _TABLE_HINT,
+            )
+        values = dict(zip(columns, cells, strict=True))
         for label in labels:
-            if values.get(label, "").strip() not in _CELLS:
+            if values[label].strip() not in _CELLS:
                 raise _invalid(
                     path,
                     "1, 0 or an empty cell",
                     f"{values[label]!r} in line {table.line_num}, column {label!r}",
                     "Leave unknown cells empty.",
                 )
-        rows.append([_CELLS[values.get(label, "").strip()] for label in labels])
+        rows.append([_CELLS[values[label].strip()] for label in labels])
     return FrameTable(path, labels, np.array(rows, np.int8))
 
 

@@ -59,6 +59,8 @@ def test_frames_that_were_not_decoded_are_an_error(tmp_path: Path) -> None:
         ("file,time,car,car\n0.png,1,0,0\n", errors.LabelsFileError, "a column per label"),
         ("file,time,\n0.png,1,0\n", errors.LabelsFileError, "a column per label"),
         ("file,time,car\n0.png,0,2\n", errors.LabelsFileError, "got '2' in line 2, column 'car'"),
+        ("file,time,car\n0.png,0\n", errors.LabelsFileError, "3 cells.*got 2 in line 2"),
+        ("file,time,car\n0.png,0,1,1\n", errors.LabelsFileError, "3 cells.*got 4 in line 2"),
         ("file,time,car\n0.png,0,yes\n", errors.LabelsFileError, "1, 0 or an empty cell"),
         ("file,time,car\n0.png,1,0\n1.png,1,0\n", errors.SourceOpenError, "a time after 1 s"),
         ("file,time,car\n0.png,-1,0\n", errors.SourceOpenError, "seconds, 0 or more"),
