@@ -1,6 +1,6 @@
 """Write the tables of the pages in docs/ that show benchmarks/results.
 
-    python -m benchmarks.pages [performance] [accuracy]
+    python -m benchmarks.pages [performance] [accuracy] [camera_accuracy]
 
 A page is edited by hand; only what is between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` is written.
 """
@@ -16,11 +16,12 @@ from typing import Annotated, Any
 
 import typer
 
-from .accuracy.clips.__main__ import table as clips_table
+from .accuracy.cameras.report import each, failures, overview
 from .common import DOCS, RESULTS, Table, run
 from .cpu.peers import table as peers_table
 
-PAGES = ("performance", "accuracy")
+BUNDLED = "pvlr-lite2-open"
+PAGES = ("performance", "accuracy", "camera_accuracy")
 _PART = re.compile(r"(<!-- results: (\w+) -->\n\n).*?(\n\n<!-- end of results -->)", re.DOTALL)
 
 Data = dict[str, Any]
@@ -97,11 +98,23 @@ def _models(name: str, table: Callable[[Any], Table], results: Path) -> str:
     return table(reports).markdown() if reports else "Not measured."
 
 
+def _bundled(table: Callable[[Data], Table], results: Path) -> str:
+    """Of the bundled model, without and with tiles."""
+    parts = []
+    for tiles in ("", "-2x2"):
+        text = _one(f"sequences-{BUNDLED}{tiles}", lambda data: table(data).markdown(), results)
+        parts.append(f"`{BUNDLED}`, {'tiles 2 x 2' if tiles else 'without tiles'}:\n\n{text}")
+    return "\n\n".join(parts)
+
+
 PARTS: dict[str, Callable[[Path], str]] = {
     "peers": partial(_one, "peers", peers),
     "cameras": partial(_one, "cameras", cameras),
     "shipped": shipped,
-    "clips": partial(_models, "clips", clips_table),
+    "clips": partial(_models, "clips", overview),
+    "sequences": partial(_models, "sequences", overview),
+    "sequences_each": partial(_bundled, each),
+    "sequences_failures": partial(_bundled, failures),
 }
 """By name: the text of a part of a page for the folder of the results."""
 

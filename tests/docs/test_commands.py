@@ -42,7 +42,7 @@ PAGES = {
 ELSEWHERE = {
     **{
         f"docs/{page}.md": "days of training, on data sets"
-        for page in ("accuracy", "heads", "open_labels", "shipped_models")
+        for page in ("accuracy", "camera_accuracy", "heads", "open_labels", "shipped_models")
     },
     **{
         f"docs/extend/{path.name}": "test_recipes.py follows it"

@@ -14,6 +14,7 @@ from ... import errors
 from ...frames import find as finding
 from . import ffmpeg
 from .source import CapturedFrame, EndOfSource, Source, SourceOptions, lost
+from .timed import read_times
 from .uri import PathUri
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def _has_images(uri: PathUri) -> bool:
 
 
 class ImageSource:
-    """The images in a folder and its subfolders in the order of their names, or a single image."""
+    """The images in a folder and its subfolders in the order of their names, or a single image.
+
+    Frames whose folder has a table of their times (:mod:`.timed`) are in its order and have these times.
+    """
 
     live = False
 
@@ -48,26 +52,36 @@ class ImageSource:
         self._loop = loop
         self._closed = threading.Event()
         self._sequence = 0
+        self._times = self._read_times()
         self._frames = self._load(self._find())
 
     def read(self) -> CapturedFrame:
         if self._closed.is_set():
             raise lost(self.uri, "a closed source")
-        frame = next(self._frames, None)
-        if frame is None:
+        item = next(self._frames, None)
+        if item is None:
             raise EndOfSource
+        frame, seconds = item
         sequence = self._sequence
         self._sequence = self._sequence + 1
         return CapturedFrame(
-            frame.pixels, frame.order, time.monotonic(), time.time(), None, sequence
+            frame.pixels, frame.order, time.monotonic(), time.time(), seconds, sequence
         )
 
     def close(self) -> None:
         self._closed.set()
 
-    def _load(self, paths: list[Path]) -> Iterator[Frame]:
+    def _read_times(self) -> dict[Path, float]:
+        """Seconds since the first frame by path; empty: the images have no times."""
+        folder = Path(self._path)
+        times = (read_times(folder) if folder.is_dir() else None) or {}
+        return {folder / file: seconds for file, seconds in times.items()}
+
+    def _load(self, paths: list[Path]) -> Iterator[tuple[Frame, float | None]]:
+        """Each frame and its ``source_time``, which goes on where a loop begins again."""
         from ...frames.frames import load_frame
 
+        began = 0.0
         while True:
             bad = 0
             for path in paths:
@@ -79,14 +93,17 @@ class ImageSource:
                     if self.decode_errors == bad:  # not each time in a loop
                         _log.warning("%s: skipped: %s", self.uri, error)
                 else:
-                    yield frame
+                    yield frame, began + self._times[path] if self._times else None
             if bad == len(paths):
                 self._fail("no readable image")
             if not self._loop:
                 return
+            began += _length(list(self._times.values()))
             paths = self._find()
 
     def _find(self) -> list[Path]:
+        if self._times:
+            return list(self._times)
         problems: list[str] = []
         paths = finding.find([self._path], lambda name, error: problems.append(error.got))
         images = [path for path in paths if not finding.is_video(path)]
@@ -100,3 +117,8 @@ class ImageSource:
         raise errors.SourceOpenError(
             self.uri, "at least one image", got, "Check the path and its permissions."
         )
+
+
+def _length(times: list[float]) -> float:
+    """Seconds of frames with these times: the last one stays for as long as the others do on average."""
+    return times[-1] * len(times) / (len(times) - 1) if len(times) > 1 else 1.0

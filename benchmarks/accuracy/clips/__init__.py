@@ -1,1 +1,0 @@
-"""Events on clips: the detector of ``pvlr watch`` compared with what is visible, and when."""
