@@ -82,7 +82,7 @@ def test_surfaces_of_random_sites_agree(
         labels = random.sample(tagger.labels, random.randint(0, most))
         return {label: round(random.uniform(0.05, 0.95), 3) for label in labels}
 
-    site: dict[str, Any] = {"thresholds": some(len(tagger.labels))}
+    site: dict[str, Any] = {"labels": None, "thresholds": some(len(tagger.labels))}
     if random.random() < 0.4:
         site["threshold"] = round(random.uniform(0.05, 0.95), 3)
     memory: dict[str, Any] = {"folder": str(tmp_path / "memory")}
@@ -98,12 +98,10 @@ def test_surfaces_of_random_sites_agree(
     labels = {entry["label"]: entry for entry in served.get("/v1/labels").json["labels"]}
     uploaded = {tag["label"]: tag for tag in served.tag(image, "image/png").json["tags"]}
     detector, mqtt = served.site.levels("door"), served.site._status().thresholds
-    thresholds = zip(tagger.labels, tagger.thresholds, strict=True)
-    for label, plan in thresholds:
+    for label, plan in zip(tagger.labels, tagger.thresholds, strict=True):
         value, source = expected(label, plan, site, changes, required and proven)
         stated = [settings[label]["threshold"], labels[label]["threshold"], mqtt[label]]
-        if label in detector:
-            stated.append(detector[label][1])
+        stated.append(detector[label][1])
         if label in uploaded:
             stated.append(uploaded[label]["threshold"])
         assert stated == pytest.approx([value] * len(stated), abs=1e-6), label
