@@ -15,7 +15,7 @@ import typer
 from typer import Argument, Option
 
 from ..errors import OptionError, check_choice
-from . import groups, options
+from . import option_groups, options
 from .xmp import write
 
 if TYPE_CHECKING:
@@ -83,15 +83,15 @@ def batch(
         ..., "--out", "-o", metavar="OUT", help="Folder of the dataset; a path or URL."
     ),
     *,
-    model: groups.Model,
-    tagging: groups.Tagging,
+    model: option_groups.Model,
+    tagging: option_groups.Tagging,
     scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
     xmp: bool = Option(
         False, "--xmp", help="Also write the tags next to local photos (see pvlr xmp)."
     ),
     selection: Selection,
     cluster: Cluster,
-    machine: groups.Machine,
+    machine: option_groups.Machine,
     memory: int | None = options.machine(
         None,
         metavar="MB",
@@ -169,7 +169,7 @@ def batch(
 
 
 def _settings(
-    model: groups.Model, tagging: groups.Tagging, machine: groups.Machine
+    model: option_groups.Model, tagging: option_groups.Tagging, machine: option_groups.Machine
 ) -> dict[str, Any]:
     """What decides the tags of an image, and is part of a dataset's key."""
     from ..frames.tiles import check_tiles

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer import Option
 
-from . import groups, options
+from . import option_groups, options
 
 _STATISTICS = ("min", "mean", "p50", "p90", "p95", "p99", "p99.9")
 
@@ -23,7 +23,7 @@ def bench(
         10, help="Maximum time for the latencies; the whole run takes three to four times as long."
     ),
     as_json: options.Json = False,
-    machine: groups.Machine,
+    machine: option_groups.Machine,
 ) -> None:
     """Measure the performance of a plan on this machine.
 

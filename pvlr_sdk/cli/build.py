@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from typer import Argument, Option
 
 from ..bundle.schema import ATTENTIONS, DEVICES, HARDWARE, PRECISIONS
-from . import groups, options
+from . import option_groups, options
 from .commands import training_module
 from .info import print_info
 from .options import models, words
@@ -112,7 +112,7 @@ def build(
         help="auto, fp32, bf16, int8, or fp16 (TensorRT).",
         autocompletion=words("auto", *PRECISIONS),
     ),
-    calibration: groups.Calibration,
+    calibration: option_groups.Calibration,
     min_agreement: float | None = Option(
         None,
         help="Minimum share of images with the same tags as fp32; below it no plan is written.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from . import groups, options
+from . import option_groups, options
 
 if TYPE_CHECKING:
     from ..workshop.evaluation.evaluate import EvalReport
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def evaluate(
     plan: options.PlanArgument = None,
     *,
-    photos: groups.LabelledImages,
+    photos: option_groups.LabelledImages,
     operating_point: options.Point = "f1",
     tiles: options.Tiles = None,
     as_json: options.Json = False,
-    machine: groups.Machine,
+    machine: option_groups.Machine,
 ) -> None:
     """Measure the accuracy of a plan on labelled images.
 

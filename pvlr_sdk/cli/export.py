@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from .. import errors
 from ..bundle.schema import ATTENTIONS, PRECISIONS
-from . import groups, options
+from . import option_groups, options
 from .commands import training_module
 from .options import words
 
@@ -80,7 +80,7 @@ def export(
         autocompletion=words(*ATTENTIONS),
     ),
     open_network: OpenNetwork,
-    calibration: groups.Calibration,
+    calibration: option_groups.Calibration,
     min_agreement: float | None = Option(
         None,
         min=0,

@@ -7,7 +7,7 @@ import threading
 
 from typer import Option
 
-from . import groups, options
+from . import option_groups, options
 
 
 def frigate(
@@ -20,7 +20,7 @@ def frigate(
         help="The broker: mqtt://[USER:PASSWORD@]HOST[:PORT].",
     ),
     url: str = Option(..., "--url", metavar="URL", help="Frigate: http://frigate:5000."),
-    model: groups.Model,
+    model: option_groups.Model,
     threshold: options.TagThreshold = None,
     objects: list[str] | None = Option(
         None, "--object", metavar="LABEL", help="Only objects of LABEL; repeatable."

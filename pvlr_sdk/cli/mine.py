@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from .. import errors
 from .._util.escape import csv_row
-from . import groups
+from . import option_groups
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ def mine(
         [], "--label", "-l", metavar="LABEL", help="Only for this label; may be repeated."
     ),
     count: int = Option(300, "--count", "-n", metavar="N", min=1, help="Select at most so many."),
-    model: groups.Model,
+    model: option_groups.Model,
     against: str | None = Option(
         None, metavar="PLAN", help="Prefer photos that this plan tags otherwise."
     ),

@@ -1,4 +1,4 @@
-"""Single options of several commands, so that they are named and explained alike everywhere; groups.py groups them."""
+"""Single options of several commands, named and explained alike everywhere; option_groups.py groups them."""
 
 from __future__ import annotations
 

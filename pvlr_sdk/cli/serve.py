@@ -16,7 +16,7 @@ import typer
 from typer import Option
 
 from .. import errors
-from . import groups, options
+from . import option_groups, options
 from .site import (
     check_site,
     log_to_stderr,
@@ -41,8 +41,8 @@ _POLL = 0.25
 def serve(
     uris: options.Uris = None,
     *,
-    site: groups.Site,
-    model: groups.Model,
+    site: option_groups.Site,
+    model: option_groups.Model,
     host: str | None = _server(
         None,
         metavar="HOST",
@@ -51,7 +51,7 @@ def serve(
     port: int | None = _server(
         None, metavar="PORT", help="8000 by default; 0 for a free port.", min=0, max=65535
     ),
-    events: groups.Events,
+    events: option_groups.Events,
     snapshots: Path | None = Option(
         None, metavar="DIR", help="JPEG of the frame that starts an event."
     ),

@@ -13,7 +13,7 @@ import typer
 
 from .. import errors
 from .._util.files import remove_leftovers
-from . import groups
+from . import option_groups
 from .print_config import settings_with_origins
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ _log = logging.getLogger(__name__)
 
 def build_config(
     uris: Sequence[str] = (),
-    site: groups.Site = groups.Site(),
-    model: groups.Model = groups.Model(),
-    events: groups.Events = groups.Events(),
+    site: option_groups.Site = option_groups.Site(),
+    model: option_groups.Model = option_groups.Model(),
+    events: option_groups.Events = option_groups.Events(),
     *,
     sections: Mapping[str, Mapping[str, Any]] | None = None,
     stdout: bool = False,
@@ -90,7 +90,7 @@ class _Draft:
         source = str(self._path) if self._path else "options"
         return SiteConfig.parse(self.raw, source=source, folder=self._path and self._path.parent)
 
-    def use_model(self, model: groups.Model, device: str) -> None:
+    def use_model(self, model: option_groups.Model, device: str) -> None:
         from ..models.find import find_plan
 
         values = {

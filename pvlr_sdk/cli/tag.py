@@ -16,7 +16,7 @@ from typer import Argument, Option
 
 from .. import errors
 from .._util.escape import csv_row, terminal
-from . import groups
+from . import option_groups
 from .xmp import Sidecars
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ class Pace:
 def tag(
     inputs: list[str] = Argument(..., metavar="INPUT", help="Images, videos, folders or patterns."),
     *,
-    model: groups.Model,
-    tagging: groups.Tagging,
+    model: option_groups.Model,
+    tagging: option_groups.Tagging,
     output: Output,
     pace: Pace,
-    machine: groups.Machine,
+    machine: option_groups.Machine,
 ) -> None:
     """Tag images, folders of images and videos.
 

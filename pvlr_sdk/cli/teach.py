@@ -10,7 +10,7 @@ import typer
 from typer import Option
 
 from .. import errors
-from . import groups, options
+from . import option_groups, options
 
 if TYPE_CHECKING:
     from ..bundle.label_bank import LabelBank
@@ -106,7 +106,7 @@ def teach(
         show_default="next to --out",
     ),
     as_json: options.Json = False,
-    machine: groups.Machine,
+    machine: option_groups.Machine,
 ) -> None:
     """Teach labels to an open plan with a few photos, in seconds and without PyTorch.
 

@@ -9,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from .. import errors
-from . import groups, options
+from . import option_groups, options
 from .options import models, words
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def thresholds(
         autocompletion=models,
     ),
     *,
-    photos: groups.LabelledImages,
+    photos: option_groups.LabelledImages,
     objective: str = Option(
         "f1",
         metavar="OBJECTIVE",
@@ -36,7 +36,7 @@ def thresholds(
         False, "--dry-run", help="Report the new thresholds without writing them."
     ),
     as_json: options.Json = False,
-    machine: groups.Machine,
+    machine: option_groups.Machine,
 ) -> None:
     """Choose the thresholds of a plan on labelled images.
 

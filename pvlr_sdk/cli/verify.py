@@ -9,7 +9,7 @@ import typer
 from typer import Option
 
 from .. import errors
-from . import groups, options
+from . import option_groups, options
 
 if TYPE_CHECKING:
     from ..workshop.compile.verify import Verification
@@ -32,7 +32,7 @@ def verify(
         show_default="that of the plan's build; 0.98",
     ),
     as_json: options.Json = False,
-    machine: groups.Machine,
+    machine: option_groups.Machine,
 ) -> None:
     """Compare a plan with its fp32 network.
 

@@ -15,7 +15,7 @@ import typer
 from typer import Option
 
 from .. import errors
-from . import groups, options
+from . import option_groups, options
 from .site import (
     check_site,
     log_to_stderr,
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 def watch(
     uris: options.Uris = None,
     *,
-    site: groups.Site,
-    model: groups.Model,
-    events: groups.Events,
+    site: option_groups.Site,
+    model: option_groups.Model,
+    events: option_groups.Events,
     every_frame: bool = Option(
         False, "--every-frame", help="Tag every frame of a file, as fast as possible."
     ),

@@ -2,7 +2,7 @@
 
 from .backend import OpenVinoBackend
 from .compilation import Network, open_core, read_network
-from .device import supports_bf16
 from .loading import load
+from .precision import supports_bf16
 
 __all__ = ["Network", "OpenVinoBackend", "load", "open_core", "read_network", "supports_bf16"]

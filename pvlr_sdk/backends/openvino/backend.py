@@ -20,16 +20,9 @@ from ..._util.version import __version__
 from .. import cache, runtimes
 from ..backend import Backend, Slot, closed
 from .compilation import Network, check_outputs, compile_network, open_core
-from .device import (
-    CPU,
-    engine_options,
-    find_device,
-    has_capability,
-    label_options,
-    precision_hint,
-    resolve_precision,
-)
+from .device import CPU, engine_options, find_device, has_capability, label_options
 from .labels import project
+from .precision import precision_hint, resolve_precision
 from .request import Projections, Request, create_request
 
 if TYPE_CHECKING:
@@ -53,8 +46,9 @@ class OpenVinoBackend(Backend):
 
     Args:
         network: the network.
-        precision: ``fp32``, ``bf16``, ``fp16``, ``auto`` (bf16 if the CPU computes in it, on other devices fp16, else
-            fp32) or, for a quantised network, ``int8``: what is not quantised then runs as with ``auto``.
+        precision: ``fp32``, ``bf16``, ``fp16``, ``auto`` (the fastest of these; which precision ``auto`` is for a plan
+            says :func:`.precision.plan_precision`) or, for a quantised network, ``int8``: what is not quantised then
+            runs as with ``auto``.
         num_threads: threads of all inferences together, on the CPU; None: the cores that this process may use.
         device: OpenVINO's name of the device.
         throughput: run several concurrent inferences on fewer threads each, instead of one at a time on all threads.

@@ -338,7 +338,8 @@ class Site:
                 _log.warning("%s. Its threshold is %.3f (before: %.3f)", proof, now, before[label])
 
     def _drop_removed(self, name: str) -> None:
-        with self._changing:  # or set_camera brings a region back meanwhile
+        # Under the lock, or a change brings a region back meanwhile.
+        with self._changing:
             here = factory.watched(self.config, {name: self._detectors[name]})
             closed = [
                 detector

@@ -14,7 +14,7 @@ from pvlr_sdk import errors
 from pvlr_sdk.cameras.control.state import State
 from pvlr_sdk.cameras.site.changes import Changes
 from pvlr_sdk.cameras.site.factory import make_cameras
-from pvlr_sdk.cli.groups import Events, Model, Site
+from pvlr_sdk.cli.option_groups import Events, Model, Site
 from pvlr_sdk.cli.site_settings import build_config
 
 SITE = "cameras: {yard: 'rtsps://yard/'}"

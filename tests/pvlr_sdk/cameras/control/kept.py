@@ -18,7 +18,7 @@ from pvlr_sdk.cameras.site import Site
 from pvlr_sdk.cameras.site.factory import make_tagger
 from pvlr_sdk.cameras.sources import CapturedFrame
 from pvlr_sdk.cameras.stream import Observation
-from pvlr_sdk.cli.groups import Site as SiteOptions
+from pvlr_sdk.cli.option_groups import Site as SiteOptions
 from pvlr_sdk.cli.site_settings import build_config
 from pvlr_sdk.workshop.compile.build import build
 from tests.pvlr_sdk.labels import tiny_open

@@ -162,7 +162,7 @@ class TestRefused:
     def test_a_precision_that_this_machine_lacks(
         self, exported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in ("workshop.compile.openvino", "backends.openvino.device"):
+        for module in ("workshop.compile.openvino", "backends.openvino.precision"):
             monkeypatch.setattr(f"pvlr_sdk.{module}.supports_bf16", lambda _: False)
         images = CalibrationImages([default_frame()] * 32)
         with pytest.raises(errors.BackendError, match="a CPU that computes in bf16"):
