@@ -15,7 +15,7 @@ from pvlr_sdk import Tagger, errors
 from pvlr_sdk.bundle.bundle import labels_path, manifest_path, write_thresholds
 from pvlr_sdk.bundle.label_bank import LabelBank
 from pvlr_sdk.cameras.control.control import Control
-from pvlr_sdk.cameras.serve.api.routes import settings_of
+from pvlr_sdk.cameras.serve.api.settings import settings_of
 from pvlr_sdk.cameras.site import SiteConfig
 from pvlr_sdk.cameras.site.factory import make_detectors, make_tagger, thresholds_of
 from pvlr_sdk.models.find import load_bundle

@@ -11,8 +11,9 @@ from ..._util.version import __version__
 from ..bridges import galleries, label_studio, open_inference
 from ..control.control import Control
 from ..site import Site
-from .api import live, memory, monitoring, plans, teaching
-from .api import routes as api
+from .api import cameras, events, live, memory, monitoring, plans, teaching
+from .api import settings as site_settings
+from .api import uploads as images
 from .api.live_feed import LiveFeed
 from .api.tagging import UploadTagger
 from .page import routes as page
@@ -42,7 +43,10 @@ def create_app(
         title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None
     )
     problems.install(app)
-    app.include_router(api.make_router(control, uploads, access.audit))
+    app.include_router(images.make_router(control, uploads))
+    app.include_router(site_settings.make_router(control, access.audit))
+    app.include_router(events.make_router(site))
+    app.include_router(cameras.make_router(site))
     app.include_router(plans.make_router(control.deployment, access.audit))
     app.include_router(teaching.make_router(control, access.audit, feed))
     app.include_router(memory.make_router(control, access.audit))

@@ -27,8 +27,8 @@ from ...memory.why import explain, find_event
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import ProblemError, responses
+from .events import OnlyCamera, OnlyLabel
 from .images import JPEG
-from .routes import OnlyCamera, OnlyLabel
 from .schemas import EventModel, Moment, RequestModel, Score, Text
 
 _POINTS = 400

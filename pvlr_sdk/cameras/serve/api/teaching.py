@@ -13,9 +13,9 @@ from ...stream import Observation
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import ProblemError, responses
+from .cameras import newest
 from .images import BINARY
 from .live_feed import LiveFeed
-from .routes import newest
 from .schemas import (
     ExampleChoice,
     ExampleModel,

@@ -1,0 +1,80 @@
+"""Routes that show and change thresholds, reported labels and regions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+
+from ...control.control import Control
+from ..server.audit import Audit
+from ..server.bodies import BodyRoute, json_of
+from ..server.problems import responses
+from .cameras import CameraName, camera_of
+from .schemas import RegionsChange, SettingModel, SettingsChange, SettingsModel
+
+_MAX_BYTES = 1_000_000
+
+
+def make_router(control: Control, audit: Audit) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/v1", route_class=BodyRoute)
+
+    @router.get("/settings", tags=["settings"], responses=responses())
+    async def settings() -> SettingsModel:
+        """The thresholds, and the labels whose events are reported."""
+        return settings_of(control)
+
+    @router.put("/settings", tags=["settings"], responses=responses(408, 409, 413, 422, 503))
+    def change_settings(
+        request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _MAX_BYTES)]
+    ) -> SettingsModel:
+        """Change thresholds and reported labels, for events and uploads; kept in the state folder, if there is one."""
+        with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
+            control.configure(change.thresholds, change.labels)
+        return settings_of(control)
+
+    @router.put(
+        "/cameras/{name}/regions",
+        tags=["settings"],
+        responses=responses(404, 408, 409, 413, 422, 503),
+    )
+    def change_regions(
+        request: Request,
+        name: CameraName,
+        change: Annotated[RegionsChange, json_of(RegionsChange, _MAX_BYTES)],
+    ) -> SettingsModel:
+        """Change the regions of a camera, from its next frame on; kept in the state folder, if there is one."""
+        camera_of(control.site, name)
+        with audit.recorded("regions", request.scope, camera=name, regions=list(change.regions)):
+            control.set_regions(
+                name, {key: region.model_dump() for key, region in change.regions.items()}
+            )
+        return settings_of(control)
+
+    return router
+
+
+def settings_of(control: Control) -> SettingsModel:
+    """The thresholds, and the labels whose events are reported, for a response."""
+    events = control.events
+    thresholds = control.thresholds
+    reported = set(thresholds.plan if events.labels is None else events.labels) - set(events.deny)
+    cameras = control.site.config.cameras if control.site else {}
+    rows = ((label, value, thresholds.at(label)) for label, value in thresholds.plan.items())
+    return SettingsModel(
+        labels=[
+            SettingModel(
+                label=label,
+                threshold=threshold.value,
+                source=threshold.origin,
+                plan_threshold=round(plan, 6),
+                reported=label in reported,
+            )
+            for label, plan, threshold in rows
+        ],
+        state_file=str(control.state.path) if control.state else None,
+        own_labels=[
+            name for name, camera in cameras.items() if (camera.labels, camera.deny) != (None, None)
+        ],
+    )
