@@ -157,7 +157,7 @@ def test_ten_sequences(run: Callable[..., str], tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "video").is_dir(), reason="PVLR_DATA has no video: no clips")
 def test_clips(run: Callable[..., str], tmp_path: Path) -> None:
-    report = measure(run, tmp_path / "a.json", CLIPS, "--plan", "pvlr-lite0-coco80")
+    report = measure(run, tmp_path / "a.json", CLIPS, "--plan", "pvlr-lite0-open")
     bottle, car = (report["sequences"][f"{name}-detection"] for name in ("bottle", "car"))
     assert bottle["found"] == bottle["appearances"] == 1
     assert car["appearances"] == 3
