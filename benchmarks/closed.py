@@ -39,21 +39,39 @@ def closed_network(plan: Path) -> bytes:
     """
     exported = with_plain_weights(read_exported(plan, labels_path(plan)))
     model = load_from_string(exported.network.payload)
-    padded = {
+    padded = _constant_labels(model)
+    room = padded["label_mask"].size
+    count = len(exported.bank)
+    labels = {name: _without_padding(values, room, count) for name, values in padded.items()}
+    if labels["label_weights"].any() or (labels["label_gains"] != 1).any():
+        raise ValueError(f"{plan}: expected labels without gains and weights")
+    _shrink_shapes(model, room, count)
+    _end_at_the_head(model, labels["label_biases"])
+    _replace_labels(model, labels)
+    payload: bytes = model.SerializeToString()
+    return payload
+
+
+def _constant_labels(model: ModelProto) -> dict[str, np.ndarray]:
+    """The arrays of the labels, with padding, by the names of the open network's inputs."""
+    return {
         tensor.name.removesuffix(_CONSTANT): numpy_helper.to_array(tensor)
         for tensor in model.graph.initializer
         if tensor.name.endswith(_CONSTANT)
     }
-    room, count = padded["label_mask"].size, len(exported.bank)
-    labels = {name: _without_padding(values, room, count) for name, values in padded.items()}
-    if labels["label_weights"].any() or (labels["label_gains"] != 1).any():
-        raise ValueError(f"{plan}: expected labels without gains and weights")
+
+
+def _shrink_shapes(model: ModelProto, room: int, count: int) -> None:
+    """Change the constant shapes (batch, ``room``, width) of labels to ``count`` labels."""
     for tensor in model.graph.initializer:
         shape = numpy_helper.to_array(tensor)
         if shape.dtype == np.int64 and shape.shape == (3,) and shape[1] == room:
             batch, _, width = shape
             tensor.CopyFrom(numpy_helper.from_array(np.int64([batch, count, width]), tensor.name))
-    _end_at_the_head(model, labels["label_biases"])
+
+
+def _replace_labels(model: ModelProto, labels: dict[str, np.ndarray]) -> None:
+    """Remove the nodes that make the padded labels, and give their readers ``labels`` instead."""
     nodes = [node for node in model.graph.node if not node.output[0].startswith(_PREFIX)]
     for node in nodes:
         node.input[:] = [name.removeprefix(_PREFIX) for name in node.input]
@@ -63,8 +81,6 @@ def closed_network(plan: Path) -> bytes:
         if name not in _OF_THE_END
     )
     edit.replace_nodes(model.graph, nodes)
-    payload: bytes = model.SerializeToString()
-    return payload
 
 
 def _without_padding(values: np.ndarray, room: int, count: int) -> np.ndarray:

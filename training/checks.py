@@ -112,54 +112,55 @@ def describe(config: Config, images: int, machine: Machine) -> Iterator[str]:
 def _examine_labels(
     config: Config, training: ImageDataset, holdout: ImageDataset, found: Findings
 ) -> None:
+    """Check the names of the labels, their columns, and whether each has the images that it needs."""
     labels = config.data.labels
+    if error := _error_of_names(labels):
+        found.errors.append(error)
+        return
+    sources = config.data.sources
+    tables = [source for source in sources if isinstance(source, CsvSource)]
+    columns = {column for table in tables for column in read_columns(table.labels)}
+    annotated = (training.targets != 0).any(0) | (holdout.targets != 0).any(0)
+    for label in _named(labels, ~annotated):
+        hint = (
+            did_you_mean(label, columns - set(labels), 1)
+            or "Label some images, rename a column, or remove it."
+        )
+        found.errors.append(LabelsFileError("data.labels", "labels of the data", repr(label), hint))
+    found.warnings += _one_sided_labels(labels, annotated, training, holdout)
+    maps = [source.rename for source in sources if source.rename]
+    renamed = {column for path in maps for column in read_rename(path)}
+    if unused := sorted(columns - set(labels) - renamed):
+        found.warnings.append(f"unused columns of the labels CSV: {few(unused)}")
+
+
+def _error_of_names(labels: tuple[str, ...]) -> ConfigError | None:
     if bad := [label for label in labels if not is_label(label)]:
-        found.errors.append(
-            ConfigError("data.labels", LABEL_NAMES, ascii(bad[0])[:200], "Rename the label.")
-        )
-        return
+        return ConfigError("data.labels", LABEL_NAMES, ascii(bad[0])[:200], "Rename the label.")
     if doubles := [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
-        found.errors.append(
-            ConfigError(
-                "data.labels", "unique labels", f"{few(doubles)} twice", "Remove the duplicate."
-            )
+        return ConfigError(
+            "data.labels", "unique labels", f"{few(doubles)} twice", "Remove the duplicate."
         )
-        return
-    known = (training.targets != 0).any(0) | (holdout.targets != 0).any(0)
-    columns = {
-        c for s in config.data.sources if isinstance(s, CsvSource) for c in read_columns(s.labels)
-    }
-    for label, is_known in zip(labels, known.tolist(), strict=True):
-        if not is_known:
-            hint = (
-                did_you_mean(label, columns - set(labels), 1)
-                or "Label some images, rename a column, or remove it."
-            )
-            found.errors.append(
-                LabelsFileError("data.labels", "labels of the data", repr(label), hint)
-            )
+    return None
+
+
+def _one_sided_labels(
+    labels: tuple[str, ...], annotated: Tensor, training: ImageDataset, holdout: ImageDataset
+) -> Iterator[str]:
+    """Warnings of labels without a positive or a negative image; ``annotated`` are labels known in an image."""
     learned = (training.targets == 1).any(0)
-    if empty := _named(labels, known & ~learned):
-        found.warnings.append(
-            f"labels without a positive training image: {few(empty)}. They cannot be learned."
-        )
+    if empty := _named(labels, annotated & ~learned):
+        yield f"labels without a positive training image: {few(empty)}. They cannot be learned."
     if everywhere := _named(labels, learned & ~(training.targets == -1).any(0)):
-        found.warnings.append(
-            f"labels without a negative training image (-1): {few(everywhere)}. The model will predict them everywhere."
+        yield (
+            f"labels without a negative training image (-1): {few(everywhere)}. "
+            "The model will predict them everywhere."
         )
     if len(holdout) and (unseen := _named(labels, learned & ~(holdout.targets == 1).any(0))):
-        found.warnings.append(
+        yield (
             f"labels without a positive held-out image: {few(unseen)}. Their thresholds are guesses; "
             "increase data.holdout."
         )
-    renamed = {
-        column
-        for source in config.data.sources
-        if source.rename
-        for column in read_rename(source.rename)
-    }
-    if unused := sorted(columns - set(labels) - renamed):
-        found.warnings.append(f"unused columns of the labels CSV: {few(unused)}")
 
 
 def _named(labels: tuple[str, ...], chosen: Tensor) -> list[str]:

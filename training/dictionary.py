@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -177,47 +177,90 @@ def encoded(names: Sequence[str]) -> dict[str, NDArray[Any]]:
     }
 
 
+class Sense(NamedTuple):
+    """A meaning of a word."""
+
+    synset: int
+    agreement: float
+    """With the classes of the word: the mean similarity, weighted by their shares."""
+    ambiguous: bool
+    """It is an animal and a more frequent sense an artifact, or the reverse."""
+
+
 def senses_of(
-    wordnet: WordNet, words: Mapping[str, Sequence[int]], of: Mapping[str, NDArray[Any]]
+    wordnet: WordNet, words: Mapping[str, Sequence[int]], encoding: Mapping[str, NDArray[Any]]
 ) -> dict[str, Any]:
-    """The senses of each word, the one that agrees best with ``of``, the result of :func:`encoded`, first."""
+    """The senses of each word, first the one that agrees best with ``encoding``, the result of :func:`encoded`."""
     info = ImageNetInfo("imagenet-1k")
-    offsets = [int(info.index_to_label_name(index)[1:]) for index in range(info.num_classes())]
-    below: dict[int, list[int]] = {}
-    for index, offset in enumerate(offsets):
-        for above in wordnet.above(offset):
-            below.setdefault(above, []).append(index)
-    nodes = {offset: number for number, offset in enumerate(sorted(below))}
+    classes = [int(info.index_to_label_name(index)[1:]) for index in range(info.num_classes())]
+    below = _classes_below(wordnet, classes)
     synsets = sorted({offset for senses in words.values() for offset in senses})
     numbers = {offset: number for number, offset in enumerate(synsets)}
     similarities = {
-        offset: wordnet.similarity(offset, offsets, below).astype(np.float32) for offset in synsets
+        offset: wordnet.similarity(offset, classes, below).astype(np.float32) for offset in synsets
     }
-    every: list[tuple[float, int, bool]] = []
-    low, high = of["classes"].astype(int)
-    for name, classes, parts in zip(
-        sorted(words), np.cumsum(low + 256 * high, 1), of["shares"], strict=True
-    ):
+    names = sorted(words)
+    low, high = encoding["classes"].astype(int)
+    indices = np.cumsum(low + 256 * high, 1)
+    every: list[Sense] = []
+    for name, largest, parts in zip(names, indices, encoding["shares"], strict=True):
         shares = parts.astype(np.float64) ** 3
-        agreements = [
-            float(shares @ similarities[offset][classes] / shares.sum()) for offset in words[name]
-        ]
-        files = [wordnet.synsets[offset].file for offset in words[name]]
-        before = [
-            file in _OBJECTS and bool(set(files[:n]) & _OBJECTS - {file})
-            for n, file in enumerate(files)
-        ]
-        every += sorted(zip(agreements, words[name], before, strict=True), key=lambda row: -row[0])
-    kinds = [wordnet.synsets[offset].above[:1] for offset in synsets]
+        every += _ranked(wordnet, words[name], largest, shares, similarities)
+    agreements = np.array([sense.agreement for sense in every])
     return {
-        "counts": np.array([len(words[name]) for name in sorted(words)], np.uint8),
-        "synsets": np.array([numbers[offset] for _, offset, _ in every], np.uint16),
-        "agreements": np.round(255 * np.array([agreement for agreement, _, _ in every])).astype(
-            np.uint8
-        ),
-        "ambiguous": np.array([before for _, _, before in every], np.uint8),
+        "counts": np.array([len(words[name]) for name in names], np.uint8),
+        "synsets": np.array([numbers[sense.synset] for sense in every], np.uint16),
+        "agreements": np.round(255 * agreements).astype(np.uint8),
+        "ambiguous": np.array([sense.ambiguous for sense in every], np.uint8),
+        **_taxonomy(wordnet, synsets, below),
+    }
+
+
+def _classes_below(wordnet: WordNet, classes: Sequence[int]) -> dict[int, list[int]]:
+    """For each synset, the indices of the classes that are a kind of it; without synsets that have none."""
+    below: dict[int, list[int]] = {}
+    for index, offset in enumerate(classes):
+        for above in wordnet.above(offset):
+            below.setdefault(above, []).append(index)
+    return below
+
+
+def _ranked(
+    wordnet: WordNet,
+    offsets: Sequence[int],
+    classes: NDArray[np.int_],
+    shares: Floats,
+    similarities: Mapping[int, NDArray[np.float32]],
+) -> list[Sense]:
+    """The senses of a word, the one that agrees best with its classes first.
+
+    Args:
+        offsets: the senses in WordNet's order.
+        classes, shares: (K,) the word's classes, and their shares, which need not sum to 1.
+        similarities: of each synset with all classes.
+    """
+    files = [wordnet.synsets[offset].file for offset in offsets]
+    senses = []
+    for place, (offset, file) in enumerate(zip(offsets, files, strict=True)):
+        agreement = float(shares @ similarities[offset][classes] / shares.sum())
+        other_objects = set(files[:place]) & _OBJECTS - {file}
+        senses.append(Sense(offset, agreement, file in _OBJECTS and bool(other_objects)))
+    return sorted(senses, key=lambda sense: -sense.agreement)
+
+
+def _taxonomy(
+    wordnet: WordNet, synsets: Sequence[int], below: Mapping[int, Sequence[int]]
+) -> dict[str, NDArray[Any]]:
+    """What each of ``synsets`` is a kind of, and the classes below each node, which is a synset with classes.
+
+    ``nodes`` has the node of each synset, 65535 if no class is below it; ``ends`` the end of each node's part of
+    ``below``.
+    """
+    nodes = {offset: number for number, offset in enumerate(sorted(below))}
+    parents = [wordnet.synsets[offset].above[:1] for offset in synsets]
+    return {
         "nodes": np.array([nodes.get(offset, 65535) for offset in synsets], np.uint16),
-        "kinds": _text(wordnet.synsets[up[0]].words[0] if up else "" for up in kinds),
+        "kinds": _text(wordnet.synsets[above[0]].words[0] if above else "" for above in parents),
         "below": np.concatenate([below[offset] for offset in nodes]).astype(np.uint16),
         "ends": np.cumsum([len(below[offset]) for offset in nodes]).astype(np.uint32),
     }
@@ -236,10 +279,10 @@ def main(
     """Build the dictionary of words."""
     source = WordNet(wordnet)
     words = source.concrete()
-    of = encoded(sorted(words))
+    encoding = encoded(sorted(words))
     texts = {"words": _text(sorted(words)), "concepts": _text(class_names())}
     file = io.BytesIO()
-    np.savez_compressed(file, **texts, **of, **senses_of(source, words, of))
+    np.savez_compressed(file, **texts, **encoding, **senses_of(source, words, encoding))
     write_files({out: file.getvalue()})
     print(f"{out}: {len(file.getvalue()) / 1e6:.2f} MB")
 

@@ -8,6 +8,8 @@ import io
 import os
 import re
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,33 +63,74 @@ def prepare(
             "Name the folder of the images, then the label file.",
         )
     source = labels or _find_labels(images)
-    read = read_annotations(source)
-    files, rows, notes = _usable_rows(source, read, images)
-    splits = [_split_of(read.splits[row]) if read.splits else "train" for row in rows]
-    targets = read.targets[rows]
-    columns = np.flatnonzero((targets != INVALID).all(axis=0))
-    if limit and len(rows) > limit:
-        chosen = sorted(_pick(targets, files, limit / len(rows)))
-        notes.append(f"{limit} of {len(rows)} images are used")
-        files = [files[i] for i in chosen]
-        splits = [splits[i] for i in chosen]
-        targets = targets[chosen]
-    content = _groups([images / file for file in files], targets, notes)
-    splits = _with_holdout(content, files, splits, targets, notes)
-    learned = targets[[split == "train" for split in splits]]
-    present = (learned == 1).any(axis=0)
-    absent = (learned == -1).any(axis=0)
-    names = [read.labels[column] for column in columns if present[column]]
-    if unseen := [read.labels[column] for column in columns if not present[column]]:
-        notes.append(f"labels without a training image are left out: {few(unseen)}")
-    if len(set(content)) < _FEWEST or not names or not absent[columns][present[columns]].any():
-        everywhere = (
-            f", all with {few(names)}"
-            if names and not absent[columns][present[columns]].any()
-            else ""
+    table = read_annotations(source)
+    photos, notes = _usable_photos(source, table, images)
+    count = len(photos.files)
+    if limit and count > limit:
+        photos = photos.subset(sorted(_pick(photos.targets, photos.files, limit / count)))
+        notes.append(f"{limit} of {count} images are used")
+    groups = _groups([images / file for file in photos.files], photos.targets, notes)
+    photos.splits = _with_holdout(groups, photos, notes)
+    columns = _learned_columns(table.labels, photos, notes)
+    names = [table.labels[column] for column in columns]
+    _check_learnable(source, names, photos, columns, len(set(groups)), notes)
+    path = folder / "config.yaml"
+    config = _configuration(folder.name, images, names, photos.splits.count("train"), recipe)
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    rows = _labels_csv(names, photos, columns)
+    write_files({folder / "labels.csv": rows.encode(), path: text.encode()})
+    return path, [f"{source}: {_size(names, photos.splits)}", *notes]
+
+
+@dataclass
+class _Photos:
+    """The images of a run.
+
+    Attributes:
+        files: n paths, relative to the folder of the images or absolute.
+        splits: n of ``train``, ``val`` and ``test``, or ``copy``: not used.
+        targets: (n, labels) of 1, -1 and 0; INVALID in columns that are not labels.
+    """
+
+    files: list[str]
+    splits: list[str]
+    targets: NDArray[np.int8]
+
+    def subset(self, indices: Sequence[int]) -> _Photos:
+        return _Photos(
+            [self.files[i] for i in indices],
+            [self.splits[i] for i in indices],
+            self.targets[indices],
         )
+
+    def training_targets(self) -> NDArray[np.int8]:
+        return self.targets[[split == "train" for split in self.splits]]
+
+
+def _learned_columns(labels: Sequence[str], photos: _Photos, notes: list[str]) -> list[int]:
+    """The columns of the labels with a positive training image."""
+    columns = np.flatnonzero((photos.targets != INVALID).all(axis=0)).tolist()
+    present = (photos.training_targets() == 1).any(axis=0)
+    if unseen := [labels[column] for column in columns if not present[column]]:
+        notes.append(f"labels without a training image are left out: {few(unseen)}")
+    return [column for column in columns if present[column]]
+
+
+def _check_learnable(
+    source: Path,
+    names: list[str],
+    photos: _Photos,
+    columns: list[int],
+    different: int,
+    notes: list[str],
+) -> None:
+    """Raise an error if nothing can be learned from the images, ``different`` without similar ones, or a name is
+    invalid."""
+    contrasts = bool((photos.training_targets()[:, columns] == -1).any())
+    if different < _FEWEST or not contrasts:
+        everywhere = f", all with {few(names)}" if names and not contrasts else ""
         numbers = (
-            f"images: {len(set(content))}, in training: {splits.count('train')}, "
+            f"images: {different}, in training: {photos.splits.count('train')}, "
             f"labels on these: {len(names)}{everywhere}"
         )
         raise wrong(
@@ -98,35 +141,35 @@ def prepare(
         )
     if bad := [name for name in names if not is_label(name)]:
         raise wrong(source, LABEL_NAMES, ascii(bad[0])[:200], "Rename the label.")
-    table = io.StringIO()
-    writer = csv.writer(table)
+
+
+def _labels_csv(names: list[str], photos: _Photos, columns: list[int]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
     writer.writerow(["file", "split", *names])
-    kept = [column for column in columns if present[column]]
-    writer.writerows(
-        [file, split, *row]
-        for file, split, row in zip(files, splits, targets[:, kept].tolist(), strict=True)
-    )
-    batch = {"batch": max(1, min(32, splits.count("train") // 2))}
-    train = {
-        **recipe["train"],
-        **{stage: {**batch, **recipe["train"][stage]} for stage in ("head", "finetune")},
-    }
-    own = {"images": str(images.resolve()), "labels": "labels.csv", "splits": ["train"]}
-    data = {**recipe["data"], "holdout": "val", "sources": [own], "labels": names}
-    text = yaml.safe_dump(
-        {"name": folder.name, **recipe, "data": data, "train": train},
-        sort_keys=False,
-        allow_unicode=True,
-    )
-    path = folder / "config.yaml"
-    write_files({folder / "labels.csv": table.getvalue().encode(), path: text.encode()})
-    counts = ", ".join(
-        f"{splits.count(split)} {split}" for split in ("train", "val", "test") if split in splits
-    )
-    notes.insert(
-        0, f"{source}: {len(names)} label{'s' * (len(names) != 1)}, {len(splits)} images ({counts})"
-    )
-    return path, notes
+    targets = photos.targets[:, columns].tolist()
+    for file, split, row in zip(photos.files, photos.splits, targets, strict=True):
+        writer.writerow([file, split, *row])
+    return text.getvalue()
+
+
+def _configuration(
+    name: str, images: Path, labels: list[str], training: int, recipe: dict[str, Any]
+) -> dict[str, Any]:
+    """The recipe with its data; a batch has at most half of the ``training`` images unless the recipe sets it."""
+    batch = {"batch": max(1, min(32, training // 2))}
+    stages = {stage: {**batch, **recipe["train"][stage]} for stage in ("head", "finetune")}
+    source = {"images": str(images.resolve()), "labels": "labels.csv", "splits": ["train"]}
+    data = {**recipe["data"], "holdout": "val", "sources": [source], "labels": labels}
+    return {"name": name, **recipe, "data": data, "train": {**recipe["train"], **stages}}
+
+
+def _size(labels: list[str], splits: list[str]) -> str:
+    """Such as ``2 labels, 100 images (80 train, 20 val)``."""
+    parts = [part for part in ("train", "val", "test") if part in splits]
+    counts = ", ".join(f"{splits.count(part)} {part}" for part in parts)
+    plural = "s" if len(labels) != 1 else ""
+    return f"{len(labels)} label{plural}, {len(splits)} images ({counts})"
 
 
 def _find_labels(images: Path) -> Path:
@@ -142,42 +185,23 @@ def _find_labels(images: Path) -> Path:
     return found[0] if found else images
 
 
-def _usable_rows(
-    source: Path, read: Annotations, images: Path
-) -> tuple[list[str], list[int], list[str]]:
-    """The files of the usable rows, relative to ``images``, the rows, and sentences about the others."""
+def _usable_photos(source: Path, table: Annotations, images: Path) -> tuple[_Photos, list[str]]:
+    """The images of the usable rows, and sentences about the other rows and columns."""
     notes = []
-    wordy = (
-        (read.targets == INVALID).mean(axis=0) > 0.5
-        if len(read.files)
-        else np.zeros(len(read.labels), np.bool_)
-    )
-    if wordy.any() or "" in read.labels:
-        wordy |= np.array([not label for label in read.labels])
-        notes.append(
-            f"columns that are not labels: {few([read.labels[i] for i in np.flatnonzero(wordy)])}"
-        )
-    bad = [error.got for error in read.broken]
-    known: dict[str, int] = {}
+    text = _text_columns(table)
+    if text.any():
+        names = [table.labels[column] for column in np.flatnonzero(text)]
+        notes.append(f"columns that are not labels: {few(names)}")
+    bad = [error.got for error in table.broken]
+    rows: dict[str, int] = {}
     locate = _locator(source, images)
-    for row, name in enumerate(read.files):
-        invalid = [
-            column for column in np.flatnonzero(read.targets[row] == INVALID) if not wordy[column]
-        ]
+    for row, name in enumerate(table.files):
         file = locate(name)
-        where = f" in line {read.lines[row]}" if read.lines else ""
-        if invalid:
-            bad.append(
-                f"{read.invalid[row, int(invalid[0])]!r}{where}, column {read.labels[invalid[0]]!r}"
-            )
-        elif file is None:
-            bad.append(f"no image {name!r}{where}")
-        elif file in known:
-            if (read.targets[row] != read.targets[known[file]]).any():
-                bad.append(f"{name!r} twice with different labels{where}")
-        else:
-            known[file] = row
-    total = len(read.files) + len(read.broken)
+        if problem := _problem(table, row, text, file, rows):
+            bad.append(problem)
+        elif file:
+            rows.setdefault(file, row)
+    total = len(table.files) + len(table.broken)
     if len(bad) > 0.5 * total:
         empty = not find.find([str(images)], lambda *_: None)
         raise wrong(
@@ -186,16 +210,43 @@ def _usable_rows(
             f"{len(bad)} of {total} that cannot be used, such as {bad[0]}",
             f"{images} contains no images." if empty else f"File names are relative to {images}.",
         )
-    if read.spaced:
+    if table.spaced:
         notes.append(
-            f"tags are separated by spaces, as in {read.spaced!r}; a column 'tag' has one tag with its spaces"
+            f"tags are separated by spaces, as in {table.spaced!r}; a column 'tag' has one tag with its spaces"
         )
     if bad:
-        notes.append(
-            f"{len(bad)} of {total} rows are skipped: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}"
-        )
-    read.targets[:, wordy] = INVALID
-    return list(known), list(known.values()), notes
+        more = "; ..." if len(bad) > 3 else ""
+        notes.append(f"{len(bad)} of {total} rows are skipped: {'; '.join(bad[:3])}{more}")
+    usable = list(rows.values())
+    splits = [_split_of(table.splits[row]) if table.splits else "train" for row in usable]
+    targets = table.targets[usable]
+    targets[:, text] = INVALID
+    return _Photos(list(rows), splits, targets), notes
+
+
+def _text_columns(table: Annotations) -> NDArray[np.bool_]:
+    """Which columns are not labels: those without a name, and those with text in most rows."""
+    nameless = np.array([not label for label in table.labels], np.bool_)
+    if not table.files:
+        return nameless
+    return nameless | ((table.targets == INVALID).mean(axis=0) > 0.5)
+
+
+def _problem(
+    table: Annotations, row: int, text: NDArray[np.bool_], file: str | None, rows: dict[str, int]
+) -> str | None:
+    """Why a row cannot be used; ``rows`` are the usable rows above it, by their files."""
+    where = f" in line {table.lines[row]}" if table.lines else ""
+    name = table.files[row]
+    invalid = np.flatnonzero((table.targets[row] == INVALID) & ~text).tolist()
+    if invalid:
+        column = invalid[0]
+        return f"{table.invalid[row, column]!r}{where}, column {table.labels[column]!r}"
+    if file is None:
+        return f"no image {name!r}{where}"
+    if file in rows and (table.targets[row] != table.targets[rows[file]]).any():
+        return f"{name!r} twice with different labels{where}"
+    return None
 
 
 def _locator(source: Path, images: Path) -> Any:
@@ -224,45 +275,52 @@ def _split_of(name: str) -> str:
     return "val" if name.lower() in _VAL else "test" if name.lower() in _TEST else "train"
 
 
-def _with_holdout(
-    content: list[int],
-    files: list[str],
-    splits: list[str],
-    targets: NDArray[np.int8],
-    notes: list[str],
-) -> list[str]:
-    """The splits, with ``val`` if there is none: whole groups of similar images, ``content``.
+def _with_holdout(groups: list[int], photos: _Photos, notes: list[str]) -> list[str]:
+    """The splits, with ``val`` if there is none: whole groups of similar images.
 
     No image of ``val`` or ``test`` has a similar one in ``train``.
     """
+    splits = photos.splits
     for part in ("val", "test"):
-        held = {key for key, split in zip(content, splits, strict=True) if split == part}
-        both = {
-            i: files[i] for i, split in enumerate(splits) if split == "train" and content[i] in held
-        }
-        if len(both) > splits.count("train") / 2:
-            notes.append(
-                f"most training images resemble images of {part}: other images will have lower metrics"
-            )
-        elif both:
-            notes.append(
-                f"left out of training, because {part} has a similar image: {few(list(both.values()))}"
-            )
-            splits = ["copy" if i in both else split for i, split in enumerate(splits)]
+        splits = _without_copies(part, groups, photos.files, splits, notes)
     if "val" in splits:
         return splits
-    # one of each group
-    rows = list({content[i]: i for i, split in enumerate(splits) if split == "train"}.values())
-    shown = np.array([targets[np.array(content) == content[i]].max(axis=0) for i in rows])
-    share, most, least = _HELD_OUT
-    wanted = max(min(share * len(rows), most), least * len(rows)) / max(len(rows), 1)
-    held = {content[rows[i]] for i in _pick(shown, [files[i] for i in rows], wanted)}
-    if copies := len(content) - len(set(content)):
+    held = _held_out_groups(groups, photos, splits)
+    if copies := len(groups) - len(set(groups)):
         notes.append(f"{copies} images resemble others; similar images are held out together")
     return [
-        "val" if split == "train" and key in held else split
-        for key, split in zip(content, splits, strict=True)
+        "val" if split == "train" and group in held else split
+        for group, split in zip(groups, splits, strict=True)
     ]
+
+
+def _without_copies(
+    part: str, groups: list[int], files: list[str], splits: list[str], notes: list[str]
+) -> list[str]:
+    """The splits, with ``copy`` for training images that resemble one of ``part``, unless most of them do."""
+    held = {group for group, split in zip(groups, splits, strict=True) if split == part}
+    copies = [i for i, split in enumerate(splits) if split == "train" and groups[i] in held]
+    if len(copies) > splits.count("train") / 2:
+        notes.append(
+            f"most training images resemble images of {part}: other images will have lower metrics"
+        )
+        return splits
+    if copies:
+        names = few([files[i] for i in copies])
+        notes.append(f"left out of training, because {part} has a similar image: {names}")
+    left_out = set(copies)
+    return ["copy" if i in left_out else split for i, split in enumerate(splits)]
+
+
+def _held_out_groups(groups: list[int], photos: _Photos, splits: list[str]) -> set[int]:
+    """The groups to hold out; a group has the labels of all its images and the name of its last one."""
+    last = {groups[i]: i for i, split in enumerate(splits) if split == "train"}
+    members = np.array(groups)
+    labels = np.array([photos.targets[members == group].max(axis=0) for group in last])
+    share, most, smallest = _HELD_OUT
+    wanted = max(min(share * len(last), most), smallest * len(last)) / max(len(last), 1)
+    chosen = _pick(labels, [photos.files[i] for i in last.values()], wanted)
+    return {group for number, group in enumerate(last) if number in chosen}
 
 
 def _pick(targets: NDArray[np.int8], names: list[str], share: float) -> set[int]:

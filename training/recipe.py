@@ -23,7 +23,7 @@ from pvlr_sdk.workshop.evaluation.evaluate import evaluate
 from pvlr_sdk.workshop.evaluation.labels_csv import LabelTable, read_labels, read_rename
 from pvlr_sdk.workshop.evaluation.thresholds import set_thresholds
 
-from .config import load_config, merged, read_config
+from .config import Config, load_config, merged, read_config
 from .data.sources import read_all
 from .invalid import config_error
 from .logs import RunLog
@@ -126,23 +126,21 @@ def train_recipe(
         if dry_run:
             return None, {}
     network = export(run, folder, max_labels=recipe.open.max_labels if recipe.open else None)
-    if recipe.open and recipe.open.knowledge and (known := _folder(recipe.open.knowledge, recipe)):
+    if photos := _knowledge_photos(recipe):
         from .concepts import learn
 
-        learn(run, network, known / "images")
-    held = [row[:2] for row in read_all(load_config(config, tuple(overrides)).data) if row[2]]
-    table = LabelTable(
-        [str(path) for path, _ in held], np.stack([target for _, target in held]), [], []
-    )
+        learn(run, network, photos)
+    table = _held_out(load_config(config, tuple(overrides)))
+    count = len(table.files)
     plan = folder / "engine.plan"
-    log.say(f"rounds the weights to 8 bits, with {min(_CALIBRATION, len(held))} held-out photos")
+    log.say(f"rounds the weights to 8 bits, with {min(_CALIBRATION, count)} held-out photos")
     build(
         network,
         plan,
         calibration_images=CalibrationImages.listed(folder, table).evenly(_CALIBRATION),
     )
     for layout in recipe.tiles:
-        log.say(f"thresholds of {layout} tiles, on {len(held)} held-out photos")
+        log.say(f"thresholds of {layout} tiles, on {count} held-out photos")
         columns, rows = map(int, layout.split("x"))
         set_thresholds(plan, folder, table, Objective(), tiles=(columns, rows))
     return plan, _measure(plan, recipe)
@@ -192,6 +190,20 @@ def write_stages(
         write_files({configs[name]: yaml.safe_dump(config, sort_keys=False).encode()})
         load_config(configs[name], tuple(overrides))
     return recipe, configs
+
+
+def _knowledge_photos(recipe: Recipe) -> Path | None:
+    """The images that the knowledge file is computed from, if the recipe has one and they are there."""
+    role = recipe.open.knowledge if recipe.open else None
+    folder = _folder(role, recipe) if role else None
+    return folder and folder / "images"
+
+
+def _held_out(config: Config) -> LabelTable:
+    """The held-out photos of a run, by their paths."""
+    held = [sample for sample in read_all(config.data) if sample.is_held]
+    targets = np.stack([sample.targets for sample in held])
+    return LabelTable([str(sample.path) for sample in held], targets, [], [])
 
 
 def _folder(role: str, recipe: Recipe) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,25 +47,19 @@ def start_from(folder: Path, model: PVLR) -> int:
         BundleError: the bundle is damaged, or the model of this name is not installed.
     """
     source = _weights(folder, model)
-    # Plans of version 0.2 with a knowledge branch have a head in the head.
-    tensors = {name.replace("head.head.", "head."): of for name, of in source.tensors.items()}
-    own = model.state_dict()
-    encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
-    tensors = {
-        name: tensor for name, tensor in tensors.items() if name in own and name not in encodings
-    }
+    network = model.state_dict()
+    tensors = _transferable(source, model, network)
     if _POSITION in tensors:
-        stride = model.backbone.stride
-        grid = -(-source.height // stride), -(-source.width // stride)
-        if grid != model.grid and grid[0] * grid[1] == len(tensors[_POSITION]):
-            tensors[_POSITION] = resized_positions(tensors[_POSITION], grid, model.grid)
+        tensors[_POSITION] = _positions(tensors[_POSITION], source, model)
     if source.words != model.text.words:
         tensors = {
-            name: _of_labels(name, tensor, own[name], source, model)
+            name: _of_labels(name, tensor, network[name], source, model)
             for name, tensor in tensors.items()
         }
-    fitting = {name: tensor for name, tensor in tensors.items() if own[name].shape == tensor.shape}
-    if any(name.startswith("backbone.") and name not in fitting for name in own):
+    fitting = {
+        name: tensor for name, tensor in tensors.items() if network[name].shape == tensor.shape
+    }
+    if any(name.startswith("backbone.") and name not in fitting for name in network):
         raise CheckpointError(
             str(folder),
             f"weights for {model.backbone.name}",
@@ -75,12 +70,34 @@ def start_from(folder: Path, model: PVLR) -> int:
     return len(fitting)
 
 
-def _of_labels(name: str, tensor: Tensor, own: Tensor, source: Weights, model: PVLR) -> Tensor:
-    """A tensor with a row per label: the rows of the labels that both have, and this model's of the others."""
-    sizes = len(source.words), len(model.text.words)
-    if name.startswith("backbone.") or (*tensor.shape[:1], *own.shape[:1]) != sizes:
+def _transferable(source: Weights, model: PVLR, network: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names the network has, without the encodings."""
+    # Plans of version 0.2 with a knowledge branch have a head in the head.
+    tensors = {name.replace("head.head.", "head."): data for name, data in source.tensors.items()}
+    encodings = {f"text.{name}" for name, _ in model.text.named_buffers()}
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in network and name not in encodings
+    }
+
+
+def _positions(tensor: Tensor, source: Weights, model: PVLR) -> Tensor:
+    """The vectors of the tokens' positions, interpolated if the source has another grid of tokens."""
+    stride = model.backbone.stride
+    grid = (-(-source.height // stride), -(-source.width // stride))
+    if grid == model.grid or grid[0] * grid[1] != len(tensor):
         return tensor
-    rows = own.clone()
+    return resized_positions(tensor, grid, model.grid)
+
+
+def _of_labels(name: str, tensor: Tensor, present: Tensor, source: Weights, model: PVLR) -> Tensor:
+    """A tensor with a row per label: the rows of the labels that both have, and ``present``, this model's, of the
+    others."""
+    sizes = len(source.words), len(model.text.words)
+    if name.startswith("backbone.") or (*tensor.shape[:1], *present.shape[:1]) != sizes:
+        return tensor
+    rows = present.clone()
     for row, words in enumerate(model.text.words):
         if words in source.words:
             rows[row] = tensor[source.words.index(words)]

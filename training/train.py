@@ -11,12 +11,14 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from pvlr_sdk._util.validation import few
@@ -138,17 +140,8 @@ def _execute(
     training, holdout = split_holdout(dataset)
     progress = read_progress(folder, config) if restore else Progress()
     torch.manual_seed(config.train.seed)
-    spec = config.data.input
-    model = PVLR(config.data.labels, spec.height, spec.width, config.model)
-    if config.train.init and (config.train.keep or not restore):
-        log.say(
-            f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
-        )
-    first = (
-        {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        if config.train.keep
-        else {}
-    )
+    model = _initial_model(config, log, restore)
+    first = _copies(model.state_dict()) if config.train.keep else {}
     model.to(machine.device, memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=moving_average(config.train.ema))
     views = Views(config.data, config.train.seed)
@@ -163,11 +156,7 @@ def _execute(
     weights = draw_weights(training.targets, config.train.balance)  # before a teacher softens them
     started = time.perf_counter() - progress.seconds
     if config.train.teacher.runs:
-        with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
-            advance = lambda count: bar(count, "teacher")  # noqa: E731
-            words = config.model.text.words(config.data.labels)
-            training.targets = teach(training, words, config.train.teacher, machine, advance)
-
+        training.targets = _softened_targets(config, training, machine, log)
     budget = config.train.budget if machine.processes == 1 else None
     deadline = started + 60 * budget if budget else math.inf
     run = Run(
@@ -187,19 +176,54 @@ def _execute(
     if machine.leads:
         clear_leftovers(folder)
         log.open(_finished(config, progress), run.steps_before(progress))
-    for stage in STAGES[STAGES.index(progress.stage) :]:
-        if time.perf_counter() > deadline and not restore:
-            log.say(f"{stage}: no time left for it")
-        elif restore or config.train.stage(stage).epochs:
-            StageLoop(run, progress if restore else Progress(stage), restore).run()
-        restore = False
+    _train_stages(run, progress, restore)
     training.skip(machine.union(list(training.failed)))
     if machine.leads:
-        last = average.module.state_dict()
-        for name, tensor in first.items():
-            if tensor.is_floating_point():
-                last[name].lerp_(tensor.to(last[name]), config.train.keep)
+        _blend(average.module.state_dict(), first, config.train.keep)
         _finish(run, holdout, summary)
+
+
+def _initial_model(config: Config, log: RunLog, restore: bool) -> PVLR:
+    """The network with the weights of ``train.init``, unless the saved state replaces them."""
+    spec = config.data.input
+    model = PVLR(config.data.labels, spec.height, spec.width, config.model)
+    # With train.keep, they are also needed at the end.
+    if config.train.init and (config.train.keep or not restore):
+        log.say(
+            f"starts from {config.train.init}: {start_from(config.train.init, model)} tensors match"
+        )
+    return model
+
+
+def _softened_targets(
+    config: Config, training: ImageDataset, machine: Machine, log: RunLog
+) -> Tensor:
+    """The targets of the training images, softened by the teachers."""
+    with log.bar(len(training) * len(config.train.teacher.runs)) as bar:
+        advance = lambda count: bar(count, "teacher")  # noqa: E731
+        words = config.model.text.words(config.data.labels)
+        return teach(training, words, config.train.teacher, machine, advance)
+
+
+def _train_stages(run: Run, progress: Progress, restore: bool) -> None:
+    """Train the stages from that of ``progress`` on; ``restore``: continue the first one from the saved state."""
+    for stage in STAGES[STAGES.index(progress.stage) :]:
+        if time.perf_counter() > run.deadline and not restore:
+            run.log.say(f"{stage}: no time left for it")
+        elif restore or run.config.train.stage(stage).epochs:
+            StageLoop(run, progress if restore else Progress(stage), restore).run()
+        restore = False
+
+
+def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in weights.items()}
+
+
+def _blend(weights: Mapping[str, Tensor], first: Mapping[str, Tensor], share: float) -> None:
+    """Move ``weights`` in place by a share of the way to those that the run started from."""
+    for name, tensor in first.items():
+        if tensor.is_floating_point():
+            weights[name].lerp_(tensor.to(weights[name]), share)
 
 
 def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:

@@ -221,6 +221,23 @@ def main_loop(code: list[tuple[str, str, str]]) -> Counter[str]:
     Args:
         code: (address, opcode, operands) of each instruction, addresses in hexadecimal.
     """
+    loops = _loops(code)
+    products = [
+        place for place, count in loops.items() if _sum(count, "HMMA") and _sum(count, "BAR")
+    ]
+    candidates = products or list(loops)
+    innermost = [
+        loops[place]
+        for place in candidates
+        if not any(_contains(place, other) for other in candidates)
+    ]
+    return max(
+        innermost, key=lambda count: (_sum(count, "HMMA"), _sum(count, "FFMA")), default=Counter()
+    )
+
+
+def _loops(code: list[tuple[str, str, str]]) -> dict[tuple[int, int], Counter[str]]:
+    """The instructions of each loop by name, by the indices of its first and last instruction."""
     places = {int(address, 16): index for index, (address, _, _) in enumerate(code)}
     loops = {}
     for end, (_, opcode, operands) in enumerate(code):
@@ -228,20 +245,11 @@ def main_loop(code: list[tuple[str, str, str]]) -> Counter[str]:
         begin = places.get(int(target[1], 16), end) if target else end
         if begin < end:
             loops[begin, end] = Counter(opcode for _, opcode, _ in code[begin : end + 1])
-    wanted = {
-        one: count for one, count in loops.items() if _sum(count, "HMMA") and _sum(count, "BAR")
-    } or loops
-    innermost = [
-        count
-        for (begin, end), count in wanted.items()
-        if not any(
-            (begin, end) != (first, last) and begin <= first and last <= end
-            for first, last in wanted
-        )
-    ]
-    return max(
-        innermost, key=lambda count: (_sum(count, "HMMA"), _sum(count, "FFMA")), default=Counter()
-    )
+    return loops
+
+
+def _contains(loop: tuple[int, int], other: tuple[int, int]) -> bool:
+    return other != loop and loop[0] <= other[0] and other[1] <= loop[1]
 
 
 @functools.cache

@@ -204,23 +204,27 @@ def main(
         "date": time.strftime("%Y-%m-%d"),
     }
     save(json_path, {"conditions": about, "unit": "microseconds", "rows": rows})
-    names = list(rows[0]["times"])  # the attention's, which has all
-    shown = ({name: f"{value:.1f}" for name, value in row["times"].items()} for row in rows)
-    cells = [
-        [row["kernel"], row["sizes"], *(times.get(name, "") for name in names)]
-        for row, times in zip(rows, shown, strict=True)
-    ]
-    Table(f"{card}, {dtype}, µs", ["kernel", "sizes", *names], cells).print()
-    wrong = [
-        f"{row['kernel']} {row['sizes']}: {', '.join(row['wrong'])}" for row in rows if row["wrong"]
-    ]
+    _table(f"{card}, {dtype}, µs", rows).print()
+    wrong = [row for row in rows if row["wrong"]]
     if wrong:
         print(
             "kernels_gpu: results that disagree with the definition:",
-            "; ".join(wrong),
+            "; ".join(
+                f"{row['kernel']} {row['sizes']}: {', '.join(row['wrong'])}" for row in wrong
+            ),
             file=sys.stderr,
         )
     return int(bool(wrong))
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    """A line per case, with a column per implementation."""
+    names = list(rows[0]["times"])  # the attention's, which has all
+    cells = []
+    for row in rows:
+        times = {name: f"{value:.1f}" for name, value in row["times"].items()}
+        cells.append([row["kernel"], row["sizes"], *(times.get(name, "") for name in names)])
+    return Table(title, ["kernel", "sizes", *names], cells)
 
 
 def missing(device: str) -> str | None:

@@ -84,6 +84,48 @@ QUESTIONS = (
     Question(speed.kernels, ("torch",), minutes=60),
 )
 """In the order of their importance. A new question is a function and a line here."""
+BY_NAME = {question.name: question for question in (PARTS, AHEAD, *QUESTIONS)}
+
+
+@dataclass
+class Report:
+    """The answers so far.
+
+    Attributes:
+        out: the folder of ``trt_check.json`` and ``trt_check.md``.
+        about: the GPU, its software and the model.
+        missing: why a part is missing, by its name.
+        answers: by the names of the questions.
+    """
+
+    out: Path
+    about: dict[str, Any]
+    missing: dict[str, str]
+    answers: Answers
+
+    def state(self, name: str) -> str:
+        """PASS, FAIL or OPEN, also for a question that was never asked."""
+        state: str = self.answers.get(name, {}).get("state", OPEN)
+        return state
+
+    def obstacle(self, question: Question) -> str | None:
+        """Why a question cannot be asked: a missing part, or another question whose answer is not "pass"."""
+        for need in question.needs:
+            if need in self.missing:
+                return f"{need}: {self.missing[need]}"
+        for need in question.needs:
+            if need in BY_NAME and self.state(need) != PASS:
+                return f"relies on the answer to {need}"
+        return None
+
+    def add(self, question: Question, answer: dict[str, Any]) -> None:
+        """Print an answer, and write both files again."""
+        self.answers[question.name] = answer
+        print(f"{question.name}: {answer['state']}: {answer['words']}", flush=True)
+        facts = {"about": self.about, "missing": self.missing, "answers": self.answers}
+        save(self.out / "trt_check.json", facts)
+        by_text = {BY_NAME[name].text: answer for name, answer in self.answers.items()}
+        write_files({self.out / "trt_check.md": page(self.about, self.missing, by_text)})
 
 
 def main(
@@ -103,56 +145,37 @@ def main(
     ask: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Answer the open questions about TensorRT on this GPU."""
-    every = {question.name: question for question in (PARTS, AHEAD, *QUESTIONS)}
-    if unknown := {ask or PARTS.name, *(only or ())} - set(every):
+    if unknown := {ask or PARTS.name, *(only or ())} - set(BY_NAME):
         raise typer.BadParameter(
-            f"unknown question {', '.join(unknown)}; the questions are {', '.join(every)}"
+            f"unknown question {', '.join(unknown)}; the questions are {', '.join(BY_NAME)}"
         )
     if ask:
-        return _answer(every[ask], Lab(out, find_network(model, out), photos, seconds))
+        return _answer(BY_NAME[ask], Lab(out, find_network(model, out), photos, seconds))
     options = ["--out", str(out), "--model", model, "--seconds", str(seconds)]
     options += ["--photos", str(photos)] if photos else []
     parts = _ask(PARTS, out, options)
     if parts["state"] == FAIL:
         print(f"trt_check: {parts['words']}", file=sys.stderr)
         return 1
-    about = {**parts["data"]["about"], "model": model}
-    print(
-        "\n".join(f"missing: {name}: {why}" for name, why in parts["data"]["missing"].items()),
-        flush=True,
-    )
     missing = parts["data"]["missing"]
+    print("\n".join(f"missing: {name}: {why}" for name, why in missing.items()), flush=True)
     if {"gpu", "rtx", "torch"} <= set(missing):
         print(f"trt_check: {missing['gpu']}", file=sys.stderr)
         return _MISSING
-    answers = _earlier(out, about)
+    about = {**parts["data"]["about"], "model": model}
+    report = Report(out, about, missing, _earlier(out, about))
     for question in [AHEAD, *QUESTIONS] if "gpu" in missing else QUESTIONS:
-        name = question.name
-        if name not in only if only else answers.get(name, {}).get("state", OPEN) != OPEN:
+        wanted = question.name in only if only else report.state(question.name) == OPEN
+        if not wanted:
             continue
-        failed = [
-            one
-            for one in question.needs
-            if one in every and answers.get(one, {}).get("state") != PASS
-        ]
-        if lost := [f"{need}: {missing[need]}" for need in question.needs if need in missing]:
-            answers[name] = {"state": OPEN, "words": lost[0]}
-        elif failed:
-            answers[name] = {"state": OPEN, "words": f"relies on the answer to {failed[0]}"}
+        if obstacle := report.obstacle(question):
+            answer = {"state": OPEN, "words": obstacle}
         else:
-            print(f"{name}: {question.text}", flush=True)
-            answers[name] = _ask(question, out, options)
-        print(f"{name}: {answers[name]['state']}: {answers[name]['words']}", flush=True)
-        save(out / "trt_check.json", {"about": about, "missing": missing, "answers": answers})
-        write_files(
-            {
-                out / "trt_check.md": page(
-                    about, missing, {every[one].text: answers[one] for one in answers}
-                )
-            }
-        )
+            print(f"{question.name}: {question.text}", flush=True)
+            answer = _ask(question, out, options)
+        report.add(question, answer)
     print(f"answers: {out / 'trt_check.md'} and {out / 'trt_check.json'}")
-    return int(any(answer["state"] == FAIL for answer in answers.values()))
+    return int(FAIL in map(report.state, report.answers))
 
 
 def page(about: dict[str, Any], missing: dict[str, str], answers: Answers) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .tensors import TYPES, Arguments
+from .tensors import Arguments
 
 if TYPE_CHECKING:
     from .._core import Tensor
@@ -55,27 +55,15 @@ def dual_softmax_attention(
     """
     arguments = Arguments("dual_softmax_attention", stream, names=_NAMES)
     arguments.check_threads(threads)
-    queries = arguments.view("q_x", q_x)
-    if len(queries.shape) != 4 or queries.shape[3] not in DIMS or 0 in queries.shape:
-        expected = f"a shape (batch, heads, tokens, dim) with dim one of {DIMS}"
-        raise arguments.wrong("q_x", expected, str(queries.shape))
-    if queries.type not in TYPES:
-        raise arguments.wrong("q_x", f"one of {', '.join(TYPES)}", queries.type)
-    batch, heads, _, dim = queries.shape
-    keys = _bank(arguments.view("k_t", k_t))
-    labels = keys.shape[2] if len(keys.shape) == 4 else 0
-    if keys.shape not in {(batch, heads, labels, dim), (1, heads, labels, dim)} or labels == 0:
-        raise arguments.wrong(
-            "k_t", f"a shape ([{batch},] {heads}, labels, {dim})", str(keys.shape)
-        )
+    queries = _queries(arguments, q_x)
+    keys = arguments.bank("k_t", arguments.view("k_t", k_t), queries)
     token_values = arguments.view("v_x", v_x)
-    label_values = _bank(arguments.view("v_t", v_t))
+    label_values = arguments.view("v_t", v_t)
     if token_values.shape != queries.shape:
         raise arguments.wrong("v_x", f"the shape of q_x, {queries.shape}", str(token_values.shape))
-    if label_values.shape not in {(batch, heads, labels, dim), (1, heads, labels, dim)}:
-        raise arguments.wrong(
-            "v_t", f"a shape ([{batch},] {heads}, {labels}, {dim})", str(label_values.shape)
-        )
+    batch, heads, _, dim = queries.shape
+    labels = keys.shape[2]
+    label_values = arguments.bank("v_t", label_values, queries, labels)
     inputs = {"q_x": queries, "k_t": keys, "v_x": token_values, "v_t": label_values}
     for name, tensor in inputs.items():
         if tensor.type != queries.type:
@@ -100,9 +88,13 @@ def dual_softmax_attention(
     return out[0], out[1]
 
 
-def _bank(tensor: Tensor) -> Tensor:
-    """(H, C, dh) -> (1, H, C, dh), shared by all images."""
-    return tensor.with_batch() if len(tensor.shape) == 3 else tensor
+def _queries(arguments: Arguments, value: Any) -> Tensor:
+    queries = arguments.view("q_x", value)
+    if len(queries.shape) != 4 or queries.shape[3] not in DIMS or 0 in queries.shape:
+        expected = f"a shape (batch, heads, tokens, dim) with dim one of {DIMS}"
+        raise arguments.wrong("q_x", expected, str(queries.shape))
+    arguments.check_float("q_x", queries)
+    return queries
 
 
 def _mask(arguments: Arguments, mask: Any, batch: int, labels: int) -> Tensor | None:

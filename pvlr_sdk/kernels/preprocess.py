@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..frames import yuv
 from ..frames.frames import Order
@@ -80,7 +80,9 @@ def preprocess(
     place = Preprocessor(spec)
     entries = []
     for number, crop in _regions(arguments, regions, opened):
-        entries.append((opened[number][0], orders[number], crop, place.region(crop[3], crop[2])))
+        entries.append(
+            (opened[number].planes, orders[number], crop, place.region(crop[3], crop[2]))
+        )
 
     shape = (len(entries), 3, spec.height, spec.width)
     if out is None:
@@ -88,7 +90,7 @@ def preprocess(
         out = arguments.empty_like(first, shape, type_=dtype)
     target = arguments.output("out", out, shape, dtype)
     arguments.check_packed("out", target)
-    planes = [plane for opened_frame in opened for plane in opened_frame[0]]
+    planes = [plane for opened_frame in opened for plane in opened_frame.planes]
     arguments.apart(
         {"out": target}, {f"plane {i} of the frames": plane for i, plane in enumerate(planes)}
     )
@@ -99,9 +101,9 @@ def preprocess(
 def prepare(frame: Any, spec: InputSpec, order: Order, crop: Box | None = None) -> Entry:
     """Check a frame, or a box inside it, for :func:`launch`; arguments and errors as in :func:`preprocess`."""
     arguments = Arguments("preprocess_batch", None, names=_NAMES, public="preprocess")
-    arrays, height, width = _open(arguments, "frame", frame, order)
+    planes, height, width = _open(arguments, "frame", frame, order)
     crop = crop or (0, 0, width, height)
-    return arrays, order, crop, Preprocessor(spec).region(crop[3], crop[2])
+    return planes, order, crop, Preprocessor(spec).region(crop[3], crop[2])
 
 
 def launch(entries: Sequence[Entry], spec: InputSpec, out: Any, stream: int | None) -> None:
@@ -112,60 +114,81 @@ def launch(entries: Sequence[Entry], spec: InputSpec, out: Any, stream: int | No
 
 Entry = tuple[list["Tensor"], str, Box, tuple[int, int, int, int]]
 """A frame of a batch for the core: arrays, order, crop, region of the output."""
-_Opened = tuple[list["Tensor"], int, int]  # arrays, height, width
+
+
+class _Opened(NamedTuple):
+    """A frame whose arrays fit its order."""
+
+    planes: list[Tensor]
+    height: int
+    width: int
 
 
 def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
+    layout = _layout(arguments, order)
+    in_planes = layout in _PLANES and isinstance(frame, (list, tuple))
+    planes = [arguments.view(name, plane) for plane in (frame if in_planes else [frame])]
+    for plane in planes:
+        if plane.type != "uint8":
+            raise arguments.wrong(name, "uint8", plane.type)
+    first = planes[0]
+    if 0 in first.shape or len(first.shape) < 2:
+        raise arguments.wrong(name, f"an image in order {order}", f"shape {first.shape}")
+    if layout in _CHANNELS:
+        return _of_pixels(arguments, name, first, _CHANNELS[layout])
+    if any(plane.strides[-1] != 1 and plane.shape[-1] > 1 for plane in planes):
+        raise arguments.wrong(name, "rows of contiguous pixels", f"strides {first.strides}")
+    if len(planes) == 1 and layout in _PLANES:
+        return _of_stacked_planes(arguments, name, first, layout)
+    return _of_planes(arguments, name, planes, layout)
+
+
+def _layout(arguments: Arguments, order: str) -> str:
+    """The part of a valid order before its endings."""
     layout, *endings = order.split("-")
-    if layout not in {*_CHANNELS, *_PLANES, "gray"} or (
-        endings and (layout not in _PLANES or set(endings) - _ENDINGS)
-    ):
+    valid = _ENDINGS if layout in _PLANES else set()
+    if layout not in {*_CHANNELS, *_PLANES, "gray"} or set(endings) - valid:
         expected = (
             f"one of {', '.join([*_CHANNELS, 'gray', *_PLANES])} (the last two with -bt709, -full)"
         )
         raise arguments.wrong("order", expected, repr(order))
-    parts = list(frame) if layout in _PLANES and isinstance(frame, (list, tuple)) else [frame]
-    views = [arguments.view(name, part) for part in parts]
-    for view in views:
-        if view.type != "uint8":
-            raise arguments.wrong(name, "uint8", view.type)
-    first = views[0]
-    if 0 in first.shape or len(first.shape) < 2:
-        raise arguments.wrong(name, f"an image in order {order}", f"shape {first.shape}")
-    height, width = first.shape[:2]
-    if layout in _CHANNELS:
-        channels = _CHANNELS[layout]
-        if first.shape[2:] != (channels,) or first.strides[1:] != (channels, 1):
-            got = f"shape {first.shape} with strides {first.strides}"
-            raise arguments.wrong(name, f"(height, width, {channels}) with packed pixels", got)
-        return views, height, width
-    if any(view.strides[-1] != 1 and view.shape[-1] > 1 for view in views):
-        raise arguments.wrong(name, "rows of contiguous pixels", f"strides {first.strides}")
-    if len(views) == 1 and layout in _PLANES:
-        if len(first.shape) != 2 or height % 3 or width % 2:
-            raise arguments.wrong(
-                name,
-                f"(height * 3 / 2, width) with even sides for {layout}",
-                f"shape {first.shape}",
-            )
-        if layout == "i420" and not first.is_contiguous:
-            expected = "a contiguous array for i420 (or a tuple of planes)"
-            raise arguments.wrong(name, expected, f"strides {first.strides}")
-        return views, height // 3 * 2, width
+    return layout
+
+
+def _of_pixels(arguments: Arguments, name: str, image: Tensor, channels: int) -> _Opened:
+    """An array (H, W, channels)."""
+    if image.shape[2:] != (channels,) or image.strides[1:] != (channels, 1):
+        got = f"shape {image.shape} with strides {image.strides}"
+        raise arguments.wrong(name, f"(height, width, {channels}) with packed pixels", got)
+    return _Opened([image], *image.shape[:2])
+
+
+def _of_stacked_planes(arguments: Arguments, name: str, stack: Tensor, layout: str) -> _Opened:
+    """One array (H * 3 / 2, W) of luma and chroma."""
+    rows, width = stack.shape[:2]
+    if len(stack.shape) != 2 or rows % 3 or width % 2:
+        expected = f"(height * 3 / 2, width) with even sides for {layout}"
+        raise arguments.wrong(name, expected, f"shape {stack.shape}")
+    if layout == "i420" and not stack.is_contiguous:
+        expected = "a contiguous array for i420 (or a tuple of planes)"
+        raise arguments.wrong(name, expected, f"strides {stack.strides}")
+    return _Opened([stack], rows // 3 * 2, width)
+
+
+def _of_planes(arguments: Arguments, name: str, planes: list[Tensor], layout: str) -> _Opened:
+    """An array (H, W), for nv12 and i420 with the planes of its chroma."""
+    height, width = planes[0].shape[:2]
     chroma = yuv.chroma_shapes(layout, height, width) if layout in _PLANES else []
-    shapes = [view.shape for view in views]
-    if shapes != [(height, width), *chroma]:
-        raise arguments.wrong(
-            name, f"planes of shapes {[(height, width), *chroma]} for {layout}", str(shapes)
-        )
-    return views, height, width
+    expected = [(height, width), *chroma]
+    shapes = [plane.shape for plane in planes]
+    if shapes != expected:
+        raise arguments.wrong(name, f"planes of shapes {expected} for {layout}", str(shapes))
+    return _Opened(planes, height, width)
 
 
 def _regions(arguments: Arguments, regions: Any, opened: list[_Opened]) -> list[tuple[int, Box]]:
     if regions is None:
-        return [
-            (i, (0, 0, opened_frame[2], opened_frame[1])) for i, opened_frame in enumerate(opened)
-        ]
+        return [(i, (0, 0, frame.width, frame.height)) for i, frame in enumerate(opened)]
     checked = []
     for i, region in enumerate(regions):
         try:
@@ -173,7 +196,9 @@ def _regions(arguments: Arguments, regions: Any, opened: list[_Opened]) -> list[
             box = (int(left), int(top), int(width), int(height))
             inside = 0 <= number < len(opened) and min(box[:2]) >= 0 and min(box[2:]) >= 1
             inside = (
-                inside and left + width <= opened[number][2] and top + height <= opened[number][1]
+                inside
+                and left + width <= opened[number].width
+                and top + height <= opened[number].height
             )
         except (TypeError, ValueError, OverflowError):  # int() of infinity
             inside = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .tensors import TYPES, Arguments
+from .tensors import Arguments
 
 if TYPE_CHECKING:
     from .._core import Tensor
@@ -92,18 +92,10 @@ def tag_head(
         DeviceError: the device is too old or refused the launch.
     """
     arguments = Arguments("tag_head", stream, names=_NAMES)
-    tokens = arguments.view("x", x)
-    if len(tokens.shape) != 3 or 0 in tokens.shape or tokens.shape[2] % 8 or tokens.shape[2] > 1024:
-        expected = "a shape (batch, tokens, width) with a width that is a multiple of 8 up to 1024"
-        raise arguments.wrong("x", expected, str(tokens.shape))
-    if tokens.type not in TYPES:
-        raise arguments.wrong("x", f"one of {', '.join(TYPES)}", tokens.type)
+    tokens = _tokens(arguments, x)
     batch, count, width = tokens.shape
-    bank = arguments.view("t", t)
-    bank = bank.with_batch() if len(bank.shape) == 2 else bank
-    labels = bank.shape[1] if len(bank.shape) == 3 else 0
-    if bank.shape not in {(batch, labels, width), (1, labels, width)} or labels == 0:
-        raise arguments.wrong("t", f"a shape ([{batch},] labels, {width})", str(bank.shape))
+    bank = arguments.bank("t", arguments.view("t", t), tokens)
+    labels = bank.shape[1]
     if bank.type != tokens.type:
         raise arguments.wrong("t", f"the dtype of x, {tokens.type}", bank.type)
     inputs = {"x": tokens, "t": bank}
@@ -127,14 +119,7 @@ def tag_head(
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_OUTPUT_TYPES, (batch, labels))
     shapes["maps"] = (batch, which.shape[0] if which else labels, count)
     if out is None:
-        left_out = {"tags"} if thresholds is None else set()
-        left_out |= {"maps"} if maps is None else set()
-        out = TagHead(
-            *(
-                None if name in left_out else arguments.empty_like(x, shapes[name], type_=type_)
-                for name, type_ in _OUTPUT_TYPES.items()
-            )
-        )
+        out = _new_outputs(arguments, x, shapes, maps, thresholds)
     outputs = _outputs(arguments, out, shapes, maps, thresholds)
     arguments.apart({f"out.{name}": tensor for name, tensor in outputs.items() if tensor}, inputs)
     similarity = maps == "similarity"
@@ -142,6 +127,15 @@ def tag_head(
         tokens, bank, *norms, *vectors, which, *numbers, similarity, threads, *outputs.values()
     )
     return out
+
+
+def _tokens(arguments: Arguments, value: Any) -> Tensor:
+    tokens = arguments.view("x", value)
+    if len(tokens.shape) != 3 or 0 in tokens.shape or tokens.shape[2] % 8 or tokens.shape[2] > 1024:
+        expected = "a shape (batch, tokens, width) with a width that is a multiple of 8 up to 1024"
+        raise arguments.wrong("x", expected, str(tokens.shape))
+    arguments.check_float("x", tokens)
+    return tokens
 
 
 def _norm(
@@ -218,6 +212,20 @@ def _chosen(
             )
     inputs["chosen"] = tensor
     return tensor
+
+
+def _new_outputs(
+    arguments: Arguments, x: Any, shapes: dict[str, tuple[int, ...]], maps: Any, thresholds: Any
+) -> TagHead:
+    """Arrays of the library of x; no tags without thresholds."""
+    left_out = {"tags"} if thresholds is None else set()
+    left_out |= {"maps"} if maps is None else set()
+    return TagHead(
+        *(
+            None if name in left_out else arguments.empty_like(x, shapes[name], type_=type_)
+            for name, type_ in _OUTPUT_TYPES.items()
+        )
+    )
 
 
 def _outputs(

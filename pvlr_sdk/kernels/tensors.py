@@ -136,6 +136,31 @@ class Arguments:
         if not tensor.is_contiguous:
             raise self.wrong(name, "a contiguous array", f"strides {tensor.strides} in elements")
 
+    def check_float(self, name: str, tensor: _core.Tensor) -> None:
+        """Reject a type that the kernels do not compute with."""
+        if tensor.type not in TYPES:
+            raise self.wrong(name, f"one of {', '.join(TYPES)}", tensor.type)
+
+    def bank(
+        self, name: str, tensor: _core.Tensor, tokens: _core.Tensor, labels: int | None = None
+    ) -> _core.Tensor:
+        """Vectors of labels, of the shape of ``tokens`` (batch, ..., N, width) with C labels for N.
+
+        The batch is 1 if all images share the labels; then the array may lack this axis.
+
+        Args:
+            labels: the required C; None: any but 0.
+        """
+        if len(tensor.shape) == len(tokens.shape) - 1:
+            tensor = tensor.with_batch()
+        batch, *heads, _, width = tokens.shape
+        count = labels or (tensor.shape[-2] if len(tensor.shape) > 1 else 0)
+        shape = (*heads, count, width)
+        if count == 0 or tensor.shape not in {(batch, *shape), (1, *shape)}:
+            sizes = ", ".join(map(str, (*heads, labels or "labels", width)))
+            raise self.wrong(name, f"a shape ([{batch},] {sizes})", str(tensor.shape))
+        return tensor
+
     def check_threads(self, threads: Any) -> None:
         """Reject an invalid number of threads."""
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:

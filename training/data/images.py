@@ -19,7 +19,7 @@ from pvlr_sdk.frames.frames import load_frame
 
 from ..machine import available_memory
 from .config import DataConfig
-from .sources import read_all
+from .sources import Sample, read_all
 
 Image = NDArray[np.uint8]
 
@@ -102,25 +102,10 @@ def load_dataset(
     Raises:
         LabelsFileError: a labels file is invalid, or no image has a label.
     """
-    memory = {"memory": math.inf, "none": 0.0, "auto": 0.5 * available_memory() / processes}[
-        config.cache
-    ]
     rows = read_all(config)
-    loaded: list[Image | Path | FrameError] = []
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(rows), _CHUNK):
-            chunk = rows[start : start + _CHUNK]
-            if memory > 0:
-                images = list(
-                    pool.map(lambda row: _load(row[0], None if row[2] else config), chunk)
-                )
-                memory -= sum(image.nbytes for image in images if isinstance(image, np.ndarray))
-                loaded += images
-            else:
-                loaded += [path if path.is_file() else _missing(path) for path, _, _ in chunk]
-            advance(len(chunk), len(rows))
+    loaded = _load_rows(rows, config, advance, processes)
     pairs = list(zip(rows, loaded, strict=True))
-    failed = {str(row[0]): image.got for row, image in pairs if isinstance(image, FrameError)}
+    failed = {str(row.path): image.got for row, image in pairs if isinstance(image, FrameError)}
     kept = [(*row, image) for row, image in pairs if not isinstance(image, FrameError)]
     if not any((target == 1).any() for _, target, _, _ in kept):
         raise LabelsFileError(
@@ -137,6 +122,33 @@ def load_dataset(
         held += [False] * config.blank
         images += blank_frames(config.blank, config.input.height, config.input.width)
     return ImageDataset(images, torch.from_numpy(np.stack(targets)), names, failed, config, held)
+
+
+def _load_rows(
+    rows: Sequence[Sample],
+    config: DataConfig,
+    advance: Callable[[int, int], None],
+    processes: int,
+) -> list[Image | Path | FrameError]:
+    """The images of ``rows``: decoded while memory is left, then as paths, or why there is none."""
+    memory = {"memory": math.inf, "none": 0.0, "auto": 0.5 * available_memory() / processes}[
+        config.cache
+    ]
+    loaded: list[Image | Path | FrameError] = []
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
+            if memory > 0:
+                images = list(
+                    pool.map(lambda row: _load(row.path, None if row.is_held else config), chunk)
+                )
+                memory -= sum(image.nbytes for image in images if isinstance(image, np.ndarray))
+                loaded += images
+            else:
+                paths = [row.path for row in chunk]
+                loaded += [path if path.is_file() else _missing(path) for path in paths]
+            advance(len(chunk), len(rows))
+    return loaded
 
 
 def blank_frames(count: int, height: int, width: int) -> list[NDArray[np.uint8]]:

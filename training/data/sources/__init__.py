@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +20,43 @@ from .nuswide import read_nuswide
 from .voc import read_voc
 
 
-def read_all(data: DataConfig) -> list[tuple[Path, NDArray[np.int8], bool]]:
-    """The images that a run uses, their targets, and whether they are held out of training.
+class Sample(NamedTuple):
+    """An image, its targets (C,), and whether it is held out of training."""
+
+    path: Path
+    targets: NDArray[np.int8]
+    is_held: bool
+
+
+def read_all(data: DataConfig) -> list[Sample]:
+    """The images that a run uses.
 
     Raises:
         LabelsFileError, UnknownLabelError: as :func:`read_source`, or ``holdout`` is a split that a source lacks.
     """
     parts = [(source, read_source(source, data.labels)) for source in data.sources]
     if isinstance(data.holdout, str):
-        rows = [row for _, part in parts for row in part]
-        held = read_split(data, data.holdout)
-        paths = {path for path, _ in held}
-        marked = [(path, target, False) for path, target in rows if path not in paths]
-        marked = [row for row in marked if is_used(row[0].name, data.share)]
-        return marked + [(path, target, True) for path, target in held]
-    marked = []
+        images = [row for _, part in parts for row in part]
+        rows = _held_out_split(images, read_split(data, data.holdout))
+    else:
+        rows = _held_out_shares(parts, data.holdout)
+    return [row for row in rows if row.is_held or is_used(row.path.name, data.share)]
+
+
+def _held_out_split(images: Rows, held: Rows) -> list[Sample]:
+    """The images without those of a split, then those of the split."""
+    paths = {path for path, _ in held}
+    training = [Sample(path, target, False) for path, target in images if path not in paths]
+    return training + [Sample(path, target, True) for path, target in held]
+
+
+def _held_out_shares(parts: list[tuple[SourceConfig, Rows]], share: float) -> list[Sample]:
+    """The images of all sources; ``share`` is that of sources without one of their own."""
+    rows: list[Sample] = []
     for source, part in parts:
-        share = data.holdout if source.holdout is None else source.holdout
-        marked += [(path, target, is_held_out(path.name, share)) for path, target in part]
-    return [
-        (path, target, held)
-        for path, target, held in marked
-        if held or is_used(path.name, data.share)
-    ]
+        held_share = share if source.holdout is None else source.holdout
+        rows += [Sample(path, target, is_held_out(path.name, held_share)) for path, target in part]
+    return rows
 
 
 def read_split(data: DataConfig, split: str) -> Rows:
