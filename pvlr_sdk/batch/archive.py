@@ -81,20 +81,32 @@ def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
             reason = f"headers of {headers} bytes" if headers > _MAX_HEADER else ""
             stream.skip(_padded(info.size))
         else:
-            sparse = info.type == tarfile.GNUTYPE_SPARSE
-            extended = sparse and block[482]
-            while extended:
-                extended = stream.read(512)[504]
-            if sparse or any(key.startswith(b"GNU.sparse.") for key in more):
+            is_sparse = info.type == tarfile.GNUTYPE_SPARSE
+            if is_sparse:
+                _skip_map(stream, block)
+            if is_sparse or any(key.startswith(b"GNU.sparse.") for key in more):
                 reason = "a sparse file"
-            if path := more.get(b"GNU.sparse.name", more.get(b"path")):
-                info.name = path.decode(errors="surrogateescape")
-            has_data = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
-            # An invalid size is ignored, as by GNU tar. Read as -1, it would be all that follows.
-            size = int(more[b"size"]) if more.get(b"size", b"").isdigit() else info.size
-            info.size = size if has_data else 0
-            return info, reason
+            return _completed(info, more), reason
     return None
+
+
+def _skip_map(stream: _Stream, block: bytes) -> None:
+    """Leave out the rest of a sparse file's map, which begins in its header."""
+    is_extended = block[482]
+    while is_extended:
+        is_extended = stream.read(512)[504]
+
+
+def _completed(info: tarfile.TarInfo, more: dict[bytes, bytes]) -> tarfile.TarInfo:
+    """A member with the long name and the size from the headers before it; 0 without data."""
+    path = more.get(b"GNU.sparse.name", more.get(b"path"))
+    if path:
+        info.name = path.decode(errors="surrogateescape")
+    has_data = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
+    # An invalid size is ignored, as by GNU tar. Read as -1, it would be all that follows.
+    size = int(more[b"size"]) if more.get(b"size", b"").isdigit() else info.size
+    info.size = size if has_data else 0
+    return info
 
 
 def _pax(data: bytes) -> dict[bytes, bytes]:

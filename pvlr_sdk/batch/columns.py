@@ -29,41 +29,29 @@ class Columns:
         Raises:
             OptionError: a column is missing or has another type.
         """
-        names = [self.image] if self.image else [name for name in _IMAGES if name in schema.names]
-        if (
-            not names
-            or names[0] not in schema.names
-            or (self.id != _ID and self.id not in schema.names)
-        ):
-            expected = f"a column of images: {self.image or ', '.join(_IMAGES)}"
-            if names and names[0] in schema.names:
-                expected = f"a column of ids: {self.id}"
-            raise errors.OptionError(
-                source,
-                expected,
-                f"the columns {', '.join(schema.names)}" if schema.names else "no columns",
-                "Name the columns of ids and images.",
-            )
-        kind = schema.field(names[0]).type
-        parts = {}
-        if pa.types.is_struct(kind):
-            parts = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
-            kind = parts.get("bytes", kind)
-        if self.id in schema.names and not _is_bounded(ids := schema.field(self.id).type):
+        choices = (self.image,) if self.image else _IMAGES
+        image = next((name for name in choices if name in schema.names), None)
+        if image is None:
+            raise _missing(f"a column of images: {', '.join(choices)}", schema, source)
+        has_ids = self.id in schema.names
+        if not has_ids and self.id != _ID:
+            raise _missing(f"a column of ids: {self.id}", schema, source)
+        if has_ids and not _is_bounded(ids := schema.field(self.id).type):
             raise errors.OptionError(
                 f"{source}, column {self.id}",
                 "numbers, strings or binary",
                 str(ids),
                 "Name another column of ids.",
             )
-        if kind not in _TYPES or not all(map(_is_bounded, parts.values())):
+        kind = schema.field(image).type
+        if not _is_of_images(kind):
             raise errors.OptionError(
-                f"{source}, column {names[0]}",
+                f"{source}, column {image}",
                 "strings, binary, or a struct with bytes and path",
-                str(schema.field(names[0]).type)[:500],
+                str(kind)[:500],
                 "Name another column of images.",
             )
-        return Columns(self.id if self.id in schema.names else "", names[0])
+        return Columns(self.id if has_ids else "", image)
 
     @property
     def names(self) -> list[str]:
@@ -96,6 +84,23 @@ class Columns:
                 else _text(name, number)
             )
             yield label_of_row and label_of_row[:MAX_TEXT], of_row(value)
+
+
+def _missing(expected: str, schema: pa.Schema, source: str) -> errors.OptionError:
+    return errors.OptionError(
+        source,
+        expected,
+        f"the columns {', '.join(schema.names)}" if schema.names else "no columns",
+        "Name the columns of ids and images.",
+    )
+
+
+def _is_of_images(kind: pa.DataType) -> bool:
+    """Whether a column of this type can have images: paths or encoded bytes, or a struct with bytes."""
+    if not pa.types.is_struct(kind):
+        return kind in _TYPES
+    parts = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+    return parts.get("bytes", kind) in _TYPES and all(map(_is_bounded, parts.values()))
 
 
 def _is_bounded(kind: pa.DataType) -> bool:

@@ -154,38 +154,47 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
                 "null",
                 "Fill the column, or leave the row out.",
             )
-        path = None
-        data = b""
         if not isinstance(image, str):
-            data = image
-        elif (address := local_path(image)) is not None:
-            path = Path(address)
-        else:
-            data = _fetch(image, most + 1)
-        # Where there is no file, the error follows when it is read.
-        size = len(data) if path is None else os.path.getsize(path) if os.path.exists(path) else 0
-        if size > limit:
-            raise errors.ImageSizeError(
-                "image",
-                f"at most {limit} bytes",
-                "more",
-                "Save it as JPEG or PNG; --memory raises a limit below 512 MiB.",
-            )
-        if path is not None and path.suffix.lower() not in HEIF:
-            # in /proc, 0 bytes may be gigabytes
-            return (
-                b"" if size == 0 and path.is_file() else path,
-                size,
-            )
-        if isinstance(image, str) and size > most:
-            return None
-        data = data if path is None else images.read(path)
-        brand = _BRANDS.get(data[8:12]) if data[4:8] == b"ftyp" else None
-        return _open_heif(data, brand) if brand and heif else data, size
+            _check_size(len(image), limit)
+            return _frame_of(image, heif), len(image)
+        address = local_path(image)
+        if address is not None:
+            return _load_file(Path(address), heif, limit, most)
+        data = _fetch(image, most + 1)
+        _check_size(len(data), limit)
+        return None if len(data) > most else (_frame_of(data, heif), len(data))
     except errors.FrameError as error:
         return error, 0
     except Exception as error:  # of the address, the store or the disk
         return unreadable(image if isinstance(image, str) else "image", cause(error)), 0
+
+
+def _load_file(path: Path, heif: bool, limit: int, most: int) -> Loaded | None:
+    """As :func:`_load`: HEIC and AVIF are read here, the path of any other file is the frame."""
+    # Where there is no file, the error follows when it is read.
+    size = os.path.getsize(path) if os.path.exists(path) else 0
+    _check_size(size, limit)
+    if path.suffix.lower() not in HEIF:
+        # in /proc, 0 bytes may be gigabytes
+        is_empty = size == 0 and path.is_file()
+        return b"" if is_empty else path, size
+    return None if size > most else (_frame_of(images.read(path), heif), size)
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise errors.ImageSizeError(
+            "image",
+            f"at most {limit} bytes",
+            "more",
+            "Save it as JPEG or PNG; --memory raises a limit below 512 MiB.",
+        )
+
+
+def _frame_of(data: bytes, heif: bool) -> FrameLike:
+    """Encoded bytes as they are, but a PIL image of HEIC and AVIF where they are decoded in this process."""
+    brand = _BRANDS.get(data[8:12]) if data[4:8] == b"ftyp" else None
+    return _open_heif(data, brand) if brand and heif else data
 
 
 def _fetch(url: str, count: int) -> bytes:

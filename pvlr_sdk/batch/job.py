@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b, sha256
@@ -23,7 +23,7 @@ from ..bundle.bundle import knowledge_path, labels_path, manifest_path
 from ..models.find import find_plan
 from .dataset import Dataset
 from .shards import Input, Shard, read
-from .tag_batch import TagBatch
+from .tag_batch import Outcome, TagBatch
 
 _CHUNK = 64
 """Results that become a table at once: each has attention maps."""
@@ -83,6 +83,17 @@ class Summary:
     def add_unreadable(self, error: errors.PvlrError) -> None:
         if len(self.unreadable) < _NAMED:
             self.unreadable[error.argument] = error
+
+    def add_outcomes(self, outcomes: Sequence[tuple[str | None, Outcome]]) -> None:
+        """Count rows, by their ids and results or errors."""
+        failures = [
+            (str(name), outcome)
+            for name, outcome in outcomes
+            if isinstance(outcome, errors.PvlrError)
+        ]
+        self.images += len(outcomes)
+        self.failed.update(type(error).__name__ for _, error in failures)
+        self.examples.update(failures[: _NAMED - len(self.examples)])
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON, with ``images_per_second``."""
@@ -202,7 +213,7 @@ class Job:
         """What is to do. At the end, ``present`` has only the files that this input's shards have replaced."""
         old: dict[str, list[str]] = {}
         for name in present if self.only_new else ():
-            old.setdefault(name.partition("-")[0], []).append(name)
+            old.setdefault(_group_of(name), []).append(name)
         groups_found: set[str] = set()
         for shard in self.input.shards(summary.add_unreadable, dataset.root):
             full = f"{shard.group}-{shard.key}.parquet"
@@ -210,19 +221,21 @@ class Job:
             names = [full, partial] if self.only_new else [full]
             existing = next((name for name in names if name in present), None)
             groups_found.add(shard.group)
-            if existing is not None:
-                present.discard(existing)
-                if not (self.retry_failed and dataset.failed(existing)):
-                    summary.present += 1
-                    continue
-            known = tuple(old.get(shard.group, ())) if self.only_new else ()
-            yield Task(
-                shard,
-                existing or (partial if known else full),
-                () if existing else known,
-                existing is not None,
-            )
-        present -= {name for name in present if name.partition("-")[0] not in groups_found}
+            if existing is None:
+                earlier = tuple(old.get(shard.group, ()))
+                yield Task(shard, partial if earlier else full, earlier)
+                continue
+            present.discard(existing)
+            if self.retry_failed and dataset.failed(existing):
+                yield Task(shard, existing, retry=True)
+            else:
+                summary.present += 1
+        present -= {name for name in present if _group_of(name) not in groups_found}
+
+
+def _group_of(name: str) -> str:
+    """The group of the shard that a file of the dataset belongs to."""
+    return name.partition("-")[0]
 
 
 Engine: TypeAlias = Callable[[Job, Iterable[Task]], Iterable[Summary]]
@@ -266,32 +279,30 @@ class Worker:
         self._tag.tagger.close()
 
     def _tables(self, task: Task, done: Summary) -> Iterator[pa.Table]:
+        """The row groups of a task's file: of a retry, the rows that stay come first."""
         rows = read(task.shard, self._job.input.columns, self._tag.memory)
-        if task.retry and (failed := self._ids(task.name, failed=True)) is not None:
+        failed = self._ids(task.name, failed=True) if task.retry else None
+        if failed is not None:
             for table in self._dataset.read(task.name):
                 yield table.filter([hash(name) not in failed for name in table["id"].to_pylist()])
             rows = (row for row in rows if hash(row[0]) in failed)
         elif task.known:
-            if self._known[0] != task.known:  # the shards of a folder follow each other
-                self._known = task.known, set().union(*filter(None, map(self._ids, task.known)))
-            rows = (row for row in rows if hash(row[0]) not in self._known[1])
+            known_ids = self._known_ids(task.known)
+            rows = (row for row in rows if hash(row[0]) not in known_ids)
+        yield from _row_groups(self._tagged(rows, done))
+
+    def _tagged(self, rows: Iterator[Any], done: Summary) -> Iterator[pa.Table]:
+        """The results of rows in small tables, counted in ``done``."""
         outcomes = self._tag.tag(rows)
-        group = []
         while chunk := list(islice(outcomes, _CHUNK)):
-            done.images += len(chunk)
-            failures = [
-                (str(name), outcome)
-                for name, outcome in chunk
-                if isinstance(outcome, errors.PvlrError)
-            ]
-            done.failed.update(type(error).__name__ for _, error in failures)
-            done.examples.update(failures[: _NAMED - len(done.examples)])
-            group.append(self._tag.table(chunk))
-            if len(group) * _CHUNK >= _ROWS or sum(table.nbytes for table in group) >= _BYTES:
-                yield pa.concat_tables(group)
-                group = []
-        if group:
-            yield pa.concat_tables(group)
+            done.add_outcomes(chunk)
+            yield self._tag.table(chunk)
+
+    def _known_ids(self, names: tuple[str, ...]) -> set[int]:
+        """Hashes of the ids in some files, kept for the next task: the shards of a folder follow each other."""
+        if self._known[0] != names:
+            self._known = names, set().union(*filter(None, map(self._ids, names)))
+        return self._known[1]
 
     def _ids(self, name: str, *, failed: bool = False) -> set[int] | None:
         """Hashes of the ids in a file, or of those with an error: ids may be long. None if the file is damaged."""
@@ -303,6 +314,18 @@ class Worker:
                 ids.update(map(hash, rows["id"].to_pylist()))
             return ids
         return None
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Small tables, joined to row groups."""
+    group = []
+    for table in tables:
+        group.append(table)
+        if len(group) * _CHUNK >= _ROWS or sum(table.nbytes for table in group) >= _BYTES:
+            yield pa.concat_tables(group)
+            group = []
+    if group:
+        yield pa.concat_tables(group)
 
 
 def here(job: Job, tasks: Iterable[Task]) -> Iterator[Summary]:

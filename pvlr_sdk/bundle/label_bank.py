@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ _ARRAYS |= {
 }
 _OPTIONAL = tuple(_ARRAYS)[2:]
 _HINT = "Copy the bundle again, or write the label bank again: pvlr export, pvlr bank make or pvlr teach."
+
+_Problem: TypeAlias = tuple[str, str]
+"""What is expected of a bank, and what it has."""
 
 
 class LabelBank:
@@ -276,43 +279,56 @@ class LabelBank:
         raise errors.LabelBankError("bank", expected, got, hint)
 
     def _check(self, source: str) -> None:
-        count = len(self.names)
-        bad_names = [name for name in self.names if not is_label(name)]
-        wrong: tuple[str, str] | None = None
-        precise = self.thresholds if self.precise_thresholds is None else self.precise_thresholds
-        if count == 0 or bad_names or len(set(self.names)) != count:
-            shown = bad_names or self.names
-            wrong = (f"distinct {LABEL_NAMES}", f"{ascii(shown[:5])[:200]}...")
-        elif invalid := [name for name in _ARRAYS if not self._is_valid(name)]:
-            name = invalid[0]
-            array = getattr(self, invalid[0])
-            dtype, dims = _ARRAYS[name]
-            expected = f"{name} {dtype} ({count}{', d' if dims == 2 else ','}), finite and of at most {_LARGEST:g}"
-            wrong = (
-                expected,
-                f"{array.dtype} {array.shape}, up to {np.abs(array).max(initial=0):g}",
-            )
-        elif not ((self.thresholds > 0) & (self.thresholds < 1)).all():
-            wrong = (
-                "thresholds between 0 and 1",
-                f"{self.thresholds.min()} to {self.thresholds.max()}",
-            )
-        elif not ((precise >= self.thresholds) & (precise < 1)).all():
-            low = (precise - self.thresholds).min()
-            high = precise.max()
-            wrong = (
-                "precise_thresholds from thresholds to below 1",
-                f"{low:+g} from thresholds, up to {high}",
-            )
-        elif not isinstance(self.space, (str, type(None))):
-            wrong = ("a name as text.space", f"{self.space!r}"[:100])
-        elif not isinstance(self.taught, dict) or not all(
-            isinstance(entry, dict) for entry in self.taught.values()
-        ):
-            wrong = ("an object of objects as text.taught", type(self.taught).__name__)
-        if wrong:
-            expected, got = wrong
+        problem = (
+            self._problem_of_names()
+            or self._problem_of_arrays()
+            or self._problem_of_thresholds()
+            or self._problem_of_text()
+        )
+        if problem:
+            expected, got = problem
             raise errors.LabelBankError(source, expected, got, _HINT)
+
+    def _problem_of_names(self) -> _Problem | None:
+        bad_names = [name for name in self.names if not is_label(name)]
+        if self.names and not bad_names and len(set(self.names)) == len(self.names):
+            return None
+        shown = bad_names or self.names
+        return f"distinct {LABEL_NAMES}", f"{ascii(shown[:5])[:200]}..."
+
+    def _problem_of_arrays(self) -> _Problem | None:
+        name = next((name for name in _ARRAYS if not self._is_valid(name)), None)
+        if name is None:
+            return None
+        array = getattr(self, name)
+        dtype, dims = _ARRAYS[name]
+        shape = f"({len(self)}{', d' if dims == 2 else ','})"
+        return (
+            f"{name} {dtype} {shape}, finite and of at most {_LARGEST:g}",
+            f"{array.dtype} {array.shape}, up to {np.abs(array).max(initial=0):g}",
+        )
+
+    def _problem_of_thresholds(self) -> _Problem | None:
+        low = self.thresholds
+        if not ((low > 0) & (low < 1)).all():
+            return "thresholds between 0 and 1", f"{low.min()} to {low.max()}"
+        precise = low if self.precise_thresholds is None else self.precise_thresholds
+        if not ((precise >= low) & (precise < 1)).all():
+            return (
+                "precise_thresholds from thresholds to below 1",
+                f"{(precise - low).min():+g} from thresholds, up to {precise.max()}",
+            )
+        return None
+
+    def _problem_of_text(self) -> _Problem | None:
+        if not isinstance(self.space, (str, type(None))):
+            return "a name as text.space", f"{self.space!r}"[:100]
+        taught = self.taught
+        if not isinstance(taught, dict) or not all(
+            isinstance(entry, dict) for entry in taught.values()
+        ):
+            return "an object of objects as text.taught", type(taught).__name__
+        return None
 
 
 def _equal(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> bool:

@@ -215,7 +215,7 @@ class Manifest(_Strict):
         return measured
 
     @model_validator(mode="after")
-    def _consistent(self) -> Manifest:
+    def _has_distinct_labels(self) -> Manifest:
         names = [label.name for label in self.labels]
         if len(set(names)) != len(names):
             raise ValueError("labels: two labels have the same name")
@@ -223,17 +223,24 @@ class Manifest(_Strict):
             raise ValueError(
                 f"golden.logits: {len(self.golden.logits)} values for {len(names)} labels"
             )
-        roles = [
-            "plan",
-            "labels",
-            *(["label_network"] if self.open and self.backend == "tensorrt" else []),
-        ]
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_backend(self) -> Manifest:
+        roles = ["plan", "labels"]
+        if self.open and self.backend == "tensorrt":
+            roles.append("label_network")
         if set(self.files) != set(roles):
             raise ValueError(f"files: must name exactly {' and '.join(map(repr, roles))}")
-        if self.open is not None and len(names) > self.open.max_labels:
+        if self.open is not None and len(self.labels) > self.open.max_labels:
             raise ValueError(f"open: needs at most {self.open.max_labels} labels")
         if (self.tensorrt is None) == (self.backend == "tensorrt"):
             raise ValueError("tensorrt: must be there for the tensorrt backend, and for no other")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_format(self) -> Manifest:
+        count = len(self.labels)
         precise = {label.precise_threshold is not None for label in self.labels}
         if precise != {self.format > 1}:
             raise ValueError(
@@ -244,9 +251,9 @@ class Manifest(_Strict):
             for layout in self.tiles.values()
             for point in schema.OPERATING_POINTS
         }
-        if counts != ({len(names)} if self.format > 2 else set()):
+        if counts != ({count} if self.format > 2 else set()):
             raise ValueError(
-                f"tiles: must have {len(names)} thresholds per operating point in format 3, else none"
+                f"tiles: must have {count} thresholds per operating point in format 3, else none"
             )
         return self
 

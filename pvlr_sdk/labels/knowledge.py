@@ -24,7 +24,7 @@ from ..models.find import find_knowledge
 from ..trust.verify import TrustLike, read_signed
 from .dictionary import Floats, shares_of
 from .encoder import TextEncoder
-from .meaning import Encode, meanings, same_labels
+from .meaning import Encode, Meaning, meanings, same_labels
 from .words import TEMPLATES, checked_words, prompts_of
 
 _log = logging.getLogger(__name__)
@@ -50,6 +50,11 @@ class Calibration:
     offset: float = -2.0
     threshold: float = 0.5
     precise_threshold: float = 0.9
+
+    def is_valid(self) -> bool:
+        """Whether both thresholds are scores, in their order, and the logits are finite."""
+        are_ordered = 0 < self.threshold <= self.precise_threshold < 1
+        return are_ordered and bool(np.isfinite([self.scale, self.offset]).all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,34 +114,23 @@ class Knowledge:
             MissingPartError, OutputError: ``templates`` or ``descriptions`` without the extra ``[words]``.
         """
         names = checked_words(words)
-        ours = [name for name in names if name not in (senses or ())]
-        same = {} if base is None else same_labels(ours, base.names)
-        prompts = dict(zip(names, prompts_of(names, templates, descriptions or {}), strict=True))
-        as_text = descriptions or () if tuple(templates) == TEMPLATES else names
-        others = [name for name in names if name not in same]
-        word_meanings = meanings(
-            {name: prompts[name] for name in others},
-            self.names,
-            as_text,
-            self._encoder(),
-            senses or {},
-            force=force,
-        )
-        warnings = [meaning.warning() for meaning in word_meanings if meaning.grade != "exact"]
-        for warning in warnings[:_WARNINGS]:
-            _log.warning("%s", warning)
-        if len(warnings) > _WARNINGS:
-            _log.warning(
-                "and %d more words that are doubtful or unknown", len(warnings) - _WARNINGS
-            )
-        if not others:
-            assert base is not None, "names is not empty"
-            return base.select(same.values()).renamed(list(same))
-        shares = np.stack([meaning.shares for meaning in word_meanings])
-        bank = self.bank_of(others, shares, [meaning.provenance() for meaning in word_meanings])
+        senses = senses or {}
+        descriptions = descriptions or {}
+        without_sense = [name for name in names if name not in senses]
+        same = {} if base is None else same_labels(without_sense, base.names)
+        prompts = prompts_of(names, templates, descriptions)
+        others = {
+            name: texts for name, texts in zip(names, prompts, strict=True) if name not in same
+        }
+        as_text = descriptions if tuple(templates) == TEMPLATES else names
+        word_meanings = meanings(others, self.names, as_text, self._encoder(), senses, force=force)
+        _warn(word_meanings)
         if base is None or not same:
-            return bank
-        return base.select(same.values()).renamed(list(same)).join(bank).select(names)
+            return self._bank_of_meanings(word_meanings)
+        taken = base.select(same.values()).renamed(list(same))
+        if not others:
+            return taken
+        return taken.join(self._bank_of_meanings(word_meanings)).select(names)
 
     def knows(self, word: str) -> bool:
         """Whether :meth:`bank` accepts a word."""
@@ -173,6 +167,13 @@ class Knowledge:
             np.full(count, self.calibration.precise_threshold, np.float32),
             biases=biases.astype(np.float32),
             weights=(self.calibration.scale * weights).astype(np.float16),
+        )
+
+    def _bank_of_meanings(self, word_meanings: Sequence[Meaning]) -> LabelBank:
+        return self.bank_of(
+            [meaning.word for meaning in word_meanings],
+            np.stack([meaning.shares for meaning in word_meanings]),
+            [meaning.provenance() for meaning in word_meanings],
         )
 
     def shares(self, vectors: Floats) -> tuple[Floats, Floats]:
@@ -286,33 +287,27 @@ class Knowledge:
         return cls.load(info["plan"], trust=trust)
 
     def _check(self, source: str) -> None:
+        """Raises LabelBankError if a file has other tensors, provenance or calibration than the exporter writes."""
         count = len(self.names)
         depth = self.weights.shape[-1]
-        shapes = {"vectors": (count, self.vectors.shape[-1]), "weights": (count, depth)}
-        shapes["photos"] = (len(self.photos), depth)
+        shapes = {
+            "vectors": (count, self.vectors.shape[-1]),
+            "weights": (count, depth),
+            "photos": (len(self.photos), depth),
+        }
         for name, shape in shapes.items():
             tensor = getattr(self, name)
-            described = tensor.dtype == np.float16 and tensor.shape == shape and tensor.size
-            if not described or not np.isfinite(tensor).all():
+            if not _is_finite_float16(tensor, shape):
                 raise _invalid(
                     source, f"{name} {tensor.dtype} {tensor.shape}, or values that are not finite"
                 )
         numbers: dict[str, Any] = {key: self.text.get(key) for key in ("width", "sharpness")}
-        words = {key: self.text.get(key) for key in ("space", "features")}
-        fit = all(
-            type(number) in (int, float) and 0 < number <= _MAX_NUMBER
-            for number in numbers.values()
-        )
-        if not fit or not isinstance(numbers["width"], int):
+        if not all(map(_is_in_range, numbers.values())) or not isinstance(numbers["width"], int):
             raise _invalid(source, f"{numbers}")
+        words = {key: self.text.get(key) for key in ("space", "features")}
         if not all(isinstance(word, str) for word in words.values()):
             raise _invalid(source, f"{words}")
-        low = self.calibration.threshold
-        high = self.calibration.precise_threshold
-        if not (
-            0 < low <= high < 1
-            and np.isfinite([self.calibration.scale, self.calibration.offset]).all()
-        ):
+        if not self.calibration.is_valid():
             raise _invalid(source, f"{self.calibration}")
 
 
@@ -322,6 +317,24 @@ def _expanded(tensor: NDArray[Any], exponents: NDArray[Any] | None) -> NDArray[A
         return tensor
     with np.errstate(over="ignore"):  # infinite values are refused
         return np.ldexp(tensor.astype(np.float32), exponents).astype(np.float16)
+
+
+def _is_finite_float16(tensor: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    described = tensor.dtype == np.float16 and tensor.shape == shape and tensor.size > 0
+    return described and bool(np.isfinite(tensor).all())
+
+
+def _is_in_range(number: Any) -> bool:
+    return type(number) in (int, float) and 0 < number <= _MAX_NUMBER
+
+
+def _warn(word_meanings: Sequence[Meaning]) -> None:
+    """Log the first warnings of words without an exact meaning, and how many more there are."""
+    warnings = [meaning.warning() for meaning in word_meanings if meaning.grade != "exact"]
+    for warning in warnings[:_WARNINGS]:
+        _log.warning("%s", warning)
+    if len(warnings) > _WARNINGS:
+        _log.warning("and %d more words that are doubtful or unknown", len(warnings) - _WARNINGS)
 
 
 def _invalid(source: str, got: str) -> errors.LabelBankError:

@@ -21,6 +21,7 @@ from ..bundle.open_labels import check_fits
 from ..frames import images
 from ..frames.find import find
 from ..inference import LoadedPlan, Options, Request
+from ..trust.verify import TrustLike
 from .edit import add_labels, taught_function
 from .fit import Floats
 from .knowledge import Knowledge
@@ -146,63 +147,81 @@ def teach(
         loaded.with_labels(backend, base, engine)  # checks both
         spec = read_manifest(Path(loaded.info["plan"])).open
         assert spec is not None, "with_labels refuses a closed plan"
-        if not replace and (
-            present_labels := [label for label in photos.labels if label in base.names]
-        ):
-            raise errors.OptionError(
-                "label",
-                "a new label",
-                f"{present_labels[0]!r}, which the bank has",
-                "Choose another name, or teach it again with --replace.",
-            )
+        if not replace:
+            _check_new(photos.labels, base)
         check_both(photos.labels, photos.targets, photos.failed)
-        worded = base
-        if words and knowledge is None and knowledge_path(loaded.info["plan"]).is_file():
-            knowledge = Knowledge.of_plan(loaded.info, trust=options.get("trust"))
-        if (
-            words
-            and knowledge is not None
-            and (with_words := list(filter(knowledge.knows, photos.labels)))
-        ):
-            worded = knowledge.bank(with_words)
-            check_fits(worded, spec, "knowledge")
+        if words:
+            knowledge = knowledge or _knowledge_beside(loaded, options.get("trust"))
+        worded = _bank_of_words(photos.labels, knowledge, spec) if words and knowledge else None
         taught = add_labels(base, photos.labels, spec, words and knowledge is None)
         # With this bank, the network gives the logits of the words alone.
         plain = LabelBank(taught.names, taught.embeddings, taught.thresholds, taught.text)
-        features, logits, done, failed = _read(
-            loaded.with_labels(backend, plain, engine), photos, spec, progress
-        )
+        reading = _read(loaded.with_labels(backend, plain, engine), photos, spec, progress)
         plan_hash = loaded.info["sha256"]
-    starts = {}
-    for label in photos.labels if words else ():
-        index = taught.index(label)
-        if taught.has_words[index]:
-            starts[label] = Words(logits[:, index])
-        elif worded.taught.get(label, {}).get("positives") == 0 and (
-            function := taught_function(worded, label)
-        ):
-            starts[label] = Words(features @ function.weights + function.bias, function)
-    targets = np.where(done[:, None], photos.targets, np.int8(0))
-    check_both(photos.labels, targets, failed or photos.failed)
-    files = [str(file) for file in photos.files]
-    known_words = starts if knowledge is not None else starts or None
+    starts = _starts(photos.labels, taught, worded or base, reading) if words else {}
+    targets = np.where(reading.done[:, None], photos.targets, np.int8(0))
+    check_both(photos.labels, targets, reading.failed or photos.failed)
+    can_start_from_words = bool(starts) or knowledge is not None
     taught, reports = learn(
         taught,
         photos.labels,
-        files,
-        features,
+        [str(file) for file in photos.files],
+        reading.features,
         targets,
         plan=plan_hash,
-        words=known_words,
+        words=starts if can_start_from_words else None,
         prevalence=prevalence,
     )
-    return Teaching(taught, reports, [*photos.failed, *failed])
+    return Teaching(taught, reports, [*photos.failed, *reading.failed])
+
+
+def _check_new(labels: Sequence[str], bank: LabelBank) -> None:
+    """Raises OptionError if the bank has one of the labels."""
+    present = [label for label in labels if label in bank.names]
+    if present:
+        raise errors.OptionError(
+            "label",
+            "a new label",
+            f"{present[0]!r}, which the bank has",
+            "Choose another name, or teach it again with --replace.",
+        )
+
+
+def _knowledge_beside(plan: LoadedPlan, trust: TrustLike) -> Knowledge | None:
+    """The knowledge file of a plan, if there is one."""
+    if not knowledge_path(plan.info["plan"]).is_file():
+        return None
+    return Knowledge.of_plan(plan.info, trust=trust)
+
+
+def _bank_of_words(labels: Sequence[str], knowledge: Knowledge, spec: OpenSpec) -> LabelBank | None:
+    """The label bank of the labels whose words a knowledge file knows; None: it knows no word.
+
+    Raises:
+        LabelBankError: the knowledge was made for another model.
+    """
+    words = list(filter(knowledge.knows, labels))
+    if not words:
+        return None
+    bank = knowledge.bank(words)
+    check_fits(bank, spec, "knowledge")
+    return bank
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a plan says of N photos: ``features`` (N, D), ``logits`` (N, labels), and ``done`` (N,), which of them could
+    be read; ``failed``: the entries of all others."""
+
+    features: Floats
+    logits: Floats
+    done: NDArray[np.bool_]
+    failed: list[dict[str, str]]
 
 
 def _read(
     plan: LoadedPlan, photos: Photos, spec: OpenSpec, progress: Callable[[int], None] | None
-) -> tuple[Floats, Floats, NDArray[np.bool_], list[dict[str, str]]]:
-    """Features (N, D) and logits (N, labels) of the photos, which photos could be read, and the unreadable photos."""
+) -> _Reading:
     count = len(photos.files)
     backend = plan.check(plan.backend)
     features = np.zeros((count, spec.feature_width))
@@ -219,4 +238,22 @@ def _read(
             done[row] = True
         if progress:
             progress(row + 1)
-    return features, logits, done, failed
+    return _Reading(features, logits, done, failed)
+
+
+def _starts(
+    labels: Sequence[str], taught: LabelBank, worded: LabelBank, reading: _Reading
+) -> dict[str, Words]:
+    """What the words of labels say of the photos: by their embedding in ``taught``, or else by their function of the
+    features in ``worded``, as words alone gave it. Labels without either are left out."""
+    starts = {}
+    for label in labels:
+        index = taught.index(label)
+        if taught.has_words[index]:
+            starts[label] = Words(reading.logits[:, index])
+        elif worded.taught.get(label, {}).get("positives") == 0:  # not yet taught by photos
+            function = taught_function(worded, label)
+            if function is not None:
+                logits = reading.features @ function.weights + function.bias
+                starts[label] = Words(logits, function)
+    return starts

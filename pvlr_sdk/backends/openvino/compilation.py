@@ -154,17 +154,7 @@ def compile_network(
     model = read_network(network.payload, network.source)
     if not quantized:
         remove_ranges(model)
-    shapes = _input_shapes(network)
-    names = [port.get_names() for port in model.inputs]
-    if sorted(name for of_port in names for name in of_port) != sorted(shapes):
-        count = "one input" if len(shapes) == 1 else "inputs"
-        _reject(network, f"{count} named {', '.join(shapes)}", f"inputs {names}")
-    try:
-        model.reshape({name: list(shape) for name, shape in shapes.items()})
-    except (
-        Exception
-    ) as error:  # it computes what is constant, and a division by zero is a ValueError
-        _reject(network, f"an input of shape {network.input_shape}", reason(error))
+    _reshape(model, network)
     _check_sizes(model, network)
     for port in model.inputs:
         if port.get_element_type().get_type_name() != "f32":
@@ -180,10 +170,24 @@ def compile_network(
         return compiled, core.compile_model(labels, CPU, label_options())
     except errors.ModelError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # OpenVINO raises various classes
         raise errors.BackendError(
             network.source, "a network that compiles", reason(error), "See pvlr doctor."
         ) from error
+
+
+def _reshape(model: openvino.Model, network: Network) -> None:
+    """Set the shapes of the inputs, in place. Raises ModelError if it has other inputs."""
+    shapes = _input_shapes(network)
+    names = [port.get_names() for port in model.inputs]
+    if sorted(name for of_port in names for name in of_port) != sorted(shapes):
+        count = "one input" if len(shapes) == 1 else "inputs"
+        _reject(network, f"{count} named {', '.join(shapes)}", f"inputs {names}")
+    try:
+        model.reshape({name: list(shape) for name, shape in shapes.items()})
+    # it computes what is constant, and a division by zero is a ValueError
+    except Exception as error:
+        _reject(network, f"an input of shape {network.input_shape}", reason(error))
 
 
 def _input_shapes(network: Network) -> dict[str, tuple[int, ...]]:

@@ -81,13 +81,26 @@ def lower(model: openvino.Model, start: str) -> bool:
     than bf16 gains: two schedules, and a tensor that leaves the caches. Under the hint f32, bf16 types in the network
     stay. Inputs and outputs keep their types. Returns False if there is no such tensor.
     """
-    Type, convert = runtimes.openvino().Type, runtimes.openvino().opset13.convert  # noqa: N806 - a class
-
     nodes = model.get_ordered_ops()
     outputs = (output for node in nodes for output in node.outputs())
     begin = next((output for output in outputs if start in output.get_names()), None)
     if begin is None:
         return False
+    low = _to_lower(nodes, begin)
+    for node in nodes:
+        for entry in node.inputs():
+            is_low = node.get_name() in low
+            if is_low != (entry.get_source_output().get_node().get_name() in low):
+                _convert(entry, "bf16" if is_low else "f32")
+    model.validate_nodes_and_infer_types()
+    return True
+
+
+def _to_lower(nodes: list[openvino.Node], begin: openvino.Output) -> set[str]:
+    """The names of the nodes that depend on ``begin``, and that are heavy or come before a heavy one.
+
+    ``nodes``: all of a network, in the order of their computation.
+    """
     behind = {target.get_node().get_name() for target in begin.get_target_inputs()}
     for node in nodes:
         if behind.intersection(_sources(node)):
@@ -96,23 +109,21 @@ def lower(model: openvino.Model, start: str) -> bool:
     for node in reversed(nodes):
         if node.get_type_name() in _HEAVY or node.get_name() in before:
             before.update([node.get_name(), *_sources(node)])
-    low = behind & before
-    for node in nodes:
-        for entry in node.inputs():
-            source = entry.get_source_output()
-            inside = node.get_name() in low
-            if source.get_element_type() != Type.f32 or inside == (
-                source.get_node().get_name() in low
-            ):
-                continue
-            converted = convert(source, "bf16" if inside else "f32").output(0)
-            if node.get_type_name() == "Result":
-                names = source.get_names()
-                source.set_names(set())
-                converted.set_names(names)
-            entry.replace_source_output(converted)
-    model.validate_nodes_and_infer_types()
-    return True
+    return behind & before
+
+
+def _convert(entry: openvino.Input, kind: str) -> None:
+    """Convert what an input of a node gets, if it is f32; an output of the network keeps its names."""
+    api = runtimes.openvino()
+    source = entry.get_source_output()
+    if source.get_element_type() != api.Type.f32:
+        return
+    converted = api.opset13.convert(source, kind).output(0)
+    if entry.get_node().get_type_name() == "Result":
+        names = source.get_names()
+        source.set_names(set())
+        converted.set_names(names)
+    entry.replace_source_output(converted)
 
 
 def _sources(node: openvino.Node) -> list[str]:

@@ -164,7 +164,6 @@ class EventDetector:
         Raises:
             OptionError: the scores have another shape or are not finite.
         """
-        tracks = self.tracks
         rules = self._rules
         if labels is not None and tuple(labels) != rules.names:
             return []
@@ -172,25 +171,28 @@ class EventDetector:
         self.used = rules
         if thresholds is not None:
             rules = self._with(rules, np.asarray(thresholds, np.float64))
-        now = monotonic if tracks.last is None else max(monotonic, tracks.last)
-        removed = []
-        if tracks.names is not rules.names:
-            gone = [
-                row
-                for row in np.flatnonzero(tracks.active).tolist()
-                if tracks.names[row] not in rules.names
-            ]
-            removed = [self._end(row, now, now, "label removed") for row in gone]
-            self.tracks = tracks = tracks.renamed(rules.names)
-        constant = rules.settings.smoothing
-        weight = (
-            1.0
-            if tracks.last is None or constant == 0
-            else -np.expm1((tracks.last - now) / constant)
-        )
-        tracks.average += weight * (new - tracks.average)
-        tracks.last = now
+        last = self.tracks.last
+        now = monotonic if last is None else max(monotonic, last)
+        removed = self._end_removed(rules.names, now)
+        self.tracks.smooth(new, now, rules.settings.smoothing)
+        self._mark_present(rules, now, wall)
+        return removed + self._begin_and_end(rules, now)
 
+    def _end_removed(self, names: tuple[str, ...], now: float) -> list[Event]:
+        """End the events of labels that are not there any more; all other labels keep their state."""
+        tracks = self.tracks
+        if tracks.names is names:
+            return []
+        removed = [
+            row for row in np.flatnonzero(tracks.active).tolist() if tracks.names[row] not in names
+        ]
+        events = [self._end(row, now, now, "label removed") for row in removed]
+        self.tracks = tracks.renamed(names)
+        return events
+
+    def _mark_present(self, rules: Rules, now: float, wall: float) -> None:
+        """Mark which labels are present in this frame, since when, and the peaks of those that are."""
+        tracks = self.tracks
         tracks.seen[tracks.average >= rules.upper] = now
         up = rules.present(tracks, lambda row: self.withheld(row, np.inf) is None)
         tracks.reached = up & (tracks.reached | (tracks.average >= rules.upper))
@@ -203,6 +205,9 @@ class EventDetector:
         tracks.peak[higher], tracks.peak_at[higher] = tracks.average[higher], now
         tracks.up = up
 
+    def _begin_and_end(self, rules: Rules, now: float) -> list[Event]:
+        """The events that this frame begins and ends; a label that begins replaces the others of its groups."""
+        tracks = self.tracks
         held = now - tracks.since
         begins = tracks.reached & ~tracks.active & (held >= rules.settings.min_duration)
         beginning = [row for row in np.flatnonzero(begins).tolist() if self.withheld(row) is None]
@@ -214,39 +219,33 @@ class EventDetector:
             if row in rows
             for mate in rows[tracks.active[rows]].tolist()
         ]
-        ends = ~up & tracks.active & ((held >= rules.settings.min_gap) | ~rules.watched)
+        ends = ~tracks.up & tracks.active & ((held >= rules.settings.min_gap) | ~rules.watched)
         begun = [self._begin(row, now) for row in beginning]
         ended = [
             self._end(row, now, left[row], "score" if rules.watched[row] else "label excluded")
             for row in np.flatnonzero(ends).tolist()
         ]
-        return removed + replaced + begun + ended
+        return replaced + begun + ended
 
     def withheld(self, row: int, present: float | None = None) -> str | None:
         """Why an event of a label that has been present for long enough is not reported; None: it is. ``present``: for
         how many seconds."""
         tracks = self.tracks
         settings = self.used.settings
-        now = self.tracks.last or 0.0
+        now = tracks.last or 0.0
         if now - tracks.ended[row] < settings.cooldown:
             return f"the cooldown is {settings.cooldown:g} s"
         if settings.max_per_hour and now - tracks.begun[row, -settings.max_per_hour] < HOUR:
             return f"max_per_hour is {settings.max_per_hour}"
-        if rule := settings.when.get(tracks.names[row]):
-            last = {
-                name: now - tracks.seen[tracks.names.index(name)]
-                for name in (*rule.present, *rule.absent)
-            }
-            if away := [name for name in rule.present if last[name] > rule.within]:
-                return f"no {away[0]} within {rule.within:g} s"
-            if present_now := [name for name in rule.absent if last[name] <= rule.within]:
-                return f"{present_now[0]} within {rule.within:g} s"
-            if (
-                rule.absent
-                and (now - tracks.since[row] if present is None else present) < rule.within
-            ):
-                return f"present for less than {rule.within:g} s without {rule.absent[0]}"
-        return None
+        condition = settings.when.get(tracks.names[row])
+        if condition is None:
+            return None
+        ages = {
+            name: float(now - tracks.seen[tracks.names.index(name)])
+            for name in (*condition.present, *condition.absent)
+        }
+        held = float(now - tracks.since[row])
+        return condition.unmet(ages, held if present is None else present)
 
     def _with(self, rules: Rules, thresholds: Floats) -> Rules:
         base, raised = self._raised

@@ -25,6 +25,23 @@ class When:
     absent: Sequence[str] = ()
     within: float = 0.0
 
+    def unmet(self, ages: Mapping[str, float], present: float) -> str | None:
+        """Why it is not met; None: it is.
+
+        Args:
+            ages: for each of the other labels, the seconds since it was at or above its threshold.
+            present: for how many seconds the label itself has been present.
+        """
+        for name in self.present:
+            if ages[name] > self.within:
+                return f"no {name} within {self.within:g} s"
+        for name in self.absent:
+            if ages[name] <= self.within:
+                return f"{name} within {self.within:g} s"
+        if self.absent and present < self.within:
+            return f"present for less than {self.within:g} s without {self.absent[0]}"
+        return None
+
 
 @dataclass(frozen=True)
 class EventSettings:

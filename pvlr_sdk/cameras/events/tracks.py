@@ -94,6 +94,15 @@ class Tracks:
         self.begun: Floats = np.full((count, MOST_PER_HOUR), -np.inf)
         self.ids: NDArray[np.object_] = np.full(count, "", object)
 
+    def smooth(self, scores: Floats, now: float, constant: float) -> None:
+        """Move the averages towards the scores (C,) of a frame at ``now``; ``constant`` is in seconds, 0: the scores
+        are the averages."""
+        weight = 1.0
+        if self.last is not None and constant > 0:
+            weight = -np.expm1((self.last - now) / constant)
+        self.average += weight * (scores - self.average)
+        self.last = now
+
     def renamed(self, names: tuple[str, ...], arrays: Sequence[str] | None = None) -> Tracks:
         """The state of other labels: those that stay keep these arrays (None: all of them), new ones begin anew."""
         changed = Tracks(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,35 +69,68 @@ def export_answers(
         OptionError: there are no answers, or the folder exists.
         OutputError: no space, no permission.
     """
-    answers = {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM answers")}
-    files = dict[str, bytes]()
-    pictures = list[tuple[str, str, str]]()
-    only = chosen(camera, None, None, None)
-    for row in reader.rows(*only):
-        name, answer = answers.get(row.id, ("", "unclear"))
-        if answer != "unclear" and label in (None, name) and (picture := reader.picture(row.id)):
-            file = f"{answer}/{file_name(name)}/{file_name(row.event or f'frame-{row.id}')}.jpg"
-            pictures.append((file, name, answer))
-            files[file] = picture
-    if os.path.lexists(folder) or not pictures:
+    examples = _examples(reader, label, camera)
+    if not examples:
         raise errors.OptionError(
             "--export",
             "a new folder, and answers",
-            f"{folder}, which exists" if pictures else "no answers",
-            "Choose another folder."
-            if pictures
-            else "Answer events first, see pvlr precision --help.",
+            "no answers",
+            "Answer events first, see pvlr precision --help.",
         )
-    labels = sorted({name for _, name, _ in pictures})
+    if os.path.lexists(folder):
+        raise errors.OptionError(
+            "--export",
+            "a new folder, and answers",
+            f"{folder}, which exists",
+            "Choose another folder.",
+        )
+    files = {example.file: example.picture for example in examples}
+    files["answers.jsonl"] = _as_json_lines(examples, folder)
+    files["labels.csv"] = _as_table(examples)
+    write_folder(folder, files)
+    return len(examples)
+
+
+class _Example(NamedTuple):
+    """A picture and the answer, yes or no, whether it shows a label."""
+
+    file: str
+    label: str
+    answer: str
+    picture: bytes
+
+
+def _examples(reader: Reader, label: str | None, camera: str | None) -> list[_Example]:
+    answers = {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM answers")}
+    examples = []
+    for row in reader.rows(*chosen(camera, None, None, None)):
+        name, answer = answers.get(row.id, ("", "unclear"))
+        if answer == "unclear" or label not in (None, name):
+            continue
+        picture = reader.picture(row.id)
+        if picture:
+            file = f"{answer}/{file_name(name)}/{file_name(row.event or f'frame-{row.id}')}.jpg"
+            examples.append(_Example(file, name, answer, picture))
+    return examples
+
+
+def _as_table(examples: list[_Example]) -> bytes:
+    """A row for each picture, and a column for each label."""
+    labels = sorted({example.label for example in examples})
     cells = {"yes": 1, "no": -1}
     table = [csv_row("file", *labels)]
-    table += [
-        csv_row(file, *(cells[answer] if label == name else "?" for label in labels))
-        for file, name, answer in pictures
-    ]
-    tags = [{"source": str(folder / file), "tags": [{"label": name, "score": 1.0}] if answer == "yes" else []}
-            for file, name, answer in pictures]  # fmt: skip
-    files["answers.jsonl"] = "".join(f"{json.dumps(tag)}\n" for tag in tags).encode()
-    files["labels.csv"] = "".join(f"{row}\n" for row in table).encode()
-    write_folder(folder, files)
-    return len(pictures)
+    for example in examples:
+        cell = cells[example.answer]
+        table.append(
+            csv_row(example.file, *(cell if label == example.label else "?" for label in labels))
+        )
+    return "".join(f"{row}\n" for row in table).encode()
+
+
+def _as_json_lines(examples: list[_Example], folder: Path) -> bytes:
+    """A line for each picture, with the label as its tag if the answer is yes."""
+    lines = []
+    for example in examples:
+        tags = [{"label": example.label, "score": 1.0}] if example.answer == "yes" else []
+        lines.append(json.dumps({"source": str(folder / example.file), "tags": tags}))
+    return "".join(f"{line}\n" for line in lines).encode()

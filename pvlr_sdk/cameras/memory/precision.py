@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -172,16 +173,54 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
     choice of labels.
     """
     answers = reader.answers()
+    rows = _rows_of(reader, label, camera, bool(answers))
+    reviews = _reviews(label, rows, answers)
+    count, error, following = tests(len(reviews), target)
+    missing = following - len(reviews)
+    used = sorted(reviews)[:count]
+    peaks = [review.peak for review in used]
+    uppers = [review.upper for review in used]
+    right = [review.is_right for review in used]
+    proven = lowest(peaks, right, target, error, uppers) if count else None
+    if proven is None:
+        shown = used or reviews
+        hits = sum(review.is_right for review in shown)
+        return Statement(label, target, None, hits, len(shown), len(reviews), missing)
+    peak, hits, reviewed = proven
+    threshold = math.ceil(1000 * peak) / 1000
+    if peak == min(peaks):  # all events are right at the threshold at which they were reported
+        threshold = max(upper for upper in uppers if upper <= peak)
+    starts = [review.start for review in reviews]
+    drift = drift_of(reader, label, starts, rows[-1].context, camera)
+    return Statement(label, target, threshold, hits, reviewed, len(reviews), missing, drift)
+
+
+class _Review(NamedTuple):
+    """An answer on an event: when it was drawn, its id, its peak, whether it is right, the threshold at that time, and
+    its start. In the order in which answers are tested."""
+
+    drawn: float
+    event: str
+    peak: float
+    is_right: bool
+    upper: float
+    start: float
+
+
+def _rows_of(reader: Reader, label: str, camera: str | None, has_answers: bool) -> list[Row]:
+    """The answered events of a label, if there are any, and its newest event, in the order of recording."""
     ended = "kind = 'event' AND ended IS NOT NULL AND label = ? AND ? IN (camera, '')"
-    answered = f"{ended} AND id IN (SELECT id FROM answers)" if answers else "0"
+    answered = f"{ended} AND id IN (SELECT id FROM answers)" if has_answers else "0"
     newest = f"id = (SELECT max(id) FROM moments WHERE {ended})"
     place = (label, camera or "")
-    rows = reader.rows(f"{answered} OR {newest}", place * (1 + bool(answers)))
+    return reader.rows(f"{answered} OR {newest}", place * (1 + has_answers))
 
-    reviews = list[
-        tuple[float, str, float, bool, float]
-    ]()  # when it was drawn, id, peak, right, threshold then
-    starts = list[float]()
+
+def _reviews(
+    label: str, rows: Sequence[Row], answers: Mapping[int, tuple[str, float | None]]
+) -> list[_Review]:
+    """The answers that count, of the events of a label: drawn at random, with the settings of the newest event."""
+    reviews = []
     for row in rows:
         event = row.ended
         answer = answers.get(row.id)
@@ -190,22 +229,6 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
         if same_settings(row.context) != same_settings(rows[-1].context):
             continue
         upper = float(row.context.rules.upper[row.context.names.index(label)])
-        reviews.append((answer[1], event.id, event.peak, answer[0] == "yes", upper))
-        starts.append(row.start)
-
-    count, error, following = tests(len(reviews), target)
-    used = sorted(reviews)[:count]
-    peaks = [peak for _, _, peak, _, _ in used]
-    uppers = [upper for _, _, _, _, upper in used]
-    right = [yes for _, _, _, yes, _ in used]
-    proven = lowest(peaks, right, target, error, uppers) if count else None
-    missing = following - len(reviews)
-    if proven is None:
-        every = [yes for _, _, _, yes, _ in (used or reviews)]
-        return Statement(label, target, None, sum(every), len(every), len(reviews), missing)
-    peak, hits, reviewed = proven
-    threshold = math.ceil(1000 * peak) / 1000
-    if peak == min(peaks):  # all events are right at the threshold at which they were reported
-        threshold = max(upper for upper in uppers if upper <= peak)
-    drift = drift_of(reader, label, starts, rows[-1].context, camera)
-    return Statement(label, target, threshold, hits, reviewed, len(reviews), missing, drift)
+        is_right = answer[0] == "yes"
+        reviews.append(_Review(answer[1], event.id, event.peak, is_right, upper, row.start))
+    return reviews

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,44 +75,48 @@ class Recorder:
     ) -> None:
         """After the detector has processed a frame, with its wall time and the events that it returned."""
         tracks = self._detector.tracks
-        scores = result.scores
         if tracks.last is None or result.labels != self._detector.used.names:
             return  # the detector ignored the frame
         now = tracks.last
         self._use_context(result)
-        if tracks.names != self._names:  # labels that stay keep their averages
-            kept = dict(zip(self._names, zip(self._before, self._until, strict=True), strict=True))
-            pairs = [kept.get(name, (0.0, -np.inf)) for name in tracks.names]
-            self._names, (self._before, self._until) = tracks.names, np.array(pairs).T.copy()
+        if tracks.names != self._names:
+            self._use_names(tracks.names)
+        on = self._to_keep(result.scores, tracks, now)
+        coarse = now >= self._coarse_at
+        if coarse or on.any():
+            self._draft.add(wall, result.scores, on, self._before, self._last, tracks, coarse)
+
+        take = partial(self._moment, wall, result, frame)
+        # An event that ended in this frame has its peak before it, one that begins may have it here.
+        has_ended = self._submit_events(events, "off")
+        self._peaks.see(self._detector, take, partial(heat_of, result, frame))
+        self._submit_events(events, "on")
+        if coarse:
+            self._coarse_at = now + COARSE
+            if self._samples:
+                self._submit_all(self._samples.see(now, self._detector, result, take))
+        self._before = tracks.average.copy()
+        self._last = now
+        if has_ended or self._draft.is_full(now):
+            self._flush()
+
+    def _use_names(self, names: tuple[str, ...]) -> None:
+        """Record other labels from now on; those that stay keep their averages."""
+        kept = dict(zip(self._names, zip(self._before, self._until, strict=True), strict=True))
+        pairs = [kept.get(name, (0.0, -np.inf)) for name in names]
+        self._names = names
+        self._before, self._until = np.array(pairs).T.copy()
+
+    def _to_keep(
+        self, scores: NDArray[np.float32], tracks: Tracks, now: float
+    ) -> NDArray[np.bool_]:
+        """(C,): the labels whose scores are kept exactly: they matter in this frame, or did in the last seconds."""
         live = (
             (scores >= self._floors) | (tracks.average >= self._floors) | tracks.up | tracks.active
         )
         self._until[live] = now + TAIL
         # Also the first frame after the time is over: after a long gap, events end in it.
-        on = live | (self._until > (now if self._last is None else self._last))
-        if (coarse := now >= self._coarse_at) or on.any():
-            self._draft.add(wall, scores, on, self._before, self._last, tracks, coarse)
-
-        def take() -> Moment:
-            return self._moment(wall, result, frame)
-
-        # An event that ended in this frame has its peak before it, one that begins may have it here.
-        self._events(event for event in events if event.state == "off")
-        self._peaks.see(self._detector, take, partial(heat_of, result, frame))
-        self._events(event for event in events if event.state == "on")
-        if coarse:
-            self._coarse_at = now + COARSE
-            for moment in (
-                self._samples.see(now, self._detector, result, take) if self._samples else ()
-            ):
-                self._submit(moment)
-        self._before = tracks.average.copy()
-        self._last = now
-        long = self._draft.times and (
-            len(self._draft.times) >= FRAMES or now - self._draft.times[0][0] >= SECONDS
-        )
-        if long or any(event.state == "off" for event in events):
-            self._flush()
+        return live | (self._until > (now if self._last is None else self._last))
 
     def keep(self, kind: str, wall: float, result: TagResult, frame: CapturedFrame) -> None:
         """Keep a frame in addition to those that are chosen; none is before the first one, and of other labels."""
@@ -129,19 +133,26 @@ class Recorder:
     def closed(self, monotonic: float, reason: str, events: Sequence[Event]) -> None:
         """After the detector was closed, with the events that it returned."""
         if self._last is not None:
-            self._events(events)
-            for moment in self._samples.close() if self._samples else ():
-                self._submit(moment)
+            self._submit_events(events, "off")
+            if self._samples:
+                self._submit_all(self._samples.close())
             # a label that was up without an event has no picture for a later one
             self._peaks = Peaks()
             self._flush((monotonic, reason))
             self._forget()
 
-    def _events(self, events: Any) -> None:
-        for event in events:
+    def _submit_all(self, moments: Iterable[Moment]) -> None:
+        for moment in moments:
+            self._submit(moment)
+
+    def _submit_events(self, events: Sequence[Event], state: Literal["on", "off"]) -> bool:
+        """Submit the events that begin or end, each with its peak. Returns whether there are any."""
+        chosen = [event for event in events if event.state == state]
+        for event in chosen:
             self._submit((event, self._context))
-            if moment := self._peaks.of(event.label, event.id, event.state == "off"):
+            if moment := self._peaks.of(event.label, event.id, state == "off"):
                 self._submit(moment)
+        return bool(chosen)
 
     def _use_context(self, result: TagResult) -> None:
         """Record with the context of a frame from now on; a chunk has one."""
@@ -201,6 +212,12 @@ class _Draft:
         self.times.append((tracks.last or 0.0, wall, last or 0.0))
         self._scores.append(scores[on])
         self._on.append(on)
+
+    def is_full(self, now: float) -> bool:
+        """Whether a killed process would lose too much of it."""
+        if not self.times:
+            return False
+        return len(self.times) >= FRAMES or now - self.times[0][0] >= SECONDS
 
     def arrays(self, count: int) -> dict[str, NDArray[Any]]:
         """The arrays of the chunk, with C labels."""

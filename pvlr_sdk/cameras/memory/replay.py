@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._util.validation import few
 from ..events import Event, EventDetector, EventSettings
 from ..events.thresholds import REGION, Thresholds
-from ..events.tracks import Rules
+from ..events.tracks import Rules, Tracks
 from .reader import Reader
 from .recorder import TAIL
-from .recording import BELOW, STATE, Chunk, Context, Place
+from .recording import BELOW, STATE, Chunk, Context, Floats, Place
 
 SettingsFor: TypeAlias = "Callable[[Place, Context], EventSettings | None]"
 """The settings of a place, or None if it has no events any more."""
@@ -71,6 +74,7 @@ def replay(chunks: Iterable[Chunk], settings_for: SettingsFor = recorded) -> Ite
 def _frames(
     detector: EventDetector, chunk: Chunk, settings: EventSettings, *, resumed: bool
 ) -> Iterator[Step]:
+    """Detect again what a chunk has; ``resumed``: the chunk before it is missing."""
     context = chunk.context
     arrays = chunk.arrays
     walls = arrays["wall"].tolist()
@@ -82,7 +86,8 @@ def _frames(
         detector.prepare(context.settings, context.deployed, context.names).lower
     )
     rules = detector.prepare(settings, context.highest, context.names)
-    index = {name: row for row, name in enumerate(context.names)}
+    columns = {name: column for column, name in enumerate(context.names)}
+    is_same_smoothing = settings.smoothing == context.settings.smoothing
     frames = zip(
         arrays["monotonic"].tolist(),
         arrays["last"].tolist(),
@@ -92,26 +97,15 @@ def _frames(
     )
     for number, (monotonic, last, wall, scores) in enumerate(frames):
         tracks = detector.tracks
-        if resumed and number == 0:  # what was before is not there any more
-            for array in STATE if settings == context.settings else STATE[:1]:
-                getattr(tracks, array)[:] = arrays[array]
-            tracks.last = monotonic
-            for row in np.flatnonzero(tracks.active).tolist():
-                tracks.ids[row] = str(uuid4())
+        if resumed and number == 0:
+            _resume(tracks, monotonic, arrays, STATE if settings == context.settings else STATE[:1])
             continue
         if tracks.last is not None:
             tracks.last = last
-        if (
-            number == 0 or starts[number].any()
-        ) and settings.smoothing == context.settings.smoothing:
-            for row, name in enumerate(tracks.names):  # of the frame before: labels may change here
-                column = index.get(name)
-                if column is not None and starts[number, column]:
-                    tracks.average[row] = before[number, column]
-                elif (
-                    column is not None and number == 0
-                ):  # a label that does not matter is below its floor
-                    tracks.average[row] = min(tracks.average[row], BELOW * floors[column])
+        if is_same_smoothing and (number == 0 or starts[number].any()):
+            # a label that does not matter is below its floor
+            limits = BELOW * floors if number == 0 else None
+            _correct_averages(tracks, columns, starts[number], before[number], limits)
         yield Step(
             detector,
             rules,
@@ -123,6 +117,43 @@ def _frames(
         yield Step(
             detector, rules, walls[-1] if walls else 0.0, None, detector.close(*chunk.closed)
         )
+
+
+def _resume(
+    tracks: Tracks, monotonic: float, arrays: Mapping[str, Any], names: Sequence[str]
+) -> None:
+    """Go on with the recorded state after a frame, since what was before is not there any more."""
+    for name in names:
+        getattr(tracks, name)[:] = arrays[name]
+    tracks.last = monotonic
+    for row in np.flatnonzero(tracks.active).tolist():
+        tracks.ids[row] = str(uuid4())
+
+
+def _correct_averages(
+    tracks: Tracks,
+    columns: Mapping[str, int],
+    starts: NDArray[np.bool_],
+    before: Floats,
+    limits: Floats | None,
+) -> None:
+    """Set the averages of the frame before to those that were recorded.
+
+    Args:
+        tracks: the state after that frame; its labels may be other ones.
+        columns: the recorded labels, with their positions in the arrays.
+        starts: (C,), the labels that are recorded from this frame on.
+        before: (C,), their averages.
+        limits: (C,), the highest averages that all other labels can have had; None: they are exact.
+    """
+    for row, name in enumerate(tracks.names):
+        column = columns.get(name)
+        if column is None:
+            continue
+        if starts[column]:
+            tracks.average[row] = before[column]
+        elif limits is not None:
+            tracks.average[row] = min(tracks.average[row], limits[column])
 
 
 def inexact(contexts: Iterable[tuple[Place, Context]], settings_for: SettingsFor) -> list[str]:
@@ -199,37 +230,43 @@ def changes(before: Iterable[Event], after: Iterable[Event]) -> list[Change]:
     another length where that differs by more than a millisecond."""
     differences = list[Change]()
     left = defaultdict[Any, deque[Event]](deque)
-    for event in sorted(
-        {event.id: event for event in before}.values(), key=lambda event: event.start
-    ):
+    for event in _in_order(before):
         left[event.camera, event.region, event.label].append(event)
-    for event in sorted(
-        {event.id: event for event in after}.values(), key=lambda event: event.start
-    ):
-        start = event.start
-        end = np.inf if event.end is None else event.end
+    for event in _in_order(after):
         earlier = left[event.camera, event.region, event.label]
         same = list[Event]()
         # what has ended before this one overlaps no later one
-        while earlier and earlier[0].start <= end:
+        while earlier and earlier[0].start <= _end_of(event):
             other = earlier.popleft()
-            if other.end is None or start <= other.end:
+            if event.start <= _end_of(other):
                 same.append(other)
             else:
                 differences.append(Change("gone", other, None))
         if not same:
             differences.append(Change("new", None, event))
-            continue
-        first, *joined = same
-        first_end = np.inf if first.end is None else first.end
-        if abs(start - first.start) > 1e-3 or (
-            end != first_end and not abs(end - first_end) <= 1e-3
-        ):
-            differences.append(
-                Change(
-                    "longer" if end - start > first_end - first.start else "shorter", first, event
-                )
-            )
-        differences += [Change("gone", other, None) for other in joined]
+        elif not _is_as_long(same[0], event):
+            is_longer = _duration(event) > _duration(same[0])
+            differences.append(Change("longer" if is_longer else "shorter", same[0], event))
+        differences += [Change("gone", other, None) for other in same[1:]]
     differences += [Change("gone", other, None) for events in left.values() for other in events]
     return sorted(differences, key=lambda change: change.event.start)
+
+
+def _in_order(events: Iterable[Event]) -> list[Event]:
+    """The newest state of each event, in the order of time."""
+    newest = {event.id: event for event in events}
+    return sorted(newest.values(), key=lambda event: event.start)
+
+
+def _end_of(event: Event) -> float:
+    return math.inf if event.end is None else event.end
+
+
+def _duration(event: Event) -> float:
+    return _end_of(event) - event.start
+
+
+def _is_as_long(event: Event, other: Event) -> bool:
+    """Whether two events begin and end at the same time, to the millisecond."""
+    is_close = partial(math.isclose, rel_tol=0.0, abs_tol=1e-3)
+    return is_close(event.start, other.start) and is_close(_end_of(event), _end_of(other))

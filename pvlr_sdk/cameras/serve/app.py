@@ -11,10 +11,11 @@ from ..._util.version import __version__
 from ..bridges import galleries, label_studio, open_inference
 from ..control.control import Control
 from ..site import Site
-from .api import cameras, events, live, memory, monitoring, plans, teaching
+from .api import cameras, events, explanations, live, monitoring, plans, reviews, search, teaching
 from .api import settings as site_settings
 from .api import uploads as images
 from .api.live_feed import LiveFeed
+from .api.memory import MemoryAccess
 from .api.tagging import UploadTagger
 from .page import routes as page
 from .server import problems
@@ -49,7 +50,10 @@ def create_app(
     app.include_router(cameras.make_router(site))
     app.include_router(plans.make_router(control.deployment, access.audit))
     app.include_router(teaching.make_router(control, access.audit, feed))
-    app.include_router(memory.make_router(control, access.audit))
+    memory = MemoryAccess(control)
+    app.include_router(search.make_router(control, memory))
+    app.include_router(explanations.make_router(control, memory))
+    app.include_router(reviews.make_router(control, memory, access.audit))
     app.include_router(live.make_router(feed, access))
     app.include_router(monitoring.make_probes(site, feed))
     app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))

@@ -71,40 +71,52 @@ class CameraHealth:
             self._learned = 0
         self._next = monotonic + 1.0
         light, sharp, blocks = _look(seen.frame)
-        sample = seen.frame.pixels[::8, ::8].copy()
-        self._repeats = self._repeats + 1 if np.array_equal(sample, self._sample) else 0
-        self._sample = sample
+        self._count_repeats(seen.frame)
         matches = [
             float((_equalized(view) * _equalized(blocks)).sum(1).mean()) for view in self._views
         ]
         match = max(matches, default=1.0)
         state = self._judge(light, sharp, match) if self._learned >= _LEARNED else None
+        self._count_bad(state, monotonic, wall)
+        if self._bad == 0:
+            self._learn((light, sharp, match, self._repeats > 0), blocks, matches)
+            self._then = seen.frame
+        event = self._begin_or_end(state, blocks, monotonic)
+        return [] if event is None else [(event, self._beside(seen))]
+
+    def close(self, monotonic: float, reason: str) -> list[Event]:
+        """End the event, if there is one, because no frames will follow."""
+        return [self._end(monotonic, reason)] if self._event else []
+
+    def _count_repeats(self, frame: CapturedFrame) -> None:
+        """Count the frames since the picture changed last, by some of its pixels."""
+        sample = frame.pixels[::8, ::8].copy()
+        self._repeats = self._repeats + 1 if np.array_equal(sample, self._sample) else 0
+        self._sample = sample
+
+    def _count_bad(self, state: str | None, monotonic: float, wall: float) -> None:
+        """Count how many more frames were bad than good, from 0 to the number at which an event begins."""
         # an event that begins here has the offset of its start, whatever the wall clock does
         if self._bad == 0:
             self._since = monotonic
             self._offset = wall - monotonic
         self._bad = max(self._bad - 1, 0) if state is None else min(self._bad + 1, _HELD)
-        if self._bad == 0:
-            self._learn((light, sharp, match, self._repeats > 0), blocks, matches)
-            self._then = seen.frame
-        if self._event is None and self._bad == _HELD:
-            self._event = self._event_of(monotonic, state or "")
-            return [(self._event, self._beside(seen))]
-        if self._event is None or (self._bad and monotonic - self._since < _ACCEPTED):
-            return []
-        if self._bad:
-            self._views.append(blocks)
-            self._learned = self._averaged = 0
-        return [
-            (
-                self._end(monotonic, "this is the usual view now" if self._bad else "as before"),
-                self._beside(seen),
-            )
-        ]
 
-    def close(self, monotonic: float, reason: str) -> list[Event]:
-        """End the event, if there is one, because no frames will follow."""
-        return [self._end(monotonic, reason)] if self._event else []
+    def _begin_or_end(
+        self, state: str | None, blocks: NDArray[np.float32], monotonic: float
+    ) -> Event | None:
+        """The event that begins or ends with a frame, if one does."""
+        if self._event is None:
+            if self._bad == _HELD:
+                self._event = self._event_of(monotonic, state or "")
+            return self._event
+        if self._bad == 0:
+            return self._end(monotonic, "as before")
+        if monotonic - self._since < _ACCEPTED:
+            return None
+        self._views.append(blocks)
+        self._learned = self._averaged = 0
+        return self._end(monotonic, "this is the usual view now")
 
     def _judge(self, light: float, sharp: float, match: float) -> str | None:
         past = np.sort(self._past[: self._learned], 0)

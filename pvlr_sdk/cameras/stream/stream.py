@@ -19,11 +19,12 @@ from .camera import Camera, CameraChange, Observation, check_cameras
 from .inboxes import Inboxes
 from .pace import EnginePace, EngineShare, InFlight
 from .reader import Reader
-from .regions import united
+from .regions import Part, united
 from .stats import CameraStats, Counters
 from .still import StillScene, start_parts
 
 if TYPE_CHECKING:
+    from ...result import TagResult
     from ...tagger import Tagger
 
 _log = logging.getLogger(__name__)
@@ -242,39 +243,17 @@ class Stream:
         self._share.begin()
 
     def _finish(self) -> Observation | None:
+        """Wait for the oldest frame in flight; None: it has no results."""
         job = self._pending.popleft()
         assert isinstance(job, InFlight)
         asked = time.monotonic()
-        try:
-            wait([part.future for part in job.parts])
-            results = [(part.part, part.future.result()) for part in job.parts]
-        except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
-            if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
-                raise
-            # due to this frame: the plan passed its golden test
-            if isinstance(error, errors.NonFiniteError):
-                self._recover(error)
-            if self._counters[job.index].failed():
-                _log.warning("camera %s: %s", self._cameras[job.index].name, error)
-            self._scenes[job.index] = {}
-            return None
-        finally:
-            self._share.end()
-        labels = results[0][1].labels
-        # they changed in the middle of this frame
-        if any(result.labels != labels for _, result in results):
-            self._counters[job.index].add(dropped=1)
+        results = self._results_of(job)
+        if results is None:
             return None
         regions = {part.name: result for part, result in results}
         result = regions.get(None) or united(job.frame, results)
         now = self._active = time.monotonic()
-        self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
-        self._pace.inferred(now - job.start, now - asked, job.share)
-        waiting = self._in_flight()
-        if len(waiting) >= self._parallel:  # the engine has just begun this one
-            behind = waiting[self._parallel - 1]
-            behind.start = now
-            behind.due = now + behind.share * self._pace.inference
+        self._measure_pace(job, result, asked, now)
         camera = self._cameras[job.index]
         lag = max(part.look.lag for part in job.parts)
         age = now - job.frame.captured + lag
@@ -283,6 +262,43 @@ class Stream:
         computed = sum(part.scene.learn(part.look, part.future.result()) for part in job.parts)
         self._counters[job.index].tagged(age, late, tiles, computed)
         return Observation(camera.name, job.frame, result, age, late, regions)
+
+    def _results_of(self, job: InFlight) -> list[tuple[Part, TagResult]] | None:
+        """The result of each part; None: the frame has failed, or labels changed in the middle of it."""
+        try:
+            wait([part.future for part in job.parts])
+            results = [(part.part, part.future.result()) for part in job.parts]
+        except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
+            if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
+                raise
+            self._fail(job, error)
+            return None
+        finally:
+            self._share.end()
+        labels = results[0][1].labels
+        if any(result.labels != labels for _, result in results):
+            self._counters[job.index].add(dropped=1)
+            return None
+        return results
+
+    def _fail(self, job: InFlight, error: errors.PvlrError) -> None:
+        """Count a frame as failed. The next one of its camera is computed in full."""
+        # due to this frame: the plan passed its golden test
+        if isinstance(error, errors.NonFiniteError):
+            self._recover(error)
+        if self._counters[job.index].failed():
+            _log.warning("camera %s: %s", self._cameras[job.index].name, error)
+        self._scenes[job.index] = {}
+
+    def _measure_pace(self, job: InFlight, result: TagResult, asked: float, now: float) -> None:
+        """Learn from a frame that is done ``now``, and for which this thread ``asked`` before."""
+        self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
+        self._pace.inferred(now - job.start, now - asked, job.share)
+        waiting = self._in_flight()
+        if len(waiting) >= self._parallel:  # the engine has just begun this one
+            behind = waiting[self._parallel - 1]
+            behind.start = now
+            behind.due = now + behind.share * self._pace.inference
 
     @property
     def _plan(self) -> str:

@@ -76,8 +76,7 @@ class AccessControl:
         """The response that rejects a request; None: the request may pass, and ``state`` has the token's name."""
         path = scope["path"]
         headers = Headers(scope=scope)
-        if "content-length" in headers and "transfer-encoding" in headers:
-            # Two lengths: a proxy may take the other one, and what follows for a request of its own.
+        if _has_two_lengths(headers):
             return problem(
                 400, "Send either Content-Length or Transfer-Encoding.", {"Connection": "close"}
             )
@@ -88,41 +87,27 @@ class AccessControl:
                 421,
                 "Use the address or the host name of this machine, or add this name to serve: names in the site file.",
             )
-        # A page of another site may send requests here, and open WebSockets, but not without its Origin.
-        origins = headers.getlist("origin")
-        # Its images have none, but browsers say whose page it is; only its links may be followed.
-        foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
-        foreign = foreign and headers.get("sec-fetch-mode") != "navigate"
-        if foreign or (
-            origins and [_netloc(origin) for origin in origins] != [headers["host"].lower()]
-        ):
+        if _is_from_another_site(headers):
             return problem(403, "Pages of other sites may not use this server.")
         self._refresh()
         if not self.tokens.required or path in _BEFORE_SIGNING_IN:
             return None
-        session = _session_in(headers)
+        return self._judge_session(scope, _session_in(headers))
+
+    def _judge_session(self, scope: Scope, session: str | None) -> Response | None:
+        """The response that rejects the session of a request; None: it is valid, and ``state`` has its name."""
         network = network_of(address_of(scope) or "")
         name = self.tokens.name_of_session(session) if session else None
         # A token that was accepted from this address is never refused, whatever else this address guesses.
         was_accepted = name is not None and (network, name) in self._accepted
         seconds = self._attempts.add(network, session) if session and not was_accepted else 0
-        if name is not None and not seconds:
-            scope.setdefault("state", {})["who"] = name
-            if not was_accepted:
-                self._accept(network, name)
-            return None
-        self.audit.refused(scope)
-        if scope["type"] == "http" and scope["method"] == "GET" and path in ("/", "/docs"):
-            return RedirectResponse(SIGN_IN, 303)
-        if seconds:
-            return problem(
-                429,
-                f"Too many wrong tokens. Try again in {seconds} s.",
-                {"Retry-After": str(seconds)},
-            )
-        return problem(
-            401, "Send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"}
-        )
+        if name is None or seconds:
+            self.audit.refused(scope)
+            return _not_signed_in(scope, seconds)
+        scope.setdefault("state", {})["who"] = name
+        if not was_accepted:
+            self._accept(network, name)
+        return None
 
     def _is_our_name(self, hosts: list[str]) -> bool:
         """Protects against DNS rebinding, another site's name that resolves to this machine; addresses are safe."""
@@ -190,6 +175,39 @@ async def _refuse(refusal: Response, scope: Scope, receive: Receive, send: Send)
     while left > 0 and (message := await receive()).get("more_body"):
         left -= len(message["body"])
     await send({"type": "http.response.body"})
+
+
+def _has_two_lengths(headers: Headers) -> bool:
+    """Whether a proxy may take the other length of the body, and what follows for a request of its own."""
+    return "content-length" in headers and "transfer-encoding" in headers
+
+
+def _is_from_another_site(headers: Headers) -> bool:
+    """Whether a page of another site sends a request or opens a WebSocket, which it cannot without its Origin.
+
+    Its images have no Origin, but browsers say whose page it is; only its links may be followed.
+    """
+    is_cross_site = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if is_cross_site and headers.get("sec-fetch-mode") != "navigate":
+        return True
+    origins = [_netloc(origin) for origin in headers.getlist("origin")]
+    return bool(origins) and origins != [headers["host"].lower()]
+
+
+def _not_signed_in(scope: Scope, seconds: int) -> Response:
+    """The response to a request without a valid token; ``seconds``: until its address may try again, 0: now."""
+    is_get = scope["type"] == "http" and scope["method"] == "GET"
+    if is_get and scope["path"] in ("/", "/docs"):
+        return RedirectResponse(SIGN_IN, 303)
+    if seconds:
+        return problem(
+            429,
+            f"Too many wrong tokens. Try again in {seconds} s.",
+            {"Retry-After": str(seconds)},
+        )
+    return problem(
+        401, "Send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"}
+    )
 
 
 def _session_in(headers: Headers) -> str | None:

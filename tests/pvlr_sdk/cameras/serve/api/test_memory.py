@@ -88,7 +88,7 @@ def test_many_replays_do_not_keep_out_other_requests(
         go_on.wait(LONG)
         return []
 
-    monkeypatch.setattr("pvlr_sdk.cameras.serve.api.memory.events_of", slow)
+    monkeypatch.setattr("pvlr_sdk.cameras.serve.api.explanations.events_of", slow)
     with ThreadPoolExecutor(60) as pool:
         asked = [
             pool.submit(served.get, "/v1/memory/replay?label=car&threshold=0.5") for _ in range(60)
