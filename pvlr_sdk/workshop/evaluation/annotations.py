@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ..._util.files import read_file
+from ..._util.plain_json import Limits
 
+LIMITS = Limits(size=2**31, values=10**8, depth=32)
+"""Of a label file: twice the values of the annotations of COCO's training set, and four times its bytes."""
 INVALID = 2
 """The target of a cell that is not a value."""
 
@@ -59,8 +62,7 @@ def annotations_of_tags(
 def read_text(path: Path) -> str:
     """The contents of a UTF-8 file; raises LabelsFileError if it cannot be read, is not a regular file or too large."""
     try:
-        # four times the annotations of COCO's training set
-        return read_file(path, 2**31).decode("utf-8-sig")
+        return read_file(path, LIMITS.size).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise wrong(
             path, "a UTF-8 text file", f"another encoding ({error.reason})", "Save it as UTF-8."

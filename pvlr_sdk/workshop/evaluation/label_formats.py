@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from itertools import repeat
@@ -12,8 +11,9 @@ from urllib.parse import parse_qs, unquote, urlparse
 from xml.etree import ElementTree
 
 from ... import errors
+from ..._util.plain_json import read_json
 from ...frames import find
-from .annotations import Annotations, annotations_of_tags, read_text, wrong
+from .annotations import LIMITS, Annotations, annotations_of_tags, read_text, wrong
 from .label_table import read_table
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test"}
@@ -50,9 +50,9 @@ def _parse(path: Path) -> Any:
     text = read_text(path)
     try:
         if text.lstrip()[:1] in ("[", "{"):
-            return json.loads(text)
+            return read_json(text, LIMITS, printable=False)
         return ElementTree.fromstring(text) if text.lstrip()[:1] == "<" else text
-    except (ValueError, RecursionError, ElementTree.ParseError) as error:
+    except (ValueError, ElementTree.ParseError) as error:
         raise wrong(path, _KNOWN, f"a damaged file ({error})", "Export it again.") from None
 
 

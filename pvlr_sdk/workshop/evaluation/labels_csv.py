@@ -24,7 +24,7 @@ from ..._util.plain_json import read_json
 from ..._util.validation import did_you_mean, few
 from ...frames.find import check_folder
 from ...labels import Photos
-from .annotations import INVALID, Annotations, no_duplicates, read_text, wrong
+from .annotations import INVALID, LIMITS, Annotations, no_duplicates, read_text, wrong
 from .label_formats import read_annotations
 
 
@@ -105,7 +105,7 @@ def read_rename(path: str | Path) -> dict[str, str]:
     text = read_text(path)
     hint = 'Write it as {"sofa": "couch"}, from column of the labels file to label of the model.'
     try:
-        renames = read_json(text, printable=False)
+        renames = read_json(text, LIMITS, printable=False)
     except ValueError as error:
         raise wrong(path, "a JSON object", f"invalid JSON ({error})", hint) from None
     if not isinstance(renames, dict) or not all(
