@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -143,6 +145,49 @@ def test_a_damaged_sidecar_is_left_unchanged(photo, damaged):
     with pytest.raises(errors.OutputError, match=r"photo\.jpg\.xmp: expected an XMP packet"):
         tag_photo(photo, TAGS)
     assert path.read_bytes() == damaged
+
+
+LI = "<rdf:li>{}</rdf:li>"
+RDF = "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>{}</rdf:RDF>"
+FIELD = "<dc:subject xmlns:dc='http://purl.org/dc/elements/1.1/'><rdf:Bag>{}</rdf:Bag></dc:subject>"
+OURS = "<p:subject xmlns:p='https://pvlr-sdk.org/xmp/1.0/'><rdf:Bag>{}</rdf:Bag></p:subject>"
+LEVELS = "<p:TagsList xmlns:p='http://www.digikam.org/ns/1.0/'><rdf:Bag>{}</rdf:Bag></p:TagsList>"
+
+
+def described(*fields: str) -> str:
+    return RDF.format(f"<rdf:Description>{''.join(fields)}</rdf:Description>")
+
+
+def numbers(count: int, start: int = 0) -> str:
+    return "".join(map(LI.format, range(start, start + count)))
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        RDF.format("<rdf:Description/>" * 52_000),
+        RDF.format("<rdf:Description/>" + "<x/>" * 200_000),
+        described(FIELD.format(numbers(26_000)), OURS.format(numbers(26_000, 10_000))),
+        described(FIELD.format(numbers(26_000)), LEVELS.format(numbers(26_000, 10_000))),
+        described(FIELD.format("<rdf:li/>" * 100_000)),
+        described(*[FIELD.format(LI.format("a"))] * 8_000),
+        described(FIELD.format(LI.format("x" * 1_000_000))),
+        described(FIELD.format(numbers(300_000))),
+        "<rdf:Description xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>",
+        "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>",
+    ],
+    ids=lambda packet: f"{packet[70:140]} ({len(packet)})",
+)
+def test_a_sidecar_of_any_form_takes_a_moment_and_is_merged_or_refused(photo, packet):
+    path = photo.with_name("photo.jpg.xmp")
+    path.write_text(packet)
+    start = time.perf_counter()
+    with suppress(errors.OutputError):
+        for _ in range(2):  # what was written can be read
+            tag_photo(photo, TAGS)
+            assert b">dog<" in path.read_bytes()
+    assert time.perf_counter() - start < 10
+    assert path.read_text() == packet or b">dog<" in path.read_bytes()
 
 
 def test_a_link_is_followed_to_a_file_beside_the_photo_only(photo, tmp_path):
