@@ -77,10 +77,10 @@ def _read_coco(path: Path, content: dict[str, Any]) -> Annotations:
                 path, "annotations of its own images and categories", f"one of {missing}", hint
             )
         tags[files[image]].add(names[category])
-    return annotations_of_tags(tags, labels=names.values())
+    return annotations_of_tags(path, tags, labels=names.values())
 
 
-def _read_fiftyone(_: Path, content: dict[str, Any]) -> Annotations:
+def _read_fiftyone(path: Path, content: dict[str, Any]) -> Annotations:
     """FiftyOneImageClassificationDataset: an image's class or a list of them, each a name, a number or an object."""
     classes = content["classes"] or []
     tags = dict[str, list[str]]()
@@ -90,7 +90,7 @@ def _read_fiftyone(_: Path, content: dict[str, Any]) -> Annotations:
             item["label"] if isinstance(item, dict) else item for item in listed if item is not None
         ]
         tags[file] = [classes[name] if isinstance(name, int) else name for name in names]
-    return annotations_of_tags(tags, labels=classes)
+    return annotations_of_tags(path, tags, labels=classes)
 
 
 def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
@@ -109,7 +109,7 @@ def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
             f"none in {len(content)} tasks",
             "Export from Label Studio as JSON.",
         )
-    return annotations_of_tags(tags)
+    return annotations_of_tags(path, tags)
 
 
 def _task_image(task: Any) -> str | None:
@@ -156,7 +156,7 @@ def _read_cvat(path: Path, root: ElementTree.Element) -> Annotations:
         for image in root.iterfind("image")
     }
     splits = [image.get("subset", "") for image in root.iterfind("image")]
-    return annotations_of_tags(tags, splits if any(splits) else None, labels)
+    return annotations_of_tags(path, tags, splits if any(splits) else None, labels)
 
 
 def _read_folders(path: Path, _: Path) -> Annotations:
@@ -183,7 +183,7 @@ def _read_folders(path: Path, _: Path) -> Annotations:
             else "Check the path; images end in .jpg, .png, ..."
         )
         raise wrong(path, "images in one subfolder per label, or a label file", got, hint)
-    return annotations_of_tags(tags, splits if below_splits else None)
+    return annotations_of_tags(path, tags, splits if below_splits else None)
 
 
 _READERS: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], Annotations]], ...] = (

@@ -72,7 +72,8 @@ def read_labels(
     positions = match_columns(path, read.labels, names, rename or {})
     extra = [column for column in read.labels if column not in positions]
     chosen = _rows_of_split(path, read, split)
-    sources = [read.labels.index(column) for column in positions]
+    column_of = {label: column for column, label in enumerate(read.labels)}
+    sources = [column_of[column] for column in positions]
     targets = np.zeros((len(chosen), len(names)), dtype=np.int8)
     targets[:, list(positions.values())] = read.targets[chosen][:, sources]
     for row in chosen if (targets == INVALID).any() else ():
