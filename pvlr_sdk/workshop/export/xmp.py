@@ -167,8 +167,7 @@ def _write_fields(
         ours = [separator.join([*levels, label]) if separator else label for label in labels]
         if ours and not others:  # a program that reads this field ignores dc:subject
             ours = theirs + ours
-        present = {*others}
-        ours = [tag for tag in dict.fromkeys(ours) if tag not in present]
+        ours = [tag for tag in dict.fromkeys(ours) if tag not in others]
         changed |= fields.set(name, space, short, others + ours)
         changed |= fields.set(name, NAMESPACE, _PREFIX, ours)
     texts = [f"{label} {score:.3f}" for label, score in scores.items()]

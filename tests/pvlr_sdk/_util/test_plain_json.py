@@ -71,6 +71,12 @@ def test_depth_beyond_the_interpreter_s():
         read_json("[" * 50_000 + "]" * 50_000, Limits(10**6, 10**6, 8))
 
 
+def test_a_number_of_many_digits_is_refused_before_it_is_computed():
+    """Python before 3.10.7 takes a time that grows with their square, later versions another message."""
+    with pytest.raises(ValueError, match="an integer of more than 64 bits"):
+        read_json("1" * 5_000, Limits(10**6, 10, 1))
+
+
 EXPENSIVE = {
     "objects": b'{"messages":[' + b"{}," * 6_900_000 + b"{}]}",
     "lists": b"[" + b"[]," * 6_900_000 + b"[]]",

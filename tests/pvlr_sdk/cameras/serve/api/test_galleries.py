@@ -110,7 +110,7 @@ def objects(count: int) -> bytes:
         ("/api/chat", b'{"messages":[' + objects(5_000_000) + b"]}"),
         ("/v1/chat/completions", b'{"messages":[{"content":[' + objects(5_000_000) + b"]}]}"),
         ("/api/generate", b'{"images":["A"],"format":[' + objects(5_000_000) + b"]}"),
-        ("/api/v1/vision/labels", b'{"images":["' + b"A " * 8_000_000 + b'"]}'),
+        ("/api/v1/vision/labels", b'{"images":["' + b"AB " * 5_300_000 + b'"]}'),
         (
             "/v2/models/MODEL/infer",
             b'{"inputs":[{"name":"","data":[' + objects(5_000_000) + b"]}]}",
