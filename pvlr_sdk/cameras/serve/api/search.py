@@ -23,6 +23,7 @@ def make_router(control: Control, memory: MemoryAccess) -> APIRouter:
     router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute)
 
     @router.get("/search", responses=responses(404, 422, 503))
+    @memory.turns.route
     def search(
         words: Annotated[
             str,
@@ -51,6 +52,7 @@ def make_router(control: Control, memory: MemoryAccess) -> APIRouter:
     @router.get(
         "/pictures/{id}", responses=JPEG | responses(404, 422, 503), response_class=Response
     )
+    @memory.turns.route
     def picture(
         id: Annotated[int, Path(ge=1, le=2**62)],
         attention: Annotated[

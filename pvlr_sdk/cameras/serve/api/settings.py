@@ -10,13 +10,14 @@ from ...control.control import Control
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import responses
+from ..server.turns import Turns
 from .cameras import CameraName, camera_of
 from .schemas import RegionsChange, SettingModel, SettingsChange, SettingsModel
 
 _MAX_BYTES = 1_000_000
 
 
-def make_router(control: Control, audit: Audit) -> APIRouter:
+def make_router(control: Control, audit: Audit, turns: Turns) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", route_class=BodyRoute)
 
@@ -26,6 +27,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         return settings_of(control)
 
     @router.put("/settings", tags=["settings"], responses=responses(408, 409, 413, 422, 503))
+    @turns.route
     def change_settings(
         request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _MAX_BYTES)]
     ) -> SettingsModel:
@@ -39,6 +41,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         tags=["settings"],
         responses=responses(404, 408, 409, 413, 422, 503),
     )
+    @turns.route
     def change_regions(
         request: Request,
         name: CameraName,
