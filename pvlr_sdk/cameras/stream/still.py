@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...frames.frames import Color, Region
-from ...frames.tiles import MAX_TILES
+from ...frames.tiles import MAX_TILES, Layout, layout_of
 from ...frames.yuv import is_yuv
 from ...result import TagResult
 from ..sources import CapturedFrame
@@ -177,26 +177,46 @@ def start_parts(
     camera: Camera,
     scenes: dict[str | None, StillScene],
     frame: CapturedFrame,
-    portion: float | None,
+    budget: float | None,
 ) -> tuple[list[PartInFlight], float]:
-    """Tag the parts of a camera's frame that are within their hours; returns also which share of them is computed.
+    """Tag the parts of a camera's frame that are within their hours; returns also the number of their inferences.
 
-    ``portion``: as for :meth:`StillScene.look`; None: a file that waits, whose results do not depend on the machine.
+    ``budget``: the number of inferences for which there is time, see :meth:`StillScene.look`; None: a file that waits,
+    whose results do not depend on the machine.
     """
     now = frame.captured
-    parts = []
-    if portion is None and frame.source_time is not None:
+    if budget is None and frame.source_time is not None:
         now = frame.source_time
-    for part in camera.parts:
-        if not part.on(frame.wall):
-            continue
+    tiled = [(part, _tiles_of(camera, part, frame, tagger)) for part in camera.parts]
+    tiled = [(part, tiles) for part, tiles in tiled if part.on(frame.wall)]
+    portion = 1.0 if budget is None else budget / max(1, sum(_count(tiles) for _, tiles in tiled))
+    parts = []
+    inferences = 0.0
+    for part, tiles in tiled:
         scene = scenes.setdefault(part.name, StillScene(camera.refresh))
-        look = scene.look(part.cut(frame), frame.color, now, 1.0 if portion is None else portion)
-        # A region of a few pixels has no tiles: they would be an error in each frame of the camera.
-        tiles = camera.tiles if min(part.box(frame)[2:]) >= 2 * MAX_TILES else None
+        look = scene.look(part.cut(frame), frame.color, now, portion)
         future = tagger.predict_async(look.pixels, color=frame.color, tiles=tiles, kept=look.kept)
         parts.append(PartInFlight(part, scene, look, future))
-    return parts, sum(part.look.share for part in parts) / max(1, len(parts))
+        inferences += look.share * _count(tiles)
+    return parts, inferences
+
+
+def _tiles_of(camera: Camera, part: Part, frame: CapturedFrame, tagger: Tagger) -> Layout | None:
+    """The layout of the tiles of a part, which share the limit of tiles; None: that of the tagger."""
+    if camera.tiles is None:
+        return None
+    height, width = part.box(frame)[:1:-1]
+    # A region of a few pixels has no tiles: they would be an error in each frame of the camera.
+    if min(height, width) < 2 * MAX_TILES:
+        return 1, 1
+    size = tagger.info["input"]
+    most = MAX_TILES // len(camera.parts)
+    return layout_of(camera.tiles, height, width, (size["height"], size["width"]), most) or (1, 1)
+
+
+def _count(tiles: Layout | None) -> int:
+    """The rectangles of a part: itself, and its tiles."""
+    return 1 if tiles in (None, (1, 1)) else 1 + tiles[0] * tiles[1]
 
 
 def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -> Cells:

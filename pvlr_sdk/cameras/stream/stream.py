@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 _TURN = 0.25
 """Longest wait of the loop in seconds: between two checks for cameras without frames."""
+_LEAST = 0.1
+"""Inferences for which a frame counts at least, also if it keeps all its scores: it is compared."""
 _STOP = 0.8
 """Seconds that :meth:`Stream.close` waits for the cameras' threads."""
 
@@ -228,17 +230,18 @@ class Stream:
             if self._readers[index].waits
             else self._staleness / 2 / max(self._pace.inference, 1e-6)
         )
-        parts, share = start_parts(
+        parts, count = start_parts(
             self._tagger, self._cameras[index], self._scenes[index], item, budget
         )
         if not parts:  # its hours have just ended, or other ones were set
             return
+        self._inboxes.charge(index, max(count, _LEAST))
         plan = plan if plan == self._plan else ""  # replaced just now: either of the two
         start = time.monotonic() + self._pace.preparation
         if len(ahead) >= self._parallel:
             start = max(start, ahead[-self._parallel].due)
         self._pending.append(
-            InFlight(index, item, plan, parts, share, start, start + share * self._pace.inference)
+            InFlight(index, item, plan, parts, count, start, start + count * self._pace.inference)
         )
         self._share.begin()
 
@@ -293,12 +296,12 @@ class Stream:
     def _measure_pace(self, job: InFlight, result: TagResult, asked: float, now: float) -> None:
         """Learn from a frame that is done ``now``, and for which this thread ``asked`` before."""
         self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
-        self._pace.inferred(now - job.start, now - asked, job.share)
+        self._pace.inferred(now - job.start, now - asked, job.count)
         waiting = self._in_flight()
         if len(waiting) >= self._parallel:  # the engine has just begun this one
             behind = waiting[self._parallel - 1]
             behind.start = now
-            behind.due = now + behind.share * self._pace.inference
+            behind.due = now + behind.count * self._pace.inference
 
     @property
     def _plan(self) -> str:

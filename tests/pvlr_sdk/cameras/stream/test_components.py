@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 
 import cv2
 import numpy as np
@@ -130,6 +131,38 @@ def test_inboxes_are_taken_from_in_turn() -> None:
             assert item
             order.append(item[0])
     assert order == [0, 2] * 4
+
+
+def taken(inboxes: Inboxes, costs: dict[int, float], rounds: int) -> list[int]:
+    """The cameras whose frames are taken if these cameras always have one, of so many inferences."""
+    order = []
+    for number in range(rounds):
+        for camera in costs:
+            inboxes.put_frame(camera, frame(sequence=number))
+        camera, _ = inboxes.take(time.monotonic()) or (-1, None)
+        inboxes.charge(camera, costs[camera])
+        order.append(camera)
+    return order
+
+
+def test_cameras_share_inferences() -> None:
+    inboxes = Inboxes(3)
+    counts = Counter(taken(inboxes, {0: 4, 1: 1, 2: 1}, 90))
+    assert [counts[camera] for camera in range(3)] == pytest.approx([10, 40, 40], abs=1)
+
+
+def test_who_was_away_has_no_claim_to_what_others_used() -> None:
+    inboxes = Inboxes(2)
+    assert taken(inboxes, {0: 10}, 20) == [0] * 20
+    assert taken(inboxes, {0: 1, 1: 1}, 30).count(1) <= 15 + 10
+
+
+def test_changes_wait_for_no_turn() -> None:
+    inboxes = Inboxes(2)
+    taken(inboxes, {0: 1000}, 1)
+    inboxes.put_frame(1, frame(sequence=1))
+    inboxes.put_change(0, change("lost"))
+    assert (inboxes.take(time.monotonic()) or (1, None))[0] == 0
 
 
 def test_every_frame_waits_until_the_one_before_is_taken_or_all_is_closed() -> None:
