@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -9,8 +10,9 @@ from typing import TypeAlias
 
 from ..sources import CapturedFrame
 from .camera import CameraChange
+from .work import FrameWork
 
-Item: TypeAlias = CapturedFrame | CameraChange
+Item: TypeAlias = CapturedFrame | CameraChange | FrameWork
 
 _CHANGES = 64
 """Changes kept while nothing is taken; then the oldest are dropped."""
@@ -32,7 +34,7 @@ class Inboxes:
         self._inboxes: list[deque[Item]] = [deque() for _ in range(count)]
         self._turn = 0
         self._clock = 0.0
-        """Inferences of the last camera taken, up to its frame: who has waited with fewer begins here."""
+        """Inferences of the last camera taken: who comes later with fewer begins here."""
         self._spent = [0.0] * count
         """Inferences of each camera, as if it had always had frames."""
         self._open = count
@@ -98,8 +100,13 @@ class Inboxes:
                 self._changed.wait(min(remaining, _LONG))
         return None
 
+    def put_back(self, camera: int, work: FrameWork) -> None:
+        """Put back a frame of which pieces are left: the camera's next item, in its turn."""
+        with self._changed:
+            self._inboxes[camera].appendleft(work)
+
     def charge(self, camera: int, inferences: float) -> None:
-        """Count the inferences of the frame that was taken last: cameras share the engine, not the number of frames."""
+        """Count inferences of a camera: cameras share the engine, not the number of frames."""
         with self._changed:
             self._spent[camera] = max(self._clock, self._spent[camera]) + inferences
 
@@ -111,7 +118,7 @@ class Inboxes:
     def _begin(self, camera: int) -> float:
         """How many inferences the camera has had when its next item begins; before all others: a change."""
         if isinstance(self._inboxes[camera][0], CameraChange):
-            return 0.0
+            return -math.inf
         return max(self._clock, self._spent[camera])
 
     def close(self) -> None:

@@ -13,9 +13,10 @@ from ..sources import CapturedFrame
 from .inboxes import Inboxes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from concurrent.futures import Future
 
-    from .still import PartInFlight
+    from ...result import TagResult
+    from .work import FrameWork, Piece
 
 _WINDOW = 0.005
 """Longest time in seconds that a prepared frame should wait for the engine."""
@@ -25,14 +26,14 @@ _PATIENCE = 0.2
 
 @dataclass(slots=True)
 class InFlight:
-    """A frame in flight, its plan (SHA-256), its parts, the number of their inferences, and the estimated
-    ``time.monotonic()`` of these, begin and end."""
+    """A piece of a frame in flight, the plan (SHA-256), whether it is the frame's last, and the estimated
+    ``time.monotonic()`` of its inference, begin and end."""
 
-    index: int
-    frame: CapturedFrame
+    work: FrameWork
+    piece: Piece
+    future: Future[TagResult]
     plan: str
-    parts: Sequence[PartInFlight]
-    count: float
+    last: bool
     start: float
     due: float
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...frames.frames import Color, Region
-from ...frames.tiles import MAX_TILES, Layout, layout_of
 from ...frames.yuv import is_yuv
 from ...result import TagResult
-from ..sources import CapturedFrame
-from .camera import Camera
-from .regions import Part
-
-if TYPE_CHECKING:
-    from ...tagger import Tagger
 
 Cells = NDArray[np.float32]
 """(rectangles, rows, columns, channels): a thumbnail of each rectangle, in gray levels."""
@@ -161,62 +152,6 @@ class StillScene:
         self._computed_at = np.full(len(parts), look.now)
         self._hidden_since = np.full(len(parts), np.inf)
         self._changed_at = np.full(len(parts), -np.inf)
-
-
-class PartInFlight(NamedTuple):
-    """A part of a frame, and its future result."""
-
-    part: Part
-    scene: StillScene
-    look: Look
-    future: Future[TagResult]
-
-
-def start_parts(
-    tagger: Tagger,
-    camera: Camera,
-    scenes: dict[str | None, StillScene],
-    frame: CapturedFrame,
-    budget: float | None,
-) -> tuple[list[PartInFlight], float]:
-    """Tag the parts of a camera's frame that are within their hours; returns also the number of their inferences.
-
-    ``budget``: the number of inferences for which there is time, see :meth:`StillScene.look`; None: a file that waits,
-    whose results do not depend on the machine.
-    """
-    now = frame.captured
-    if budget is None and frame.source_time is not None:
-        now = frame.source_time
-    tiled = [(part, _tiles_of(camera, part, frame, tagger)) for part in camera.parts]
-    tiled = [(part, tiles) for part, tiles in tiled if part.on(frame.wall)]
-    portion = 1.0 if budget is None else budget / max(1, sum(_count(tiles) for _, tiles in tiled))
-    parts = []
-    inferences = 0.0
-    for part, tiles in tiled:
-        scene = scenes.setdefault(part.name, StillScene(camera.refresh))
-        look = scene.look(part.cut(frame), frame.color, now, portion)
-        future = tagger.predict_async(look.pixels, color=frame.color, tiles=tiles, kept=look.kept)
-        parts.append(PartInFlight(part, scene, look, future))
-        inferences += look.share * _count(tiles)
-    return parts, inferences
-
-
-def _tiles_of(camera: Camera, part: Part, frame: CapturedFrame, tagger: Tagger) -> Layout | None:
-    """The layout of the tiles of a part, which share the limit of tiles; None: that of the tagger."""
-    if camera.tiles is None:
-        return None
-    height, width = part.box(frame)[:1:-1]
-    # A region of a few pixels has no tiles: they would be an error in each frame of the camera.
-    if min(height, width) < 2 * MAX_TILES:
-        return 1, 1
-    size = tagger.info["input"]
-    most = MAX_TILES // len(camera.parts)
-    return layout_of(camera.tiles, height, width, (size["height"], size["width"]), most) or (1, 1)
-
-
-def _count(tiles: Layout | None) -> int:
-    """The rectangles of a part: itself, and its tiles."""
-    return 1 if tiles in (None, (1, 1)) else 1 + tiles[0] * tiles[1]
 
 
 def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -> Cells:
