@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Planes: TypeAlias = "tuple[NDArray[np.uint8], ...]"
-FrameLike: TypeAlias = "NDArray[np.uint8] | Planes | str | os.PathLike[str] | bytes | bytearray | memoryview | Image | Frame"
+FrameLike: TypeAlias = (
+    "NDArray[np.uint8] | Planes | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
+    " | Frame"
+)
 """What :func:`load_frame` accepts."""
 
 Color: TypeAlias = Literal["bgr", "rgb", yuv.Order]

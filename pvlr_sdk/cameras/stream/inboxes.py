@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -33,10 +32,6 @@ class Inboxes:
         self._changed = threading.Condition()
         self._inboxes: list[deque[Item]] = [deque() for _ in range(count)]
         self._turn = 0
-        self._clock = 0.0
-        """Inferences of the last camera taken: who comes later with fewer begins here."""
-        self._spent = [0.0] * count
-        """Inferences of each camera, as if it had always had frames."""
         self._open = count
         self.closed = False
 
@@ -78,22 +73,17 @@ class Inboxes:
     def take(self, until: float) -> tuple[int, Item] | None:
         """Take the oldest item of the next camera in turn; waits until this ``time.monotonic()``.
 
-        Next is the camera with the fewest inferences, see :meth:`charge`. Changes wait for no turn.
-
         None: nothing arrived, or :meth:`close` was called, or all cameras have ended and everything was taken.
         """
         with self._changed:
             while not self.closed:
                 count = len(self._inboxes)
-                order = ((self._turn + step) % count for step in range(count))
-                waiting = [camera for camera in order if self._inboxes[camera]]
-                if waiting:
-                    camera = min(waiting, key=self._begin)
-                    self._clock = max(self._clock, self._begin(camera))
-                    self._turn = camera + 1
-                    item = self._inboxes[camera].popleft()
-                    self._changed.notify_all()
-                    return camera, item
+                for camera in ((self._turn + step) % count for step in range(count)):
+                    if self._inboxes[camera]:
+                        self._turn = camera + 1
+                        item = self._inboxes[camera].popleft()
+                        self._changed.notify_all()
+                        return camera, item
                 remaining = until - time.monotonic()
                 if remaining <= 0 or not self._open:
                     break
@@ -105,21 +95,10 @@ class Inboxes:
         with self._changed:
             self._inboxes[camera].appendleft(work)
 
-    def charge(self, camera: int, inferences: float) -> None:
-        """Count inferences of a camera: cameras share the engine, not the number of frames."""
-        with self._changed:
-            self._spent[camera] = max(self._clock, self._spent[camera]) + inferences
-
     def sleep(self, seconds: float) -> bool:
         """Wait, but not beyond :meth:`close`; returns whether that was called."""
         with self._changed:
             return self._changed.wait_for(lambda: self.closed, min(seconds, _LONG))
-
-    def _begin(self, camera: int) -> float:
-        """How many inferences the camera has had when its next item begins; before all others: a change."""
-        if isinstance(self._inboxes[camera][0], CameraChange):
-            return -math.inf
-        return max(self._clock, self._spent[camera])
 
     def close(self) -> None:
         """End all waits. Safe in a signal handler."""

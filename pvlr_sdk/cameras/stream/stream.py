@@ -31,8 +31,6 @@ _log = logging.getLogger(__name__)
 
 _TURN = 0.25
 """Longest wait of the loop in seconds: between two checks for cameras without frames."""
-_LEAST = 0.1
-"""Inferences for which a piece counts at least, also if it keeps its scores: it is compared."""
 _STOP = 0.8
 """Seconds that :meth:`Stream.close` waits for the cameras' threads."""
 
@@ -231,7 +229,6 @@ class Stream:
         piece = work.left.popleft()
         if work.left:
             self._inboxes.put_back(index, work)
-        self._inboxes.charge(index, max(piece.inferences, _LEAST))
         plan = self._plan
         future = work.start(piece, self._tagger)
         plan = plan if plan == self._plan else ""  # replaced just now: either of the two

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from pvlr_sdk.cameras.stream import CameraChange
 from pvlr_sdk.cameras.stream.inboxes import Inboxes
 from pvlr_sdk.cameras.stream.pace import EnginePace, Playback
 from pvlr_sdk.cameras.stream.reader import pause_before
+from pvlr_sdk.cameras.stream.work import FrameWork
 from tests.waiting import LONG, joined, until
 
 
@@ -133,36 +133,18 @@ def test_inboxes_are_taken_from_in_turn() -> None:
     assert order == [0, 2] * 4
 
 
-def taken(inboxes: Inboxes, costs: dict[int, float], rounds: int) -> list[int]:
-    """The cameras whose frames are taken if these cameras always have one, of so many inferences."""
-    order = []
-    for number in range(rounds):
-        for camera in costs:
-            inboxes.put_frame(camera, frame(sequence=number))
-        camera, _ = inboxes.take(time.monotonic()) or (-1, None)
-        inboxes.charge(camera, costs[camera])
-        order.append(camera)
-    return order
-
-
-def test_cameras_share_inferences() -> None:
-    inboxes = Inboxes(3)
-    counts = Counter(taken(inboxes, {0: 4, 1: 1, 2: 1}, 90))
-    assert [counts[camera] for camera in range(3)] == pytest.approx([10, 40, 40], abs=1)
-
-
-def test_who_was_away_has_no_claim_to_what_others_used() -> None:
+def test_what_is_put_back_is_the_next_of_its_camera_in_its_turn() -> None:
     inboxes = Inboxes(2)
-    assert taken(inboxes, {0: 10}, 20) == [0] * 20
-    assert taken(inboxes, {0: 1, 1: 1}, 30).count(1) <= 15 + 10
-
-
-def test_changes_wait_for_no_turn() -> None:
-    inboxes = Inboxes(2)
-    taken(inboxes, {0: 1000}, 1)
-    inboxes.put_frame(1, frame(sequence=1))
-    inboxes.put_change(0, change("lost"))
+    for camera in (0, 1):
+        inboxes.put_frame(camera, frame(sequence=camera))
+    work = FrameWork(0, frame(sequence=0))
     assert (inboxes.take(time.monotonic()) or (1, None))[0] == 0
+    inboxes.put_back(0, work)
+    assert inboxes.put_frame(0, frame(sequence=2)) == 0  # it does not replace what has begun
+    inboxes.put_change(0, change("lost"))
+    order = [inboxes.take(time.monotonic()) or (-1, None) for _ in range(4)]
+    assert [camera for camera, _ in order] == [1, 0, 0, 0]
+    assert order[1][1] is work
 
 
 def test_every_frame_waits_until_the_one_before_is_taken_or_all_is_closed() -> None:
