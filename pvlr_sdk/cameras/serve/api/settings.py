@@ -11,6 +11,7 @@ from ...control.control import Control
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import responses
+from ..server.turns import Turns
 from .cameras import CameraName, camera_of
 from .schemas import RegionsChange, SettingModel, SettingsChange, SettingsModel
 
@@ -18,7 +19,7 @@ _LIMITS = Limits(size=1_000_000, values=100_000, depth=8)
 """10,000 thresholds and as many labels, or 100 regions of many corners for each camera."""
 
 
-def make_router(control: Control, audit: Audit) -> APIRouter:
+def make_router(control: Control, audit: Audit, turns: Turns) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", route_class=BodyRoute)
 
@@ -28,6 +29,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         return settings_of(control)
 
     @router.put("/settings", tags=["settings"], responses=responses(408, 409, 413, 422, 503))
+    @turns.route
     def change_settings(
         request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _LIMITS)]
     ) -> SettingsModel:
@@ -41,6 +43,7 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         tags=["settings"],
         responses=responses(404, 408, 409, 413, 422, 503),
     )
+    @turns.route
     def change_regions(
         request: Request,
         name: CameraName,
