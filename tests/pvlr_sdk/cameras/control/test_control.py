@@ -154,13 +154,6 @@ def test_what_no_longer_applies_is_ignored_with_a_warning(
     config = SiteConfig.parse({"cameras": {"gate": "test://"}}, source="test")
     changes, dropped = state.read().fitting(config)
     assert (changes.cameras, dropped) == ({}, ["camera 'door'"])
-    regions = {name: {"polygon": [[0, 0], [1, 0], [0, 1]]} for name in "xy"}
-    control.set_regions("door", regions)
-    fine = {"cameras": {"door": {"uri": "test://", "tiles": "3x3"}}}
-    tiled, dropped = state.read().fitting(SiteConfig.parse(fine, source="test"))
-    assert tiled.cameras["door"].regions is None
-    assert tiled.cameras["door"].enabled is False
-    assert dropped == ["regions of camera 'door', 18 parts = 2 regions x 9 tiles"]
     with tagger_without(tagger, "rocket"):
         site = Site(config, tagger=tagger, changes=changes)
         assert site.config.events.labels == ("cat",)
