@@ -79,7 +79,7 @@ class CameraConfig(Section):
     max_pixels: Annotated[int, Field(gt=0, le=2**28)] | None = None
     region: tuple[Score, Score, Score, Score] | None = None
     regions: dict[Name, RegionConfig] = Field(default_factory=dict)
-    tiles: TilesConfig = None
+    tiles: TilesConfig = "auto"
     refresh: Annotated[float, Field(gt=0, le=1e6)] | None = None
     labels: tuple[str, ...] | None = None
     deny: tuple[str, ...] | None = None

@@ -21,6 +21,7 @@ from .reader import Reader
 from .regions import Part, united
 from .stats import CameraStats, Counters
 from .still import StillScene
+from .tiling import FINEST, TileChoice, demand_of
 from .work import FrameWork, work_of
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Stream:
         self._started = False
         self._pace = EnginePace()
         self._share = EngineShare()
+        self._tiles = TileChoice()
+        self._chosen_at: dict[str, CameraStats] = {}
         self._pending: deque[InFlight | CameraChange] = deque()
         self._yielded: float | None = None
         self._active = self.turned = time.monotonic()
@@ -176,6 +179,12 @@ class Stream:
         self.close()
 
     @property
+    def _input(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        size = self._tagger.info["input"]
+        return size["height"], size["width"]
+
+    @property
     def _parallel(self) -> int:
         """Inferences at once; another plan may allow more or fewer."""
         return int(self._tagger.info.get("parallel", 1))
@@ -186,6 +195,17 @@ class Stream:
             self.turned = now
             for reader in self._readers:
                 reader.check(now)
+            if self._pace.inference and self._tiles.due(now):
+                self._choose_tiles(now)
+
+    def _choose_tiles(self, now: float) -> None:
+        stats = self.stats()
+        demands = [
+            demand_of(camera, stats[camera.name], self._chosen_at.get(camera.name), self._input)
+            for camera in self._cameras
+        ]
+        self._tiles.choose(now, demands, self._pace.inference)
+        self._chosen_at = stats
 
     def _advance(self) -> Observation | CameraChange | None:
         """Submit a piece of a frame, finish one, or wait. The engine works on while the caller handles an event."""
@@ -242,13 +262,15 @@ class Stream:
     def _begin(self, index: int, frame: CapturedFrame) -> FrameWork:
         waits = self._readers[index].waits
         budget = None if waits else self._staleness / 2 / max(self._pace.inference, 1e-6)
-        size = self._tagger.info["input"]
+        # A file that waits has the same results on any machine.
+        level = FINEST if waits else self._tiles.level
         return work_of(
             index,
             self._cameras[index],
             self._scenes[index],
             frame,
-            (size["height"], size["width"]),
+            self._input,
+            level,
             budget,
         )
 

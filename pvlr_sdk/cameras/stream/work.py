@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...frames.frames import Region, load_frame
-from ...frames.tiles import MAX_TILES, Layout, layout_of, rectangles
+from ...frames.tiles import Layout, rectangles
 from ...result import TagResult
 from ..sources import CapturedFrame
 from .camera import Camera
 from .regions import Part
 from .still import Look, StillScene
+from .tiling import layouts
 
 if TYPE_CHECKING:
     from ...tagger import Tagger
@@ -117,6 +118,7 @@ def work_of(
     scenes: dict[str | None, StillScene],
     frame: CapturedFrame,
     input_size: tuple[int, int],
+    level: int,
     budget: float | None,
 ) -> FrameWork:
     """The work of a camera's frame: the parts that are within their hours, without what did not change.
@@ -124,6 +126,7 @@ def work_of(
     Args:
         scenes: by the name of a part.
         input_size: height and width of the network's input.
+        level: of the tiles, if they are ``auto``.
         budget: the number of inferences for which there is time, see :meth:`StillScene.look`; None: a file that waits,
             whose results do not depend on the machine.
     """
@@ -132,7 +135,7 @@ def work_of(
         now = frame.source_time
     work = FrameWork(index, frame)
     tiled = [
-        (part, _tiles_of(camera, part, frame, input_size))
+        (part, _tiles_of(camera, part, frame, input_size, level))
         for part in camera.parts
         if part.on(frame.wall)
     ]
@@ -161,14 +164,10 @@ def _pieces(work: PartWork, box: Region) -> list[Piece]:
 
 
 def _tiles_of(
-    camera: Camera, part: Part, frame: CapturedFrame, input_size: tuple[int, int]
+    camera: Camera, part: Part, frame: CapturedFrame, input_size: tuple[int, int], level: int
 ) -> Layout | None:
-    """The layout of the tiles of a part, which share the limit of tiles; None: that of the tagger."""
+    """The layout of the tiles of a part; None: that of the tagger."""
     if camera.tiles is None:
         return None
     _, _, width, height = part.box(frame)
-    # A region of a few pixels has no tiles: they would be an error in each frame of the camera.
-    if min(height, width) < 2 * MAX_TILES:
-        return 1, 1
-    most = MAX_TILES // len(camera.parts)
-    return layout_of(camera.tiles, height, width, input_size, most) or (1, 1)
+    return layouts(camera, height, width, input_size)[level]
