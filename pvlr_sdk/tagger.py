@@ -57,8 +57,8 @@ class Tagger(Predictor):
             which is code, and any other without an isolated load. None: only if ``PVLR_ALLOW_UNSIGNED`` is 1.
         isolate: decode paths and bytes in restricted processes, for images from outside (see ``docs/isolation.md``).
         tiles: (columns, rows) of tiles in which each frame is tagged, along with the whole frame: for small objects in
-            large frames. A label's score is the maximum. ``auto``: by the size of the frame (see ``docs/tiles.md``).
-            None, or (1, 1): the whole frame only.
+            large frames. A label's logit is the mean of the whole frame's and its best tile's. ``auto``: by the size of
+            the frame (see ``docs/tiles.md``). None, or (1, 1): the whole frame only.
 
     Raises:
         SignatureError: the plan is not signed as ``trust`` demands; nothing in it was parsed.

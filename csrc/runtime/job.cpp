@@ -16,7 +16,7 @@ void Labels::thresholds_for(const Layout& layout, std::vector<float>* to) const 
   to->assign(thresholds.begin(), thresholds.end());
   if (layout.count() == 1 || !corrected) return;
   const auto found = tiled.find(std::to_string(layout.columns) + "x" + std::to_string(layout.rows));
-  const double factor = std::sqrt(1.0 + layout.count());
+  const double factor = std::sqrt(std::sqrt(1.0 + layout.count()));
   for (std::size_t i = 0; i < to->size(); ++i) {
     const double odds = static_cast<double>((*to)[i]) / (1 - static_cast<double>((*to)[i])) * factor;
     const float higher = found == tiled.end() ? static_cast<float>(odds / (1 + odds)) : found->second[i];
@@ -93,17 +93,19 @@ bool Job::recycle(std::shared_ptr<Tagger>* owner) noexcept {
   return state_ != State::kFailed;
 }
 
-// In double, and rounded once: as in Python, whatever the mathematical libraries of the two.
+// The logit of a frame with tiles is the mean of the whole frame's and the best tile's. The score in double, and rounded
+// once: as in Python, whatever the mathematical libraries of the two.
 void Job::compute_scores() {
   for (std::size_t i = 0; i < scores_.size(); ++i) {
-    logits_[i] = -std::numeric_limits<float>::infinity();
+    float best = -std::numeric_limits<float>::infinity();
     for (std::size_t tile = 0; tile < started_; ++tile) {
       const float logit = requests_[tile]->logits()[i];
       if (!std::isfinite(logit)) {
         fail(PVLR_ERROR_NON_FINITE, tagger_.source(), "finite logits", "NaN or infinite values");
       }
-      logits_[i] = std::max(logits_[i], logit);
+      if (tile > 0 || started_ == 1) best = std::max(best, logit);
     }
+    logits_[i] = 0.5F * (requests_[0]->logits()[i] + best);
     const double small = std::exp(-std::abs(static_cast<double>(logits_[i])));
     scores_[i] = static_cast<float>((logits_[i] >= 0 ? 1 : small) / (1 + small));
   }

@@ -125,7 +125,7 @@ def tile_thresholds(
 
     A label's logit rises by the least shift with that precision on these images, or stays. With few positives the shift
     is mostly chance, and too high: recall is lost. So it is shrunk towards that of
-    :func:`pvlr_sdk.result.tags.corrected_thresholds`, the logarithm of the square root of n for n scores; a smaller one
+    :func:`pvlr_sdk.result.tags.corrected_thresholds`, the logarithm of the fourth root of n for n scores; a smaller one
     more, since images of single objects have fewer false tags in tiles than wide frames.
 
     Args:
@@ -137,7 +137,7 @@ def tile_thresholds(
     cuts = np.log(thresholds) - np.log1p(-thresholds)
     whole = whole - cuts
     tiled = tiled - cuts
-    rule = 0.5 * np.log(1 + tiles)
+    rule = 0.25 * np.log(1 + tiles)
     positives = (targets == 1).sum(0)
     shifts = np.full(len(cuts), rule)
     for label in np.flatnonzero(positives):

@@ -70,8 +70,8 @@ class TagResult:
         timing: milliseconds per stage: ``decode``, ``preprocess``, ``inference``, ``head`` and ``total``.
         frame_size: height and width of the frame in pixels.
         features: float32 (D,), a unit vector that describes the image, from an open plan; None from a closed one.
-        tiles: with tiles, the result of the whole frame and then of each tile; a label's logit is the maximum of
-            theirs, and ``features`` are of the whole frame. Otherwise empty.
+        tiles: with tiles, the result of the whole frame and then of each tile; a label's logit is the mean
+            of the whole frame's and its best tile's, and ``features`` are of the whole frame. Otherwise empty.
         labels, plan, bank: its C labels, and SHA-256 of the plan and of the label bank, as in ``Tagger.info``.
     """
 
@@ -113,9 +113,20 @@ class TagResult:
         reference: FrameReference,
         frame_size: tuple[int, int] | None = None,
     ) -> TagResult:
-        """The result of a frame from those of its rectangles; ``frame_size``: None if the first is the whole one."""
+        """The result of a frame from those of its rectangles.
+
+        A label's logit is the mean of the whole frame's and its best tile's: what is really there is seen in both.
+        Without the whole frame it is the best one's.
+
+        Args:
+            tiles: the rectangles; the whole frame is the first, unless ``frame_size`` is the size of the frame.
+        """
         whole = tiles[0].result
-        logits = np.maximum.reduce([tile.result.logits for tile in tiles])
+        best = np.maximum.reduce([tile.result.logits for tile in tiles[1:] or tiles])
+        if frame_size is None:
+            logits = np.float32(0.5) * (whole.logits + best)
+        else:
+            logits = np.maximum(whole.logits, best)
         limits = whole.thresholds, whole.top_k, frame_size or whole.frame_size
         result = cls(whole._space, logits, whole._similarity, *limits, whole._region, reference)
         result.features = whole.features

@@ -50,11 +50,13 @@ def thresholds_for(
 
 
 def corrected_thresholds(deployed: NDArray[np.float32], tiles: int) -> NDArray[np.float32]:
-    """Thresholds (C,) for the maximum over a frame and its tiles, where none were measured: ``docs/tiles.md``.
+    """Thresholds (C,) for a frame with tiles, where none were measured: ``docs/tiles.md``.
 
-    The maximum of n scores is higher by chance, so the odds of each threshold are multiplied by the square root of n.
+    The best of n scores is higher by chance, and half of the result: so the odds of each threshold are multiplied by
+    the fourth root of n.
     """
-    odds = deployed.astype(np.float64) / (1 - deployed.astype(np.float64)) * np.sqrt(1 + tiles)
+    factor = np.sqrt(np.sqrt(1 + tiles))
+    odds = deployed.astype(np.float64) / (1 - deployed.astype(np.float64)) * factor
     corrected: NDArray[np.float32] = (odds / (1 + odds)).astype(np.float32)
     return corrected
 
