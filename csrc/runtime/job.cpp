@@ -93,8 +93,8 @@ bool Job::recycle(std::shared_ptr<Tagger>* owner) noexcept {
   return state_ != State::kFailed;
 }
 
-// The logit of a frame with tiles is the mean of the whole frame's and the best tile's. The score in double, and rounded
-// once: as in Python, whatever the mathematical libraries of the two.
+// With tiles, a logit is the mean of the whole frame's and the best tile's. The score in double, and rounded once: as
+// in Python, whatever the mathematical libraries of the two.
 void Job::compute_scores() {
   for (std::size_t i = 0; i < scores_.size(); ++i) {
     float best = -std::numeric_limits<float>::infinity();

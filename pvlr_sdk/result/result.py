@@ -123,10 +123,8 @@ class TagResult:
         """
         whole = tiles[0].result
         best = np.maximum.reduce([tile.result.logits for tile in tiles[1:] or tiles])
-        if frame_size is None:
-            logits = np.float32(0.5) * (whole.logits + best)
-        else:
-            logits = np.maximum(whole.logits, best)
+        mean = np.float32(0.5) * (whole.logits + best)
+        logits = mean if frame_size is None else np.maximum(whole.logits, best)
         limits = whole.thresholds, whole.top_k, frame_size or whole.frame_size
         result = cls(whole._space, logits, whole._similarity, *limits, whole._region, reference)
         result.features = whole.features

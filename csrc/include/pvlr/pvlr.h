@@ -122,9 +122,11 @@ typedef struct pvlr_options {
   const char* trust;   // public keys that may sign the plan: a folder (*.pem) or a file; NULL: PVLR_TRUST; "": none
   const char* device;  // "auto", "cpu" or "tensorrt", for which the plan must be built; NULL: "auto"
   // As of version 4:
-  int32_t tile_columns;  // tiles that are tagged along with each whole frame, at most 16 in all, for small objects in
-  int32_t tile_rows;  // large frames: a label's logit is the mean of the whole's and the best tile's. 0 or 1: none;
-                      // PVLR_TILES_AUTO and 0: by its size
+  // Tiles that are tagged along with each whole frame, at most 16 in all, for small objects in large frames: a label's
+  // logit is the mean of the whole frame's and its best tile's. 0 or 1: none; PVLR_TILES_AUTO and 0: by the frame's
+  // size.
+  int32_t tile_columns;
+  int32_t tile_rows;
 } pvlr_options;
 
 // Opens the bundle of a plan. Reads `plan` (or engine.plan in the folder `plan`) and, beside it, the manifest

@@ -1,4 +1,4 @@
-"""The tiles of cameras that leave them to the stream: the finest ones that the machine computes at the cameras' rates."""
+"""The tiles of cameras with ``auto``: the finest ones that the machine computes at the cameras' rates."""
 
 from __future__ import annotations
 
