@@ -14,6 +14,7 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.cameras.events import EventSettings
 from pvlr_sdk.cameras.memory.features import FeatureFiles
+from pvlr_sdk.cameras.memory.moments import Moment
 from pvlr_sdk.cameras.memory.replay import events_of
 from pvlr_sdk.cameras.memory.search import by_label
 from pvlr_sdk.cameras.memory.sink import MemoryConfig, MemorySink
@@ -119,6 +120,14 @@ def test_frames_are_sampled_by_quota(sink, tmp_path, make_scene):
         "event": 0,
     }
     assert next(one.time for one in rows if one.kind == "uncertain") == WALL + 400
+
+
+def test_a_random_frame_stays_random_if_it_is_the_most_uncertain_too(make_scene):
+    scene, random = make_scene(samples_per_hour=360), np.random.default_rng(2)
+    for second in range(0, 200, 10):  # one frame in each period
+        scene.see(second, [0.1, 0.45], features=features(random))
+    kinds = [item.kind for item in scene.items if isinstance(item, Moment)]
+    assert kinds == ["random"] * 19
 
 
 def test_a_camera_that_is_lost_keeps_its_samples_within_the_quota(sink, tmp_path, make_scene):
