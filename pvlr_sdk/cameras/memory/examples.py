@@ -101,11 +101,13 @@ class _Example(NamedTuple):
 
 
 def _examples(reader: Reader, label: str | None, camera: str | None) -> list[_Example]:
-    answers = {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM answers")}
+    rows = {row.id: row for row in reader.rows(*chosen(camera, None, None, None))}
     examples = []
-    for row in reader.rows(*chosen(camera, None, None, None)):
-        name, answer = answers.get(row.id, ("", "unclear"))
-        if answer == "unclear" or label not in (None, name):
+    for number, name, answer in reader.query(
+        "SELECT id, label, answer FROM answers ORDER BY id, label"
+    ):
+        row = rows.get(number)
+        if row is None or answer == "unclear" or label not in (None, name):
             continue
         picture = reader.picture(row.id)
         if picture:
