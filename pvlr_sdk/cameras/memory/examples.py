@@ -25,9 +25,10 @@ _CHOSEN_FROM = 2000
 def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     """The sampled frames without an answer that teach most (:func:`.mining.select`), each with the label to ask for.
 
-    They are of the newest plan, label bank and settings, whatever the thresholds and the choice of labels.
+    They are of the newest plan, label bank and settings, whatever the thresholds and the choice of labels. Those that
+    were drawn at random are left to :mod:`.recall`: a choice by what they teach would make their answers prove nothing.
     """
-    only = "kind NOT IN ('event', 'health') AND id NOT IN (SELECT id FROM answers)"
+    only = "kind NOT IN ('event', 'health', 'random') AND id NOT IN (SELECT id FROM answers)"
     rows = reader.rows(
         f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})"
     )
