@@ -15,9 +15,9 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Recall:
         proven: whether at least a share of ``target`` of these moments was found.
         found, moments: of the frames that show the label; found ones of an event or a block count once.
         answers: frames that were reviewed, whatever they show.
-        missing: further moments up to the next test, and ``frames``: about how many answers they need.
+        missing: further moments up to the next test.
         block_hours: see :data:`BLOCK_HOURS`.
     """
 
@@ -66,6 +66,10 @@ class Recall:
         is_early = self.moments < tests(0, self.target)[2]
         return not self.proven and (is_early or self.found >= self.target * self.moments)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes, and about how many answers are missing."""
+        return {**asdict(self), "frames": self.frames}
+
     def __str__(self) -> str:
         share = f"at most {100 * (1 - self.target):g} % of the moments with it were missed"
         counts = f"{self.found} of {self.moments} found, {self.answers} frames reviewed"
@@ -77,7 +81,7 @@ class Recall:
         return f"{self.label}: not proven that {share} ({counts}); {missing}"
 
 
-class Moment(NamedTuple):
+class Sighting(NamedTuple):
     """A frame that shows a label: where and when, in seconds, and the number of the event that covers it; None: it was
     missed."""
 
@@ -86,9 +90,9 @@ class Moment(NamedTuple):
     event: int | None
 
 
-def trials(moments: Iterable[Moment]) -> list[bool]:
+def trials(moments: Iterable[Sighting]) -> list[bool]:
     """Of moments in the order of their answers, whether each that counts was found."""
-    counted = defaultdict[Place, list[Moment]](list)
+    counted = defaultdict[Place, list[Sighting]](list)
     outcomes = list[bool]()
     for moment in moments:
         if moment.event is not None:
@@ -100,7 +104,7 @@ def trials(moments: Iterable[Moment]) -> list[bool]:
     return outcomes
 
 
-def _belong_together(moment: Moment, other: Moment) -> bool:
+def _belong_together(moment: Sighting, other: Sighting) -> bool:
     return moment.event == other.event or abs(moment.time - other.time) < 3600 * BLOCK_HOURS
 
 
@@ -118,7 +122,7 @@ def recall(reader: Reader, label: str, target: float, camera: str | None = None)
     """
     usable = _Usable(reader, label)
     events = _events(reader, label, usable)
-    moments = list[Moment]()
+    moments = list[Sighting]()
     answers = 0
     query = (
         "SELECT camera, region, context, moments.time, answer FROM answers JOIN moments USING (id) "
@@ -131,7 +135,7 @@ def recall(reader: Reader, label: str, target: float, camera: str | None = None)
         answers += 1
         event = _covering(events.get(place), time)
         if answer == "yes" or (answer == "unclear" and event is None):
-            moments.append(Moment(place, time, event))
+            moments.append(Sighting(place, time, event))
     outcomes = trials(moments)
     proven = is_proven(outcomes, target)
     tested, _, following = tests(len(outcomes), target)

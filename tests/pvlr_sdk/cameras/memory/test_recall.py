@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import bisect
+import json
 import math
 import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pvlr_sdk.cameras.events import EventSettings
-from pvlr_sdk.cameras.memory.recall import Moment, frames_to_review, is_proven, recall, trials
-from pvlr_sdk.cameras.memory.recording import Place
+from pvlr_sdk import errors
+from pvlr_sdk.cameras.events import Event, EventSettings
+from pvlr_sdk.cameras.memory.moments import Moment
+from pvlr_sdk.cameras.memory.recall import (
+    Sighting,
+    frames_to_review,
+    is_proven,
+    recall,
+    to_ask,
+    trials,
+)
+from pvlr_sdk.cameras.memory.recording import Chunk, Place
 from pvlr_sdk.cameras.memory.sink import MemorySink
 from pvlr_sdk.cameras.memory.store import Store
-from tests.pvlr_sdk.cameras.memory.conftest import WALL, Scene
+from tests.pvlr_sdk.cameras.memory.conftest import PICTURE, WALL, Scene, Site, pvlr
 
 REVIEWS = int(os.environ.get("PVLR_RECALL_REVIEWS", "20"))
 MINUTES = 15
@@ -76,7 +87,7 @@ def review(
     order = random.permutation(places * count)
     drawn = np.flatnonzero(np.ravel(shown)[order])[:MOST]  # the answers yes
     moments = [
-        Moment(Place(str(at // count), None), 60 * time, None if event < 0 else event)
+        Sighting(Place(str(at // count), None), 60 * time, None if event < 0 else event)
         for at, time, event in zip(
             order[drawn], np.ravel(times)[order[drawn]], np.ravel(events)[order[drawn]], strict=True
         )
@@ -187,3 +198,117 @@ def test_each_missed_frame_counts_and_found_ones_of_a_block_count_once(sink, tmp
         )  # of two visits that are found, one in less than three hours after the other
         assert (result.proven, result.is_open) == (False, False)
         assert len(frames_to_review(store, "cat")) == 30
+
+
+def use(site: Site, camera: str = "door", **context) -> None:
+    """What is in use at a camera from now on."""
+    made = replace(site.context, **context)
+    nothing = {"wall": np.zeros(0)}
+    site.store.write(Chunk(Place(camera, None), made, 1, 0, None, nothing))
+
+
+def frame(site: Site, second: float, answer=None, camera: str = "door", **context) -> int:
+    made = replace(site.context, **context)
+    logits = np.zeros(2, np.float32)
+    place = Place(camera, None)
+    site.store.write(Moment(place, made, WALL + second, logits, None, "", PICTURE, "random"))
+    number = site.store.rows()[-1].id
+    site.store.answer(number, answer, "car")
+    return number
+
+
+def counts(site: Site) -> tuple[int, int, int]:
+    """Found, moments and answers."""
+    result = recall(site.store, "car", 0.9)
+    return result.found, result.moments, result.answers
+
+
+def test_a_frame_is_found_from_the_start_of_an_event_until_it_ends(site):
+    use(site)
+    site.event(0.9)  # from 10 s to 11 s
+    site.event(0.9, label="cat")  # from 20 s
+    site.event(0.9, camera="yard")  # from 30 s
+    for second, found in ((10, 1), (10.5, 1), (9.9, 0), (11, 0), (20.5, 0), (30.5, 0)):
+        number = frame(site, second, "yes")
+        assert counts(site) == (found, 1, 1), second
+        site.store.answer(number, None, "car")
+    frame(site, 10.5, "unclear")
+    assert counts(site) == (0, 0, 1)
+    frame(site, 9, "unclear")
+    frame(site, 8, "no")
+    assert counts(site) == (0, 1, 3)
+
+
+def test_an_event_that_still_runs_covers_nothing(site):
+    use(site)
+    on = Event("on", "running-1", "door", "car", WALL, 0.9, 0.9, WALL, WALL)
+    site.store.write((on, site.context))
+    frame(site, 1, "yes")
+    assert counts(site) == (0, 1, 1)
+    site.store.write((replace(on, state="off", end=WALL + 5, reason="score"), site.context))
+    assert counts(site) == (1, 1, 1)
+
+
+def test_frames_count_at_the_thresholds_in_use_and_higher_ones_of_the_same_plan(site):
+    use(site)
+    for number, (context, is_usable) in enumerate([
+        ({}, True),
+        ({"deployed": (0.6, 0.5)}, True),
+        ({"deployed": (0.4, 0.5)}, False),
+        ({"settings": EventSettings(off={"car": 0.3})}, False),
+        ({"settings": EventSettings(labels=["cat"])}, False),
+        ({"plan": "another"}, False),
+    ]):  # fmt: skip
+        before = counts(site)[2]
+        frame(site, number, "no", **context)
+        waiting = frame(site, number, **context)
+        asked = [row.id for row in frames_to_review(site.store, "car", 100)]
+        assert (counts(site)[2] - before, waiting in asked) == (is_usable, is_usable), context
+    use(site, deployed=(0.55, 0.5))
+    assert counts(site)[2] == 1
+    use(site, settings=EventSettings(labels=["cat"]))
+    assert (counts(site), frames_to_review(site.store, "car")) == ((0, 0, 0), [])
+
+
+def test_a_review_asks_for_events_and_for_frames_of_the_label_that_was_answered_most(site):
+    use(site)
+    for answer in ("yes", "yes", None, None, None):
+        site.event(0.9, answer)
+    site.event(0.9, "yes", label="cat")
+    frames = [frame(site, 100 + number) for number in range(20)]
+    asked = to_ask(site.store, 0.9, limit=10)
+    assert [row.kind for row, _ in asked] == ["event", "random"] * 3 + ["random"] * 4
+    assert {label for _, label in asked} == {"car"}
+    order = [row.id for row in frames_to_review(site.store, "car")]
+    assert set(order) == set(frames)
+    assert abs(np.corrcoef(order, frames)[0, 1]) < 0.5
+    for number in frames[:5]:  # all missed: no more answers can prove it
+        site.store.answer(number, "yes", "car")
+    for second in range(31):
+        frame(site, 200 + second, "yes")
+    assert not recall(site.store, "car", 0.9).is_open
+    assert {label for row, label in to_ask(site.store, 0.9) if not row.event} == {"cat"}
+    assert {label for row, label in to_ask(site.store, 0.9, "car") if not row.event} == {"car"}
+
+
+def test_a_command_answers_frames_and_states_the_recall(site, tmp_path):
+    use(site)
+    site.event(0.9)
+    frames = [frame(site, number) for number in (10.5, 50, 60)]
+    page = tmp_path / "review.html"
+    command = ("precision", "--memory", tmp_path / "m", "--label", "car")
+    pvlr(*command, "--html", page)
+    assert all(f"frame-{number}:car  does it show car?" in page.read_text() for number in frames)
+    shown = [f"frame-{number}:car" for number in frames]
+    text = pvlr(*command, "--yes", shown[0], "--yes", shown[1], "--no", shown[2])
+    assert text.splitlines()[1] == (
+        "car: not proven that at most 10 % of the moments with it were missed "
+        "(1 of 2 found, 3 frames reviewed); 34 more until the next test, in about 46 frames"
+    )
+    (statement,) = json.loads(pvlr(*command, "--undo", shown[2], "--json"))
+    assert statement["recall"] == {
+        "label": "car", "target": 0.9, "proven": False, "found": 1, "moments": 2, "answers": 2, "missing": 34,
+        "block_hours": 3.0, "frames": 34,
+    }  # fmt: skip
+    with pytest.raises(errors.OptionError, match="or a sampled frame and a label"):
+        pvlr(*command, "--yes", f"frame-{frames[0]}:rocket")
