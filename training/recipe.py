@@ -34,6 +34,10 @@ _CALIBRATION = 1000
 """Photos for the rounding of the weights, and for the comparison with fp32."""
 
 
+_Stage = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""The name of a folder and a file below ``--out``, never a path to another one."""
+
+
 class Photos(Strict):
     """The photos of a role: a folder below ``$PVLR_DATA``, with ``images/`` and ``labels.csv``.
 
@@ -65,7 +69,7 @@ class Recipe(Strict):
     ``expected``: the mAP on the split testdev of a role, in percent.
     """
 
-    stages: dict[str, dict[str, Any]] = Field(min_length=1)
+    stages: dict[_Stage, dict[str, Any]] = Field(min_length=1)
     photos: dict[str, Photos] = Field(min_length=1)
     open: Open | None = None
     tiles: tuple[Annotated[str, Field(pattern="^[1-4]x[1-4]$")], ...] = ()

@@ -16,6 +16,8 @@ from .images import MAX_TEXT
 _PIECE = 2**20
 _MAX_HEADER = 2**20
 """Most bytes of the long names and pax headers of a member."""
+_MAX_HEADERS = 16
+"""Most of these headers: in a gzipped archive an empty one is a few bytes, and takes as long as a full one."""
 _MAX_UNPACKED = 64 * 2**30
 """Most bytes of a gzipped archive when it is unpacked."""
 _PLAIN = 64 * 2**20
@@ -68,10 +70,13 @@ def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
     more: dict[bytes, bytes] = {}
     headers = 0
     reason = ""
-    while (block := stream.read(512)) != bytes(512):
+    for _ in range(_MAX_HEADERS):
+        block = stream.header(512)
+        if block == bytes(512):
+            return None
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         if info.type in _LONG_HEADERS and (headers := headers + info.size) <= _MAX_HEADER:
-            data = stream.read(_padded(info.size))[: info.size]
+            data = stream.header(_padded(info.size))[: info.size]
             more.update(
                 {b"path": data.partition(b"\0")[0]}
                 if info.type == tarfile.GNUTYPE_LONGNAME
@@ -87,14 +92,14 @@ def _next_member(stream: _Stream) -> tuple[tarfile.TarInfo, str] | None:
             if is_sparse or any(key.startswith(b"GNU.sparse.") for key in more):
                 reason = "a sparse file"
             return _completed(info, more), reason
-    return None
+    raise tarfile.ReadError(f"more than {_MAX_HEADERS} headers of a member")
 
 
 def _skip_map(stream: _Stream, block: bytes) -> None:
     """Leave out the rest of a sparse file's map, which begins in its header."""
     is_extended = block[482]
     while is_extended:
-        is_extended = stream.read(512)[504]
+        is_extended = stream.header(512)[504]
 
 
 def _completed(info: tarfile.TarInfo, more: dict[bytes, bytes]) -> tarfile.TarInfo:
@@ -135,6 +140,7 @@ class _Stream:
         self._zipped = self._file.peek(2)[:2] == b"\x1f\x8b"
         self._unpacked: Any = gzip.GzipFile(fileobj=self._file) if self._zipped else self._file
         self.at = 0
+        self._headers = 0
 
     def read(self, size: int) -> bytes:
         """Exactly so many bytes."""
@@ -148,6 +154,13 @@ class _Stream:
             )
             raise tarfile.ReadError(got)
         return data
+
+    def header(self, size: int) -> bytes:
+        """Exactly so many bytes of a header. Raises ReadError if headers are compressed too well: they take time."""
+        self._headers += size
+        if self._zipped and is_bomb(self._headers, self._file.tell()):
+            raise tarfile.ReadError("headers that are compressed too well")
+        return self.read(size)
 
     def skip(self, size: int) -> None:
         """Leave out so many bytes."""

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from .. import errors
-from .._util.plain_json import read_json
+from .._util.plain_json import Limits, read_json
 from .._util.validation import first_problem
 from . import schema
 
@@ -31,6 +31,7 @@ _NETWORK_FORMAT = 1
 """The format of the ``pvlr`` entry in a network's metadata."""
 MAX_BYTES = 2**24
 """Of a manifest; nearly all of it is the golden frame."""
+_LIMITS = Limits(MAX_BYTES, values=2**20, depth=32)
 _FP32_TOLERANCE = 0.1
 _LEAST_TOLERANCE = 0.5
 """Bounds of ``golden.tolerance``: for fp32, and for other precisions of a network whose logits are all similar."""
@@ -295,7 +296,7 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
             "Build the plan again, with a smaller golden frame.",
         )
     try:
-        raw = read_json(text)
+        raw = read_json(text, _LIMITS)
     except ValueError as error:
         raise errors.ManifestError(
             str(path), "a JSON manifest", f"invalid JSON ({error})", _REBUILD
@@ -332,7 +333,7 @@ def parse_spec(text: str | None, source: str) -> ModelSpec:
             "Export it with pvlr export.",
         )
     try:
-        raw = read_json(text)
+        raw = read_json(text, _LIMITS)
         spec = None if _is_newer(raw, _NETWORK_FORMAT) else ModelSpec.model_validate(raw)
     except ValueError as error:  # pydantic's is one too
         raise errors.ModelError(

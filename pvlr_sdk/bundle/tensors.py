@@ -8,7 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .._util.plain_json import read_json
+from .._util.plain_json import Limits, read_json
+
+_LIMITS = Limits(size=2**26, values=2**20, depth=16)
+"""Of a header, and of each text in it."""
 
 
 def to_safetensors(
@@ -41,10 +44,10 @@ def from_safetensors(data: bytes) -> tuple[dict[str, NDArray[Any]], Any, Any]:
 
     tensors = safetensors.numpy.load(data)
     # safetensors reads metadata only from files; the header is a length and a JSON object.
-    header = read_json(data[8 : 8 + int.from_bytes(data[:8], "little")], printable=False)
+    header = _read(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata = header["__metadata__"]
-    return (
-        tensors,
-        json.loads(metadata["names"]),
-        read_json(metadata.get("text", "{}"), printable=False),
-    )
+    return tensors, _read(metadata["names"]), _read(metadata.get("text", "{}"))
+
+
+def _read(text: str | bytes) -> Any:
+    return read_json(text, _LIMITS, printable=False)

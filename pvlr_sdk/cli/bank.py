@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,12 @@ import typer
 from typer import Argument, Option
 
 from .. import errors
+from .._util.files import read_file
+from .._util.plain_json import Limits, read_json
 from . import options
 from .commands import Command, Group
+
+_DESCRIPTIONS = Limits(size=2**24, values=2**20, depth=1)
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich")
 
@@ -178,7 +181,7 @@ def _sense(text: str) -> tuple[str, str]:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return read_json(read_file(path, _DESCRIPTIONS.size), _DESCRIPTIONS, printable=False)
     except (OSError, ValueError) as error:
         raise errors.OptionError(
             "--descriptions",

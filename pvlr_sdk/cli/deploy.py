@@ -13,11 +13,13 @@ from typer import Argument, Option
 
 from .. import errors
 from .._util.deadline import within
+from .._util.plain_json import Limits, read_json
 from . import options
 from .options import models
 
 _TIMEOUT = 60.0
 _POLL = 0.5
+_ANSWER = Limits(size=100_000, values=10_000, depth=8)
 
 
 def deploy(
@@ -136,14 +138,14 @@ def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     try:
         request = Request(base + path, data, headers, method=method)
-        answer = within(
-            _TIMEOUT, lambda: json.load(build_opener(Stay).open(request, timeout=_TIMEOUT))
-        )
+        response = partial(build_opener(Stay).open, request, timeout=_TIMEOUT)
+        data = within(_TIMEOUT, lambda: response().read(_ANSWER.size + 1))
+        answer = read_json(data, _ANSWER, printable=False)
         if not isinstance(answer, dict) or "state" not in answer:
             raise ValueError("the answer of another server")
         return answer
     except HTTPError as error:
-        raise _raised(base, error.code, error.read(100_000)) from None
+        raise _raised(base, error.code, error.read(_ANSWER.size + 1)) from None
     except (OSError, HTTPException, ValueError) as error:
         raise errors.DeployError(
             base,
@@ -155,7 +157,7 @@ def _ask(base: str, method: str, path: str, body: Any = None) -> Any:
 
 def _raised(base: str, status: int, body: bytes) -> errors.PvlrError:
     try:
-        problem = json.loads(body)
+        problem = read_json(body, _ANSWER, printable=False)
         kind = getattr(errors, problem.get("error") or "", None)
         if isinstance(kind, type) and issubclass(kind, errors.PvlrError):
             names = ("argument", "expected", "got", "hint")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Planes: TypeAlias = "tuple[NDArray[np.uint8], ...]"
 FrameLike: TypeAlias = (
     "NDArray[np.uint8] | Planes | str | os.PathLike[str] | bytes | bytearray | memoryview | Image"
+    " | Frame"
 )
 """What :func:`load_frame` accepts."""
 
@@ -97,7 +98,8 @@ def load_frame(
     Args:
         frame: a uint8 array of any strides, (H, W, 3), (H, W, 4; alpha is ignored), (H, W) grey, or
             (H * 3 / 2, W) with a YUV ``color``; a tuple of such planes (:mod:`pvlr_sdk.frames.yuv`); the path of an
-            image; the bytes of an encoded image; a PIL image, whose EXIF orientation is honoured as that of files.
+            image; the bytes of an encoded image; a PIL image, whose EXIF orientation is honoured as that of files; a
+            frame that was loaded.
         color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, ``nv12`` or ``i420``, the latter two optionally
             with ``-bt709`` and ``-full`` (:mod:`pvlr_sdk.frames.yuv`). Ignored for other inputs.
         least_size: decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least this height and width; None:
@@ -112,6 +114,8 @@ def load_frame(
         ImageDecodeError: the file or the bytes are not a complete image.
     """
     check_color(color)
+    if isinstance(frame, Frame):
+        return frame
     if isinstance(frame, np.ndarray):
         return _from_array(frame, color)
     if isinstance(frame, tuple) and yuv.is_yuv(color):

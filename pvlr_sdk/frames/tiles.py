@@ -15,7 +15,7 @@ Tiles: TypeAlias = Layout | str
 """A layout, also as a text such as ``3x2``, or ``auto``: by the size of the frame, see :func:`layout_of`. (1, 1): the
 whole frame only."""
 MAX_TILES = 16
-"""Tiles of a frame: the time per frame is in proportion to them."""
+"""Tiles of a frame, and of all regions of a camera: the time per frame is in proportion to them."""
 
 
 def check_tiles(tiles: Any) -> Tiles | None:
@@ -49,17 +49,22 @@ def layout_name(layout: Layout) -> str:
 
 
 def layout_of(
-    tiles: Tiles | None, height: int, width: int, input_size: tuple[int, int]
+    tiles: Tiles | None,
+    height: int,
+    width: int,
+    input_size: tuple[int, int],
+    most: int = MAX_TILES,
 ) -> Layout | None:
     """The layout for a frame; None: only the whole frame.
 
     ``auto``: a tile for every one and a half times the network's input along each side, rounded; where these would be
-    more than :data:`MAX_TILES`, for every two times, and so on.
+    more than ``most``, for every two times, and so on.
 
     Args:
         tiles: as :func:`check_tiles` returns them.
         height, width: of the frame, in pixels.
         input_size: height and width of the network's input.
+        most: the most tiles that ``auto`` gives.
     """
     if isinstance(tiles, str):  # auto; halves: of the network's input
         sides = (width, input_size[1]), (height, input_size[0])
@@ -70,7 +75,7 @@ def layout_of(
             ]
             for halves in itertools.count(3)
         )
-        tiles = next((columns, rows) for columns, rows in layouts if columns * rows <= MAX_TILES)
+        tiles = next((columns, rows) for columns, rows in layouts if columns * rows <= most)
     return None if tiles is None or tiles == (1, 1) else tiles
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import zipfile
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util.cores import available_cores
+from .._util.files import read_file
+from .._util.plain_json import Limits, read_json
 from ..backends import runtimes
 from ..backends.openvino import open_core
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MINILM = "minilm"
 """The name of this encoder in configurations and label banks."""
 
+_CONFIG = Limits(size=10_000, values=1_000, depth=4)
 _BATCH = 64
 """Strings per inference, of similar length."""
 
@@ -46,7 +48,7 @@ class TextEncoder:
         except ImportError as error:
             raise _missing("the package tokenizers", str(error)) from error
         try:
-            config = json.loads((folder / "config.json").read_text())
+            config = read_json(read_file(folder / "config.json", _CONFIG.size), _CONFIG)
             weights = safetensors.numpy.load_file(folder / "model.safetensors")
             self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._words = weights["embeddings.word_embeddings.weight"]

@@ -194,23 +194,35 @@ class Knowledge:
 
     def _in_context(self, weights: Floats) -> Floats:
         """Weights (C, D) with what the photos of a label have in common; both are standardised, and their sum."""
-        centred = self.photos.astype(np.float64) - self._mean
-        common = np.exp(np.clip(centred @ weights.T, *_RANGE))
-        gram = centred.T @ centred + _RIDGE * np.eye(centred.shape[1])
-        solution = np.linalg.solve(gram, centred.T @ (common - common.mean(0))).T
-        return self._standardised(weights + self._standardised(solution))
+        common = np.exp(np.clip(self._centred @ weights.T, *_RANGE))
+        solution = self._inverse @ (self._centred.T @ (common - common.mean(0)))
+        return self._standardised(weights + self._standardised(solution.T))
 
     def _standardised(self, weights: Floats) -> Floats:
         """Weights whose scores of the photos have a standard deviation of 1."""
-        scores = self.photos.astype(np.float64) @ weights.T
+        scores = self._centred @ weights.T
         return weights / np.maximum(scores.std(0), 1e-12)[:, None]
 
-    @property
+    # Computed at the first use, since they are the same for each word.
+
+    @functools.cached_property
     def _mean(self) -> Floats:
         mean: Floats = self.photos.astype(np.float64).mean(0)
         return mean
 
-    @property
+    @functools.cached_property
+    def _centred(self) -> Floats:
+        """(n, D): the photos without their mean."""
+        return self.photos.astype(np.float64) - self._mean
+
+    @functools.cached_property
+    def _inverse(self) -> Floats:
+        """(D, D): of the matrix of the ridge regression."""
+        gram = self._centred.T @ self._centred
+        inverse = np.linalg.inv(gram + _RIDGE * np.eye(len(gram)))
+        return inverse.astype(np.float64, copy=False)
+
+    @functools.cached_property
     def sha256(self) -> str:
         """SHA-256 of the file, in hex."""
         return hashlib.sha256(self.to_bytes()).hexdigest()

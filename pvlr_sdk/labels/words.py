@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
@@ -14,6 +15,8 @@ from .encoder import MINILM, TextEncoder
 
 TEMPLATES = ("a photo of a {}.", "a photo with a {} in it.", "there is a {} in the scene.")
 """The default prompts; ``{}`` is the label."""
+_NO_WORD = re.compile(r"[$={}|<>\\`]")
+"""A variable, an assignment or an alternative that nothing has replaced is not a word."""
 THRESHOLD = 0.5
 """Of a word, of whose scores nothing is known, and of a label that cannot be cross-validated."""
 
@@ -69,6 +72,9 @@ def checked_words(words: Iterable[str]) -> list[str]:
         if not is_label(word) or not word.strip():
             hint = "A word is a noun or a short phrase. Put a longer text into descriptions."
             raise _invalid("words", f"{LABEL_NAMES}, none empty", ascii(word)[:100], hint)
+        if mark := _NO_WORD.search(word):
+            hint = "Write the word alone, with letters, digits, spaces, hyphens and apostrophes."
+            raise _invalid("words", f"a word without {mark[0]}", ascii(word)[:100], hint)
         name = " ".join(word.split())
         folded = name.casefold()  # the encoder ignores case: both would always have the same score
         if folded in names:

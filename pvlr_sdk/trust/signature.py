@@ -20,11 +20,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .. import errors
-from .._util.plain_json import read_json
+from .._util.plain_json import Limits, read_json
 from .._util.validation import first_problem
 
 MAX_BYTES = 1 << 20
 """The size of the largest signature file that is read."""
+_LIMITS = Limits(MAX_BYTES, values=100_000, depth=8)
 _ENVELOPE = (
     '{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json",'
     '"verificationMaterial":{"publicKey":{"hint":"KEY"},"tlogEntries":[]},'
@@ -103,7 +104,7 @@ class Statement:
             SignatureInvalidError: it is not a statement on a model, or uses a method other than SHA-256 of whole files.
         """
         try:
-            raw = _Statement.model_validate(read_json(data.decode()))
+            raw = _Statement.model_validate(read_json(data.decode(), _LIMITS))
         except ValueError as error:  # pydantic's is one too
             got = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise _invalid(source, got) from None

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from .. import errors
 from .._util.files import read_file, remove_leftovers, system_errors, write_files
+from .._util.plain_json import Limits, read_json
 
-_MAX_BYTES = 1 << 20
+_LIMITS = Limits(size=1 << 20, values=1 << 16, depth=1)
 
 
 @dataclass(frozen=True)
@@ -71,18 +72,20 @@ class Versions:
     @staticmethod
     def _read(path: Path) -> dict[str, int]:
         try:
-            versions = json.loads(read_file(path, _MAX_BYTES))
+            versions = read_json(read_file(path, _LIMITS.size), _LIMITS, printable=False)
             if isinstance(versions, dict) and all(
-                type(version) is int for version in versions.values()
+                type(version) is int and version >= 0 for version in versions.values()
             ):
                 return versions
             got = "other contents"
         except FileNotFoundError:
-            return {}
+            if not path.is_symlink():
+                return {}
+            got = "a link to a missing file"
         except OSError as error:
             got = error.strerror or str(error)
-        except (ValueError, RecursionError):
-            got = "invalid JSON"
+        except ValueError as error:
+            got = f"invalid JSON ({error})"
         # Not treated as empty: a user who can damage the file could then bring back an old bundle.
         raise errors.OptionError(
             "PVLR_STATE",

@@ -147,6 +147,15 @@ def test_parts_of_a_folder_are_roles_with_keys_of_their_own(
     assert (first.holdout, second.holdout) == (None, 0.0)
 
 
+@pytest.mark.parametrize("name", ["../x", "a/b", "/tmp/x", "", ".", "..", "a\\b", "a\n"])
+def test_a_stage_is_named_like_a_file(write_recipe: Any, tmp_path: Path, name: str) -> None:
+    before = set(tmp_path.rglob("*"))
+    path = write_recipe(stages={"first": {}, name: {}})
+    with pytest.raises(ConfigError, match=r"stages\."):
+        recipe.write_stages(path, tmp_path / "out")
+    assert set(tmp_path.rglob("*")) - before <= {path}
+
+
 def test_without_any_photos(write_recipe: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a folder of circles"):
         train_recipe(write_recipe(photos={"circles": {}}), out=tmp_path / "out")

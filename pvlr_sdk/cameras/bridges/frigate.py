@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from ..._util.escape import escaped
-from ..._util.plain_json import read_json
+from ..._util.plain_json import Limits, read_json
 from ..._util.validation import first_problem
 from ...tagger import Tagger
 from ..events.event import UNKNOWN
@@ -20,9 +20,8 @@ from ..sinks.webhook import address, load_aiohttp, request
 from ..sinks.worker import Sink, SinkWorker
 
 _LOG = logging.getLogger(__name__)
-# bytes at most
-_MESSAGE = 2**18
-_SNAPSHOT = 2**24
+_MESSAGE = Limits(size=2**18, values=2**15, depth=16)
+_SNAPSHOT = 2**24  # bytes at most
 _SUB_LABEL = 100  # characters that Frigate accepts
 _REMEMBERED = 10_000  # events that wait at most, and that are not answered again
 _TIMEOUT = 10.0  # seconds for one request
@@ -145,9 +144,7 @@ class FrigateTagger(Sink[_Object]):
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         try:
-            if len(message.payload) > _MESSAGE:
-                raise ValueError(f"{len(message.payload)} bytes")
-            parsed = _Message.model_validate(read_json(message.payload))
+            parsed = _Message.model_validate(read_json(message.payload, _MESSAGE))
         except ValueError as error:  # pydantic's is one too
             text = first_problem(error) if isinstance(error, ValidationError) else str(error)
             _LOG.warning("%s: message refused: %s", self.name, escaped(text))

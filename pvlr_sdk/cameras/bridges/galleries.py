@@ -16,8 +16,15 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 
 from ... import errors
+from ..._util.plain_json import Limits, read_json
 from ..._util.validation import expected
 from ..._util.version import __version__
+
+_VALUES = 10_000
+_DEPTH = 32
+"""Of the JSON around an image; the server limits its bytes."""
+_HINT = "See docs/integrations.md."
+_SPACES = b" \t\r\n"
 
 
 class Tag(Protocol):
@@ -148,14 +155,18 @@ Body = TypeVar("Body", bound=BaseModel)
 def parsed(kind: type[Body], body: bytes) -> Body:
     """The JSON of a request. Raises OptionError."""
     try:
-        return kind.model_validate_json(body)
+        raw = read_json(body, Limits(len(body), _VALUES, _DEPTH), printable=False)
+    except ValueError as error:
+        raise errors.OptionError("request", "JSON", str(error), _HINT) from None
+    try:
+        return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise errors.OptionError(
             ".".join(map(str, first["loc"])) or "request",
             expected(first),
             "another value",
-            "See docs/integrations.md.",
+            _HINT,
         ) from None
 
 
@@ -163,7 +174,8 @@ def decoded(text: str) -> bytes:
     """The image in a data URL or in plain base64. Nothing is downloaded: a URL could name any host of this network."""
     encoded = text.partition(";base64,")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
+        # not split(), which makes a text of each byte between spaces
+        return base64.b64decode(encoded.encode("ascii").translate(None, _SPACES), validate=True)
     except ValueError:
         raise errors.OptionError(
             "image",

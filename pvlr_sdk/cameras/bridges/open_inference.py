@@ -116,7 +116,8 @@ def _header_bytes(text: str | None, most: int) -> int:
     """The length of the JSON in a body of ``most`` bytes."""
     if text is None:
         return most
-    if not text.isascii() or not text.isdigit() or int(text[:20]) > most:
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    if not is_number or int(text) > most:
         raise errors.OptionError(
             _HEADER,
             "the bytes of the JSON in the body",

@@ -14,7 +14,7 @@ from ... import errors
 from ...backends.backend import closed
 from ...bundle.bundle import read_manifest
 from ...bundle.label_bank import LabelBank, find_label
-from ...labels import Knowledge, LabelReport, forget
+from ...labels import LabelReport, forget
 from ...labels.edit import LinearFunction, taught_function
 from ...labels.meaning import same_labels
 from ...tagger import Tagger
@@ -32,6 +32,7 @@ from .deployment import Deployment
 from .examples import Example, Examples
 from .plans import Plans
 from .state import State, in_progress, locked, replace_files
+from .words import Words
 
 
 class Control:
@@ -72,6 +73,8 @@ class Control:
         self.deployment = Deployment(tagger, site, plans, self._config.deploy, lock=self._lock)
         """Changes the plan, under the same lock."""
         self.deployment.keep_bank = bank is not None
+        self.words = Words(tagger)
+        """What the plan in use says of words."""
         self._examples = Examples()
         # By plan and label: what the label was before this process taught it.
         self._before: dict[tuple[str, str], LinearFunction | None] = {}
@@ -261,21 +264,11 @@ class Control:
             LabelBankError: the plan has no room for it, or no knowledge file.
             DeployError, OutputError, ConfigError: as for :meth:`set_labels`. In each case nothing is changed.
         """
+        self._bank_without(label)
+        words = self.words.bank(label)  # before the lock: it may take a second
         with self._lock:
-            self._open_plan()
-            base = self.tagger.label_bank
-            if same := same_labels([label], base.names):
-                raise errors.OptionError(
-                    "label",
-                    "a new label",
-                    f"{same[label]!r}, which the label bank has",
-                    "It is tagged already.",
-                )
-            words = Knowledge.of_plan(self.tagger.info, trust=self.tagger.trust or False).bank(
-                [label]
-            )
-            self.set_labels(base.join(words), report=words.names[0])
-            return dict(words.taught[words.names[0]])
+            self.set_labels(self._bank_without(label).join(words), report=words.names[0])
+        return dict(words.taught[words.names[0]])
 
     def forget(self, label: str) -> None:
         """Undo the teaching of a label; its examples stay. Changes that name a label that is removed are removed too.
@@ -293,6 +286,18 @@ class Control:
         """The label bank in use. Raises OptionError: the plan is closed."""
         self._open_plan()
         return self.tagger.label_bank
+
+    def _bank_without(self, label: str) -> LabelBank:
+        """The label bank in use. Raises OptionError: the plan is closed, or a label means the same."""
+        bank = self.label_bank()
+        if same := same_labels([label], bank.names):
+            raise errors.OptionError(
+                "label",
+                "a new label",
+                f"{same[label]!r}, which the label bank has",
+                "It is tagged already.",
+            )
+        return bank
 
     def _open_plan(self) -> str:
         """The SHA-256 of the plan in use."""

@@ -15,12 +15,13 @@ from pydantic import ValidationError
 
 from ... import errors
 from ..._util.files import read_file, remove_leftovers, state_folder, write_files
+from ..._util.plain_json import Limits, read_json
 from ..site.changes import Changes
 
 _log = logging.getLogger(__name__)
 _FILE = "state.json"
-_MAX_BYTES = 1 << 20
-"""Size limit of the file: regions of about 5000 cameras."""
+_LIMITS = Limits(size=1 << 20, values=1 << 18, depth=16)
+"""Of the file: regions of about 5000 cameras."""
 
 
 class State:
@@ -60,10 +61,11 @@ class State:
             ConfigError: the file cannot be read, or is damaged.
         """
         try:
-            return Changes.model_validate_json(read_file(self.path, _MAX_BYTES))
+            raw = read_json(read_file(self.path, _LIMITS.size), _LIMITS, printable=False)
+            return Changes.model_validate(raw)
         except FileNotFoundError:
             return Changes()
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:  # pydantic's is one too
             raise errors.ConfigError(
                 str(self.path),
                 "the changes of a site",
@@ -94,10 +96,10 @@ class State:
         data = (
             json.dumps({"version": changes.version, **raw}, indent=1, ensure_ascii=False) + "\n"
         ).encode()
-        if len(data) > _MAX_BYTES:
+        if len(data) > _LIMITS.size:
             raise errors.ConfigError(
                 str(self.path),
-                f"at most {_MAX_BYTES} bytes",
+                f"at most {_LIMITS.size} bytes",
                 f"{len(data)} bytes",
                 "Remove regions or thresholds that are no longer needed.",
             )

@@ -137,8 +137,10 @@ def _set_aside(folder: Path) -> Path:
     """Move a store to a folder in its own, instead of one that was there before."""
     aside = folder / ASIDE
     with output_errors(aside, "a folder for a damaged store"):
+        if aside.is_symlink() or aside.is_file():
+            aside.unlink()
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(mode=0o700)
+        aside.mkdir(mode=0o700, exist_ok=True)
         for name in (f"{FILE}-wal", f"{FILE}-shm", "features", FILE):
             if (folder / name).exists():
                 os.replace(folder / name, aside / name)

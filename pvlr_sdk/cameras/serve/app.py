@@ -22,7 +22,12 @@ from .server import problems
 from .server.access import AccessControl, AccessMiddleware
 from .server.problems import Problem
 from .server.settings import ServeSettings
+from .server.turns import Turns
 
+_GLANCES = 2
+"""Pictures that are encoded at the same time."""
+_PLANS = 2
+"""Changes of the plan: one is loaded, while others are refused."""
 _ABOUT = (
     "Tags images and reports what cameras see. Each failure is a problem document (RFC 9457); docs/errors.md describes "
     "each class of `error`."
@@ -44,19 +49,22 @@ def create_app(
         title="pvlr serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None
     )
     problems.install(app)
+    # What a client asks for never waits for what takes longer: each has threads of its own.
+    glances = Turns(_GLANCES)
+    changes = Turns()
     app.include_router(images.make_router(control, uploads))
-    app.include_router(site_settings.make_router(control, access.audit))
-    app.include_router(events.make_router(site))
-    app.include_router(cameras.make_router(site))
-    app.include_router(plans.make_router(control.deployment, access.audit))
-    app.include_router(teaching.make_router(control, access.audit, feed))
-    memory = MemoryAccess(control)
+    app.include_router(site_settings.make_router(control, access.audit, changes))
+    app.include_router(events.make_router(site, glances))
+    app.include_router(cameras.make_router(site, glances))
+    app.include_router(plans.make_router(control.deployment, access.audit, Turns(_PLANS)))
+    app.include_router(teaching.make_router(control, access.audit, feed, changes))
+    memory = MemoryAccess(control, Turns())
     app.include_router(search.make_router(control, memory))
     app.include_router(explanations.make_router(control, memory))
     app.include_router(reviews.make_router(control, memory, access.audit))
     app.include_router(live.make_router(feed, access))
     app.include_router(monitoring.make_probes(site, feed))
-    app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts))
+    app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts, glances))
     app.include_router(page.make_router(access))
 
     async def tag(request: Request, find: galleries.Finder) -> Sequence[galleries.Tag]:

@@ -4,6 +4,7 @@ the site one, whose entities change its thresholds."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ from typing import Any
 
 from ... import errors
 from ..._util.escape import sensor_ids, topic_level
-from ..._util.plain_json import read_json
+from ..._util.plain_json import Limits, read_json
 from ..._util.version import __version__
 from ..events import Event, place_of
 from ..events.event import UNKNOWN
 from .worker import SiteStatus
 
+CONFIG = Limits(size=2**21, values=100_000, depth=8)
+"""Of a retained configuration: sensors of 3,000 labels."""
+_COMPONENT = re.compile("[A-Za-z0-9_-]{1,1100}")
+_PLATFORMS = frozenset({"binary_sensor", "sensor", "event", "image", "switch", "number"})
 MIGRATE = json.dumps({"migrate_discovery": True})
 """Keeps the settings of an entity whose own configuration is about to be replaced by that of a device."""
 SET = "/set"
@@ -159,7 +164,7 @@ class HomeAssistant:
         """The platforms of the components in a retained configuration, which any client may have written; empty if an
         earlier process of this site did not."""
         with suppress(ValueError, TypeError, LookupError, AttributeError):
-            read = read_json(config)
+            read = read_json(config, CONFIG)
             if read["origin"]["name"] == "pvlr_sdk" and read["availability"][0] == {
                 "topic": self.topics.status
             }:
@@ -167,6 +172,8 @@ class HomeAssistant:
                     name: component["platform"]
                     for name, component in read["components"].items()
                     if len(component) > 1
+                    and component["platform"] in _PLATFORMS
+                    and _COMPONENT.fullmatch(name)
                 }
         return {}
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 from ... import errors
 from ..._util.escape import sensor_ids
 from ..events import Event, place_of
-from .home_assistant import MIGRATE, SET, Device, HomeAssistant, Topics, threshold
+from .home_assistant import CONFIG, MIGRATE, SET, Device, HomeAssistant, Topics, threshold
 from .settings import ConfigPath, QueuedSettings
 from .worker import Commands, Sink, SinkWorker, SiteStatus
 
@@ -25,6 +26,8 @@ _OFFLINE_WAIT = 0.25
 _ACKNOWLEDGE_WAIT = 10.0
 _GOODBYE_WAIT = 0.2
 _AWAY = "not reachable"
+_MOST_GONE = 2_000
+"""Components of a device that an earlier process announced, and that Home Assistant must not keep."""
 
 
 class MqttSettings(QueuedSettings):
@@ -128,6 +131,7 @@ class MqttSink(Sink[Event]):
         self._removed: set[str] = set()  # topics whose retained messages the broker must not keep
         # components that Home Assistant must not keep, by device
         self._gone: dict[str, dict[str, str]] = {}
+        self._has_warned = False
         self._commands: Commands | None = None
         self._site_lock = threading.Lock()
         self._connected = threading.Event()
@@ -278,6 +282,11 @@ class MqttSink(Sink[Event]):
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         if message.topic.endswith(SET):
             self._command(message)
+        elif len(message.payload) > CONFIG.size:
+            if not self._has_warned:
+                size = len(message.payload)
+                _LOG.warning("%s: %.200r has %d bytes: not read", self.name, message.topic, size)
+            self._has_warned = True
         elif message.retain and (announced := self._home.announced(message.payload)):
             self._forget(client, message.topic, announced)
         elif message.retain and message.payload and message.payload != MIGRATE.encode():
@@ -314,9 +323,8 @@ class MqttSink(Sink[Event]):
             if (device := self._devices.get(topic)) is None:
                 client.publish(topic, "", retain=True)
             elif gone := announced.keys() - device.components.keys():
-                self._gone[topic] = self._gone.get(topic, {}) | {
-                    name: announced[name] for name in gone
-                }
+                both = self._gone.get(topic, {}) | {name: announced[name] for name in gone}
+                self._gone[topic] = dict(islice(both.items(), _MOST_GONE))
                 self._introduce(client, (), {topic: device}, {})
 
     def _migrate(self, client: Any, topic: str) -> None:

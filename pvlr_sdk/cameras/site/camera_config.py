@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from ...errors import OptionError, SourceUriError
 from ...frames.tiles import Tiles, check_tiles
@@ -14,6 +14,7 @@ from ..sinks.settings import ConfigPath, Name, Section, Timeout, beside_the_file
 from ..sources import parse_uri
 from ..sources.source import Transport
 from ..sources.uri import PathUri
+from ..stream.camera import check_parts
 from ..stream.regions import Polygon, check_polygon
 from ..stream.schedule import Schedule
 
@@ -84,3 +85,11 @@ class CameraConfig(Section):
     deny: tuple[str, ...] | None = None
     schedule: Hours = None
     enabled: bool = True
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> CameraConfig:
+        try:
+            check_parts(self.regions, self.tiles)
+        except OptionError as error:
+            raise ValueError(f"{error.expected}, not {error.got}") from None
+        return self

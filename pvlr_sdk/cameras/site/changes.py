@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from ...errors import OptionError
 from ...models.catalogue import is_model
 from ..sinks.settings import Name, Section
+from ..stream.camera import check_parts
 from ..stream.regions import Polygon, check_polygon
 from .camera_config import RegionConfig, Score, checked
 from .config import SiteConfig
@@ -85,6 +87,12 @@ class Changes(Section):
         """The changes that apply to a site file, and in words those that do not any more."""
         dropped = [f"camera {name!r}" for name in self.cameras if name not in config.cameras]
         cameras = {name: camera for name, camera in self.cameras.items() if name in config.cameras}
+        for name, camera in cameras.items():
+            try:
+                check_parts(camera.regions or {}, config.cameras[name].tiles)
+            except OptionError as error:
+                dropped.append(f"regions of camera {name!r}, {error.got}")
+                cameras[name] = camera.model_copy(update={"regions": None})
         deployed = self.deployed
         if deployed and deployed.instead_of != plan_name(config):
             dropped.append(

@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from ... import errors
-from ...frames.tiles import Tiles, check_tiles
+from ...frames.tiles import MAX_TILES, Tiles, check_tiles
 from ..sources import CapturedFrame, parse_uri
 from ..sources.source import Transport
 from .regions import Part, Rectangle, Region, bounds_of, is_fraction
@@ -36,7 +36,8 @@ class Camera:
         timeout: seconds without a frame after which it counts as lost.
         loop: restart a file at its end.
         ca, insecure, max_pixels: see ``open_source``.
-        regions: polygons by name, which are tagged instead of ``region``, or excluded from what is tagged.
+        regions: polygons by name, which are tagged instead of ``region``, or excluded from what is tagged. A frame has
+            at most 16 parts: tagged regions times tiles.
         schedule: when it is tagged; None: always.
         enabled: whether it is tagged at all; its connection stays.
 
@@ -69,6 +70,7 @@ class Camera:
         if self.region is not None:
             _check_region(self.region)
         check_tiles(self.tiles)
+        check_parts(self.regions, self.tiles)
         if self.refresh is not None and not 0 < self.refresh < math.inf:
             raise errors.OptionError(
                 "refresh", "seconds, above 0", repr(self.refresh), "Omit it to compute each frame."
@@ -148,6 +150,26 @@ def _check_region(region: Rectangle) -> None:
         repr(region),
         "For example (0.5, 0, 0.5, 1) for the right half.",
     )
+
+
+class _Shape(Protocol):
+    @property
+    def exclude(self) -> bool: ...
+
+
+def check_parts(regions: Mapping[str, _Shape], tiles: Tiles | None) -> None:
+    """Raises OptionError if regions, each in tiles (``auto`` gives as few as needed), are too many parts of a frame."""
+    layout = check_tiles(tiles)
+    columns, rows = (1, 1) if layout is None or isinstance(layout, str) else layout
+    tagged = sum(not region.exclude for region in regions.values())
+    parts = tagged * columns * rows
+    if parts > MAX_TILES:
+        raise errors.OptionError(
+            "regions",
+            f"at most {MAX_TILES} parts of a frame, its regions times their tiles",
+            f"{parts} parts = {tagged} regions x {columns * rows} tiles",
+            "Use fewer regions or fewer tiles: each part of each frame takes an inference.",
+        )
 
 
 def check_cameras(cameras: Sequence[Camera], **seconds: float | None) -> None:

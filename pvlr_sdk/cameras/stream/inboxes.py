@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 from ..sources import CapturedFrame
 from .camera import CameraChange
+from .work import FrameWork
 
-Item: TypeAlias = CapturedFrame | CameraChange
+Item: TypeAlias = CapturedFrame | CameraChange | FrameWork
 
 _CHANGES = 64
 """Changes kept while nothing is taken; then the oldest are dropped."""
@@ -88,6 +89,11 @@ class Inboxes:
                     break
                 self._changed.wait(min(remaining, _LONG))
         return None
+
+    def put_back(self, camera: int, work: FrameWork) -> None:
+        """Put back a frame of which pieces are left: the camera's next item, in its turn."""
+        with self._changed:
+            self._inboxes[camera].appendleft(work)
 
     def sleep(self, seconds: float) -> bool:
         """Wait, but not beyond :meth:`close`; returns whether that was called."""

@@ -13,9 +13,10 @@ from ..sources import CapturedFrame
 from .inboxes import Inboxes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from concurrent.futures import Future
 
-    from .still import PartInFlight
+    from ...result import TagResult
+    from .work import FrameWork, Piece
 
 _WINDOW = 0.005
 """Longest time in seconds that a prepared frame should wait for the engine."""
@@ -25,14 +26,14 @@ _PATIENCE = 0.2
 
 @dataclass(slots=True)
 class InFlight:
-    """A frame in flight, its plan (SHA-256), its parts, the share of these that is computed, and the estimated
-    ``time.monotonic()`` of the inference, begin and end."""
+    """A piece of a frame in flight, the plan (SHA-256), whether it is the frame's last, and the estimated
+    ``time.monotonic()`` of its inference, begin and end."""
 
-    index: int
-    frame: CapturedFrame
+    work: FrameWork
+    piece: Piece
+    future: Future[TagResult]
     plan: str
-    parts: Sequence[PartInFlight]
-    share: float
+    last: bool
     start: float
     due: float
 
@@ -105,9 +106,9 @@ class EnginePace:
         """Record how long the caller kept an observation before asking for the next."""
         self.caller += 0.2 * (seconds - self.caller)
 
-    def inferred(self, seconds: float, waited: float, share: float = 1.0) -> None:
-        """Record how long the engine took for a ``share`` of a frame, and how long this thread ``waited`` for it."""
-        seconds = seconds / share if share else self.inference
+    def inferred(self, seconds: float, waited: float, count: float = 1.0) -> None:
+        """Record how long the engine took for so many inferences, and how long this thread ``waited`` for them."""
+        seconds = seconds / count if count else self.inference
         if not self.inference:
             self.inference = seconds
         elif waited > 1e-4:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...frames.frames import Color, Region
-from ...frames.tiles import MAX_TILES
 from ...frames.yuv import is_yuv
 from ...result import TagResult
-from ..sources import CapturedFrame
-from .camera import Camera
-from .regions import Part
-
-if TYPE_CHECKING:
-    from ...tagger import Tagger
 
 Cells = NDArray[np.float32]
 """(rectangles, rows, columns, channels): a thumbnail of each rectangle, in gray levels."""
@@ -161,42 +152,6 @@ class StillScene:
         self._computed_at = np.full(len(parts), look.now)
         self._hidden_since = np.full(len(parts), np.inf)
         self._changed_at = np.full(len(parts), -np.inf)
-
-
-class PartInFlight(NamedTuple):
-    """A part of a frame, and its future result."""
-
-    part: Part
-    scene: StillScene
-    look: Look
-    future: Future[TagResult]
-
-
-def start_parts(
-    tagger: Tagger,
-    camera: Camera,
-    scenes: dict[str | None, StillScene],
-    frame: CapturedFrame,
-    portion: float | None,
-) -> tuple[list[PartInFlight], float]:
-    """Tag the parts of a camera's frame that are within their hours; returns also which share of them is computed.
-
-    ``portion``: as for :meth:`StillScene.look`; None: a file that waits, whose results do not depend on the machine.
-    """
-    now = frame.captured
-    parts = []
-    if portion is None and frame.source_time is not None:
-        now = frame.source_time
-    for part in camera.parts:
-        if not part.on(frame.wall):
-            continue
-        scene = scenes.setdefault(part.name, StillScene(camera.refresh))
-        look = scene.look(part.cut(frame), frame.color, now, 1.0 if portion is None else portion)
-        # A region of a few pixels has no tiles: they would be an error in each frame of the camera.
-        tiles = camera.tiles if min(part.box(frame)[2:]) >= 2 * MAX_TILES else None
-        future = tagger.predict_async(look.pixels, color=frame.color, tiles=tiles, kept=look.kept)
-        parts.append(PartInFlight(part, scene, look, future))
-    return parts, sum(part.look.share for part in parts) / max(1, len(parts))
 
 
 def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -> Cells:

@@ -6,7 +6,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import wait
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
@@ -16,12 +15,13 @@ from ... import errors
 from ..sources import CapturedFrame
 from ..sources.opening import check_installed
 from .camera import Camera, CameraChange, Observation, check_cameras
-from .inboxes import Inboxes
+from .inboxes import Inboxes, Item
 from .pace import EnginePace, EngineShare, InFlight
 from .reader import Reader
 from .regions import Part, united
 from .stats import CameraStats, Counters
-from .still import StillScene, start_parts
+from .still import StillScene
+from .work import FrameWork, work_of
 
 if TYPE_CHECKING:
     from ...result import TagResult
@@ -188,7 +188,7 @@ class Stream:
                 reader.check(now)
 
     def _advance(self) -> Observation | CameraChange | None:
-        """Submit a frame, finish one, or wait. The engine works on while the caller handles the last event."""
+        """Submit a piece of a frame, finish one, or wait. The engine works on while the caller handles an event."""
         if not self._pending:
             cold = self._active + (float("inf") if self._keep_warm is None else self._keep_warm)
             taken = self._inboxes.take(min(cold, time.monotonic() + _TURN))
@@ -217,88 +217,108 @@ class Stream:
                 return None
         return self._finish()
 
-    def _submit(self, index: int, item: CapturedFrame | CameraChange) -> None:
+    def _submit(self, index: int, item: Item) -> None:
+        """Begin with the next piece of a frame; what is left of it waits for the camera's next turn."""
         if isinstance(item, CameraChange):
             self._pending.append(item)
             return
         ahead = self._in_flight()
-        plan = self._plan
-        budget = (
-            None
-            if self._readers[index].waits
-            else self._staleness / 2 / max(self._pace.inference, 1e-6)
-        )
-        parts, share = start_parts(
-            self._tagger, self._cameras[index], self._scenes[index], item, budget
-        )
-        if not parts:  # its hours have just ended, or other ones were set
+        work = item if isinstance(item, FrameWork) else self._begin(index, item)
+        if not work.left:  # it has failed, its hours have just ended, or other ones were set
             return
+        piece = work.left.popleft()
+        if work.left:
+            self._inboxes.put_back(index, work)
+        plan = self._plan
+        future = work.start(piece, self._tagger)
         plan = plan if plan == self._plan else ""  # replaced just now: either of the two
         start = time.monotonic() + self._pace.preparation
         if len(ahead) >= self._parallel:
             start = max(start, ahead[-self._parallel].due)
-        self._pending.append(
-            InFlight(index, item, plan, parts, share, start, start + share * self._pace.inference)
-        )
+        due = start + piece.inferences * self._pace.inference
+        self._pending.append(InFlight(work, piece, future, plan, not work.left, start, due))
         self._share.begin()
 
+    def _begin(self, index: int, frame: CapturedFrame) -> FrameWork:
+        waits = self._readers[index].waits
+        budget = None if waits else self._staleness / 2 / max(self._pace.inference, 1e-6)
+        size = self._tagger.info["input"]
+        return work_of(
+            index,
+            self._cameras[index],
+            self._scenes[index],
+            frame,
+            (size["height"], size["width"]),
+            budget,
+        )
+
     def _finish(self) -> Observation | None:
-        """Wait for the oldest frame in flight; None: it has no results."""
+        """Wait for the oldest piece in flight; None: its frame has no results, or not all of them yet."""
         job = self._pending.popleft()
         assert isinstance(job, InFlight)
         asked = time.monotonic()
-        results = self._results_of(job)
+        results = self._results_of(job, asked)
         if results is None:
             return None
+        work = job.work
+        frame = work.frame
         regions = {part.name: result for part, result in results}
-        result = regions.get(None) or united(job.frame, results)
+        result = regions.get(None) or united(frame, results)
         now = self._active = time.monotonic()
-        self._measure_pace(job, result, asked, now)
-        camera = self._cameras[job.index]
-        lag = max(part.look.lag for part in job.parts)
-        age = now - job.frame.captured + lag
-        late = age > self._staleness and not self._readers[job.index].waits
+        camera = self._cameras[work.index]
+        lag = max(part.look.lag for part in work.parts)
+        age = now - frame.captured + lag
+        late = age > self._staleness and not self._readers[work.index].waits
         tiles = sum(len(result.tiles) or 1 for _, result in results)
-        computed = sum(part.scene.learn(part.look, part.future.result()) for part in job.parts)
-        self._counters[job.index].tagged(age, late, tiles, computed)
-        return Observation(camera.name, job.frame, result, age, late, regions)
+        self._counters[work.index].tagged(age, late, tiles, work.learn())
+        return Observation(camera.name, frame, result, age, late, regions)
 
-    def _results_of(self, job: InFlight) -> list[tuple[Part, TagResult]] | None:
-        """The result of each part; None: the frame has failed, or labels changed in the middle of it."""
+    def _results_of(self, job: InFlight, asked: float) -> list[tuple[Part, TagResult]] | None:
+        """The result of each part; None: the frame is not complete, has failed, or labels changed in the middle of it.
+
+        ``asked``: when this thread began to wait.
+        """
+        work = job.work
         try:
-            wait([part.future for part in job.parts])
-            results = [(part.part, part.future.result()) for part in job.parts]
+            result = job.future.result()
+            self._measure_pace(job, result, asked, time.monotonic())
+            work.keep(job.piece, result)
+            if work.failed or not job.last:
+                return None
+            results = work.finish(self._tagger)
         except (errors.FrameError, errors.NonFiniteError, errors.BackendError) as error:
             if isinstance(error, errors.BackendError) and not self._goes_on(error, job.plan):
                 raise
-            self._fail(job, error)
+            if not work.failed:
+                self._fail(work, error)
             return None
         finally:
             self._share.end()
         labels = results[0][1].labels
         if any(result.labels != labels for _, result in results):
-            self._counters[job.index].add(dropped=1)
+            self._counters[work.index].add(dropped=1)
             return None
         return results
 
-    def _fail(self, job: InFlight, error: errors.PvlrError) -> None:
+    def _fail(self, work: FrameWork, error: errors.PvlrError) -> None:
         """Count a frame as failed. The next one of its camera is computed in full."""
+        work.fail()
         # due to this frame: the plan passed its golden test
         if isinstance(error, errors.NonFiniteError):
             self._recover(error)
-        if self._counters[job.index].failed():
-            _log.warning("camera %s: %s", self._cameras[job.index].name, error)
-        self._scenes[job.index] = {}
+        if self._counters[work.index].failed():
+            _log.warning("camera %s: %s", self._cameras[work.index].name, error)
+        self._scenes[work.index] = {}
 
     def _measure_pace(self, job: InFlight, result: TagResult, asked: float, now: float) -> None:
-        """Learn from a frame that is done ``now``, and for which this thread ``asked`` before."""
+        """Learn from a piece that is done ``now``, and for which this thread ``asked`` before."""
         self._pace.prepared((result.timing["decode"] + result.timing["preprocess"]) / 1e3)
-        self._pace.inferred(now - job.start, now - asked, job.share)
+        self._pace.inferred(now - job.start, now - asked, job.piece.inferences)
         waiting = self._in_flight()
         if len(waiting) >= self._parallel:  # the engine has just begun this one
             behind = waiting[self._parallel - 1]
             behind.start = now
-            behind.due = now + behind.share * self._pace.inference
+            behind.due = now + behind.piece.inferences * self._pace.inference
 
     @property
     def _plan(self) -> str:
@@ -327,10 +347,9 @@ class Stream:
     def _abandon(self) -> None:
         """Cancel or wait for the frames in flight, so that no inference outlives the stream."""
         for job in self._in_flight():
-            for part in job.parts:
-                if not part.future.cancel():
-                    with suppress(errors.PvlrError):
-                        part.future.result()
+            if not job.future.cancel():
+                with suppress(errors.PvlrError):
+                    job.future.result()
             self._share.end()
         self._pending.clear()
 

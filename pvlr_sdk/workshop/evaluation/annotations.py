@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from ... import errors
 from ..._util.files import read_file
+from ..._util.plain_json import Limits
 
+LIMITS = Limits(size=2**31, values=10**8, depth=32)
+"""Of a label file: twice the values of the annotations of COCO's training set, and four times its bytes."""
+_MOST_TARGETS = 2**30
+"""Bytes of the targets: nine million images with the labels of COCO."""
 INVALID = 2
 """The target of a cell that is not a value."""
 
@@ -43,12 +48,21 @@ class Annotations:
 
 
 def annotations_of_tags(
-    tags: Mapping[str, Iterable[str]], splits: list[str] | None = None, labels: Iterable[str] = ()
+    path: Path,
+    tags: Mapping[str, Iterable[str]],
+    splits: list[str] | None = None,
+    labels: Iterable[str] = (),
 ) -> Annotations:
-    """Annotations of images with their present labels; all other labels are absent."""
+    """Annotations of images with their present labels; all other labels are absent.
+
+    Raises LabelsFileError if ``path`` names so many images and labels that their product does not fit the memory.
+    """
     names = list(
         dict.fromkeys([*labels, *(tag for image_tags in tags.values() for tag in image_tags)])
     )
+    if len(tags) * len(names) > _MOST_TARGETS:
+        got = f"{len(tags)} images and {len(names)} labels"
+        raise wrong(path, f"images x labels up to {_MOST_TARGETS}", got, "Leave out rare labels.")
     position = {name: index for index, name in enumerate(names)}
     targets = np.full((len(tags), len(names)), -1, np.int8)
     for target, image_tags in zip(targets, tags.values(), strict=True):
@@ -59,8 +73,7 @@ def annotations_of_tags(
 def read_text(path: Path) -> str:
     """The contents of a UTF-8 file; raises LabelsFileError if it cannot be read, is not a regular file or too large."""
     try:
-        # four times the annotations of COCO's training set
-        return read_file(path, 2**31).decode("utf-8-sig")
+        return read_file(path, LIMITS.size).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise wrong(
             path, "a UTF-8 text file", f"another encoding ({error.reason})", "Save it as UTF-8."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from itertools import repeat
@@ -12,8 +11,9 @@ from urllib.parse import parse_qs, unquote, urlparse
 from xml.etree import ElementTree
 
 from ... import errors
+from ..._util.plain_json import read_json
 from ...frames import find
-from .annotations import Annotations, annotations_of_tags, read_text, wrong
+from .annotations import LIMITS, Annotations, annotations_of_tags, read_text, wrong
 from .label_table import read_table
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test"}
@@ -50,9 +50,9 @@ def _parse(path: Path) -> Any:
     text = read_text(path)
     try:
         if text.lstrip()[:1] in ("[", "{"):
-            return json.loads(text)
+            return read_json(text, LIMITS, printable=False)
         return ElementTree.fromstring(text) if text.lstrip()[:1] == "<" else text
-    except (ValueError, RecursionError, ElementTree.ParseError) as error:
+    except (ValueError, ElementTree.ParseError) as error:
         raise wrong(path, _KNOWN, f"a damaged file ({error})", "Export it again.") from None
 
 
@@ -77,10 +77,10 @@ def _read_coco(path: Path, content: dict[str, Any]) -> Annotations:
                 path, "annotations of its own images and categories", f"one of {missing}", hint
             )
         tags[files[image]].add(names[category])
-    return annotations_of_tags(tags, labels=names.values())
+    return annotations_of_tags(path, tags, labels=names.values())
 
 
-def _read_fiftyone(_: Path, content: dict[str, Any]) -> Annotations:
+def _read_fiftyone(path: Path, content: dict[str, Any]) -> Annotations:
     """FiftyOneImageClassificationDataset: an image's class or a list of them, each a name, a number or an object."""
     classes = content["classes"] or []
     tags = dict[str, list[str]]()
@@ -90,7 +90,7 @@ def _read_fiftyone(_: Path, content: dict[str, Any]) -> Annotations:
             item["label"] if isinstance(item, dict) else item for item in listed if item is not None
         ]
         tags[file] = [classes[name] if isinstance(name, int) else name for name in names]
-    return annotations_of_tags(tags, labels=classes)
+    return annotations_of_tags(path, tags, labels=classes)
 
 
 def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
@@ -109,7 +109,7 @@ def _read_label_studio(path: Path, content: list[Any]) -> Annotations:
             f"none in {len(content)} tasks",
             "Export from Label Studio as JSON.",
         )
-    return annotations_of_tags(tags)
+    return annotations_of_tags(path, tags)
 
 
 def _task_image(task: Any) -> str | None:
@@ -156,7 +156,7 @@ def _read_cvat(path: Path, root: ElementTree.Element) -> Annotations:
         for image in root.iterfind("image")
     }
     splits = [image.get("subset", "") for image in root.iterfind("image")]
-    return annotations_of_tags(tags, splits if any(splits) else None, labels)
+    return annotations_of_tags(path, tags, splits if any(splits) else None, labels)
 
 
 def _read_folders(path: Path, _: Path) -> Annotations:
@@ -183,7 +183,7 @@ def _read_folders(path: Path, _: Path) -> Annotations:
             else "Check the path; images end in .jpg, .png, ..."
         )
         raise wrong(path, "images in one subfolder per label, or a label file", got, hint)
-    return annotations_of_tags(tags, splits if below_splits else None)
+    return annotations_of_tags(path, tags, splits if below_splits else None)
 
 
 _READERS: tuple[tuple[Callable[[Any], bool], Callable[[Path, Any], Annotations]], ...] = (

@@ -119,7 +119,7 @@ class _Table:
         if pattern == _SPACES:
             spaced = next((row[column] for _, row in complete if " " in row[column]), "")
         annotations = annotations_of_tags(
-            tags, None if self.split is None else list(splits.values())
+            self.path, tags, None if self.split is None else list(splits.values())
         )
         return replace(annotations, broken=broken, spaced=spaced)
 

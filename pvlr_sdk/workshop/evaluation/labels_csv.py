@@ -24,7 +24,7 @@ from ..._util.plain_json import read_json
 from ..._util.validation import did_you_mean, few
 from ...frames.find import check_folder
 from ...labels import Photos
-from .annotations import INVALID, Annotations, no_duplicates, read_text, wrong
+from .annotations import INVALID, LIMITS, Annotations, no_duplicates, read_text, wrong
 from .label_formats import read_annotations
 
 
@@ -72,7 +72,8 @@ def read_labels(
     positions = match_columns(path, read.labels, names, rename or {})
     extra = [column for column in read.labels if column not in positions]
     chosen = _rows_of_split(path, read, split)
-    sources = [read.labels.index(column) for column in positions]
+    column_of = {label: column for column, label in enumerate(read.labels)}
+    sources = [column_of[column] for column in positions]
     targets = np.zeros((len(chosen), len(names)), dtype=np.int8)
     targets[:, list(positions.values())] = read.targets[chosen][:, sources]
     for row in chosen if (targets == INVALID).any() else ():
@@ -105,7 +106,7 @@ def read_rename(path: str | Path) -> dict[str, str]:
     text = read_text(path)
     hint = 'Write it as {"sofa": "couch"}, from column of the labels file to label of the model.'
     try:
-        renames = read_json(text, printable=False)
+        renames = read_json(text, LIMITS, printable=False)
     except ValueError as error:
         raise wrong(path, "a JSON object", f"invalid JSON ({error})", hint) from None
     if not isinstance(renames, dict) or not all(

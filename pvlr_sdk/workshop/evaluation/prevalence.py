@@ -16,7 +16,7 @@ from ..._util.validation import did_you_mean
 from ...frames import find
 from ...labels.intervals import reweighted
 from ...labels.thresholds import choose_thresholds, sigmoid
-from .annotations import read_text
+from .annotations import LIMITS, read_text
 
 if TYPE_CHECKING:
     from ...tagger import Tagger
@@ -60,7 +60,7 @@ def find_prevalence(
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        shares = read_json(read_text(path), printable=False)
+        shares = read_json(read_text(path), LIMITS, printable=False)
         return {label: _share(share) for label, share in shares.items()}
     except (ValueError, TypeError, AttributeError):
         raise _wrong(f"{path}, which is not a JSON object of shares") from None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ... import errors
+from ..._util.plain_json import Limits, read_json
+
+_LINE = Limits(size=2**24, values=2**20, depth=8)
 
 
 def read_results(source: Path) -> dict[str, dict[str, float]]:
@@ -41,8 +44,8 @@ def read_results(source: Path) -> dict[str, dict[str, float]]:
 
 def _lines(source: Path) -> Iterator[tuple[str, dict[str, float]]]:
     with source.open() as lines:
-        for line in lines:
-            row = json.loads(line)
+        for line in iter(partial(lines.readline, _LINE.size + 1), ""):
+            row = read_json(line, _LINE, printable=False)
             yield str(row["source"]), _scores(row["tags"])
 
 

@@ -20,6 +20,7 @@ NAMESPACE = "https://pvlr-sdk.org/xmp/1.0/"
 _PREFIX = "pvlrSdk"
 """Not ``pvlr``: the XMP toolkit, and so exiv2 and digiKam, would take its end for the prefix ``lr``."""
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_DESCRIPTION = f"{{{_RDF}}}Description"
 _DC = "http://purl.org/dc/elements/1.1/"
 _FIELDS = {
     "subject": (_DC, "dc", ""),
@@ -27,7 +28,8 @@ _FIELDS = {
     "TagsList": ("http://www.digikam.org/ns/1.0/", "digiKam", "/"),
 }
 """Name: namespace, its prefix, and what separates the levels of a tag; dc:subject has one level."""
-_MAX_BYTES = 16 << 20
+_MAX_BYTES = 1 << 20
+"""Of a packet."""
 _HINT = "Repair or remove it; it was left unchanged."
 _EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
@@ -121,26 +123,32 @@ def merged(
     if not _write_fields(fields, levels, labels, scores):
         return packet
     after: bytes = etree.tostring(rdf.getroottree(), encoding="UTF-8", xml_declaration=False)
+    if len(after) > _MAX_BYTES:  # the next run could not read it
+        raise _invalid(source, f"more than {_MAX_BYTES} bytes with these tags")
     return after
 
 
 def _parse(etree: Any, packet: bytes, source: str) -> Any:
     """The element rdf:RDF of a packet. Raises OutputError."""
     try:
+        if len(packet) > _MAX_BYTES:
+            raise ValueError(f"{len(packet)} bytes")
         parser = etree.XMLParser(
             resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
         )
         root = etree.fromstring(packet, parser)
         if root.getroottree().docinfo.doctype:  # XMP has none, and entities could multiply
             raise ValueError("it has a document type")
-        rdf = next(root.iter(f"{{{_RDF}}}Description")).getparent()
-        if rdf.tag != f"{{{_RDF}}}RDF":
-            raise ValueError("no rdf:RDF around rdf:Description")
-        return rdf
+        described = (
+            rdf for rdf in root.iter(f"{{{_RDF}}}RDF") if rdf.find(_DESCRIPTION) is not None
+        )
+        return next(described)
     except (etree.XMLSyntaxError, ValueError, StopIteration) as error:
-        raise errors.OutputError(
-            source, "an XMP packet", str(error) or "no rdf:Description", _HINT
-        ) from None
+        raise _invalid(source, str(error) or "no rdf:RDF with an rdf:Description") from None
+
+
+def _invalid(source: str, got: str) -> errors.OutputError:
+    return errors.OutputError(source, f"an XMP packet of at most {_MAX_BYTES} bytes", got, _HINT)
 
 
 def _write_fields(
@@ -150,11 +158,11 @@ def _write_fields(
 
     Returns whether a field changes.
     """
-    ours_before = fields.get("subject", NAMESPACE)
+    ours_before = {*fields.get("subject", NAMESPACE)}
     theirs = [tag for tag in fields.get("subject", _DC) if tag not in ours_before]
     changed = False
     for name, (space, short, separator) in _FIELDS.items():
-        earlier = fields.get(name, NAMESPACE)
+        earlier = {*fields.get(name, NAMESPACE)}
         others = [tag for tag in fields.get(name, space) if tag not in earlier]
         ours = [separator.join([*levels, label]) if separator else label for label in labels]
         if ours and not others:  # a program that reads this field ignores dc:subject
@@ -172,7 +180,7 @@ class _Fields:
 
     def __init__(self, etree: Any, rdf: Any) -> None:
         self._etree = etree
-        self._descriptions = rdf.findall(f"{{{_RDF}}}Description")
+        self._descriptions = rdf.findall(_DESCRIPTION)
 
     def get(self, name: str, space: str) -> list[str]:
         """The texts of a field."""

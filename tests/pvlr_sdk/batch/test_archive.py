@@ -29,6 +29,22 @@ def test_a_negative_size_is_the_end(kind):
     assert (first, error.got) == (("s/a.jpg", b"1"), "a member of negative size")
 
 
+@pytest.mark.parametrize(
+    ("data", "got"),
+    [
+        (pax() * 16 + member("a.jpg", b"1"), "more than 16 headers of a member"),
+        (header("a.jpg", 0) * (MIB // 4), "headers that are compressed too well"),
+    ],
+    ids=["of a member", "of many members"],
+)
+def test_headers_that_are_compressed_too_well(data, got):
+    """7 MB would be three million headers, and take minutes."""
+    file = io.BytesIO(gzip.compress(member("first.jpg", b"1") + data))
+    first, (_, error) = read_members(file, "s", lambda name: name == "first.jpg", MIB)
+    assert first == ("s/first.jpg", b"1")
+    assert error.got == got
+
+
 def test_names_and_addresses_are_short():
     """A megabyte in each of many members or rows would fill the memory."""
     data = pax(path="x" * 9000 + ".jpg") + member("a", b"1") + bytes(1024)

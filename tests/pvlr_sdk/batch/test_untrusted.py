@@ -64,7 +64,7 @@ HOSTILE = {
         pax(GNU__sparse__major="1", GNU__sparse__name="a.jpg") + member("b", b"9" * 30 + b"\n")
     ),
     "pax": lambda: header("p", 20 * MIB, tarfile.XHDTYPE) + bytes(20 * MIB) + member("a.jpg", b""),
-    "pax chain": lambda: member("p", bytes(MIB // 2), tarfile.XHDTYPE) * 20 + member("a.jpg", b""),
+    "pax chain": lambda: member("p", bytes(MIB // 2), tarfile.XHDTYPE) * 12 + member("a.jpg", b""),
     "long name": lambda: (
         header("p", 20 * MIB, tarfile.GNUTYPE_LONGNAME) + bytes(20 * MIB) + member("a.jpg", b"")
     ),

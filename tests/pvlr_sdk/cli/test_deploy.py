@@ -50,6 +50,9 @@ def plan_of(site: Path) -> Path:
     return plan
 
 
+STATUS = '{"state": "in use", "reason": null, "model": "a", "plan": "b", "more": %s}'
+
+
 class TestArguments:
     @pytest.mark.slow
     @pytest.mark.parametrize(
@@ -78,7 +81,11 @@ class TestArguments:
         assert site.read_text() == before
         assert sorted(path.name for path in site.parent.iterdir()) == ["first", "site.yaml"]
 
-    @pytest.mark.parametrize("answer", ["[]", "{}", "null", "page"])
+    @pytest.mark.parametrize(
+        "answer",
+        ["[]", "{}", "null", "page", STATUS % f'"{"x" * 100_000}"', STATUS % f"[{'0,' * 10_000}0]"],
+        ids=lambda answer: answer[:60],
+    )  # fmt: skip
     def test_another_server(self, pvlr: Callable[..., Any], plans: Path, answer: str) -> None:
         class Other(BaseHTTPRequestHandler):
             def do_POST(self) -> None:

@@ -86,7 +86,9 @@ def test_sources_that_are_no_results(pvlr, tmp_path):
     (tmp_path / "tags.jsonl").write_text('{"source": "a.jpg", "tags": [{"label": "cat"}]}\n')
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged/a.parquet").write_bytes(b"PAR1")
-    for source in ("rows.jsonl", "tags.jsonl", "damaged", "nothing", "."):
+    tags = '{"label": "cat", "score": 1},' * 300_000
+    (tmp_path / "many.jsonl").write_text(f'{{"source": "a.jpg", "tags": [{tags[:-1]}]}}\n')
+    for source in ("rows.jsonl", "tags.jsonl", "many.jsonl", "damaged", "nothing", "."):
         done = pvlr("xmp", tmp_path / source)
         assert (done.code, "a dataset of pvlr batch" in done.err or "one dataset" in done.err) == (
             2,

@@ -72,6 +72,11 @@ def test_auto_is_by_the_size_of_the_frame(width: int, height: int, side: int, la
     assert layout_of("auto", height, width, (side, side)) == layout
 
 
+def test_auto_gives_fewer_where_they_are_shared() -> None:
+    assert layout_of("auto", 1080, 1920, (288, 288), 6) == (3, 2)
+    assert layout_of("auto", 1080, 1920, (288, 288), 1) is None
+
+
 def test_a_layout_is_as_given_and_one_tile_is_the_whole_frame() -> None:
     assert layout_of((3, 2), 8, 8, (288, 288)) == (3, 2)
     assert layout_of((1, 1), 8, 8, (288, 288)) is None

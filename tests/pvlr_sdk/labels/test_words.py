@@ -93,6 +93,10 @@ def test_banks_of_words_equal_those_of_training():
         (["cat\n"], r"without control characters, none empty, got 'cat\\n'"),
         (["\ud800"], r"without control characters"),
         (["w" * 1001], "of 1 to 1000 characters"),
+        (["$HOME"], r"words: expected a word without \$, got '\$HOME'"),
+        (["cat", "${PATH}"], r"a word without \$"),
+        (["dog=cat"], "a word without ="),
+        (["kite|bird"], r"a word without \|"),
     ],
 )
 def test_invalid_words(words, message, no_encoder):

@@ -145,11 +145,23 @@ def test_what_a_killed_process_left_is_removed_also_where_nothing_is_recorded(
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[1]", b'{"tiny": "2"}', b'{"tiny": true}', b"[" * 100_000, b"\xff"]
-)
+    "data",
+    [
+        b"", b"{", b"[1]", b'{"tiny": "2"}', b'{"tiny": true}', b'{"tiny": -1}', b'{"tiny": 3, "tiny": 1}',
+        b'{"a": []}', b"[" * 100_000, b"\xff",
+    ],
+)  # fmt: skip
 def test_a_damaged_state_is_not_an_empty_one(signed: Path, keys: Any, data: bytes) -> None:
     Path(os.environ["PVLR_STATE"]).write_bytes(data)
     with pytest.raises(errors.OptionError, match=r"PVLR_STATE.*Restore the file"):
+        load_bundle(signed, trust=keys.trusted)
+
+
+def test_a_link_to_a_missing_state_is_not_an_empty_one(signed: Path, keys: Any) -> None:
+    path = Path(os.environ["PVLR_STATE"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(path.with_name("missing"))
+    with pytest.raises(errors.OptionError, match="a link to a missing file"):
         load_bundle(signed, trust=keys.trusted)
 
 

@@ -10,6 +10,7 @@ from ...site import Site
 from ...sources import redacted
 from ...stream import Observation
 from ..server.problems import ProblemError, responses
+from ..server.turns import Turns
 from .images import JPEG, attention_map, encode
 from .schemas import AttentionMap, CameraModel, CamerasModel
 from .tagging import tag_models
@@ -18,7 +19,7 @@ CameraName = Annotated[str, Path(description="A camera's name.", examples=["door
 LabelName = Annotated[str, Query(description="One of the model's labels.", examples=["person"])]
 
 
-def make_router(site: Site | None) -> APIRouter:
+def make_router(site: Site | None, turns: Turns) -> APIRouter:
     """The routes; without a site there are no cameras."""
     router = APIRouter(prefix="/v1")
 
@@ -40,11 +41,13 @@ def make_router(site: Site | None) -> APIRouter:
         responses=JPEG | responses(404, 503),
         response_class=Response,
     )
+    @turns.route
     def picture(name: CameraName) -> Response:
         """The newest frame as a JPEG of at most 960 pixels in width."""
         return Response(encode(newest(site, name).frame), media_type="image/jpeg")
 
     @router.get("/cameras/{name}/attention", tags=["cameras"], responses=responses(404, 422, 503))
+    @turns.route
     def attention(name: CameraName, label: LabelName) -> AttentionMap:
         """The attention map of a label for the newest frame (for the camera's region, if it has one)."""
         return attention_map(newest(site, name).result, label)

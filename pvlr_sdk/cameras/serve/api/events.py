@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 
 from ...site import Site
 from ..server.problems import ProblemError, responses
+from ..server.turns import Turns
 from .cameras import camera_of
 from .images import JPEG
 from .schemas import EventModel, EventsModel
@@ -32,14 +33,18 @@ def _check_time(text: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_check_time)]
 
 
-def make_router(site: Site | None) -> APIRouter:
+def make_router(site: Site | None, turns: Turns) -> APIRouter:
     """The routes; without a site there are no events."""
     router = APIRouter(prefix="/v1")
 
     @router.get(
-        "/events", tags=["cameras"], responses=responses(404, 422), response_model_exclude_none=True
+        "/events",
+        tags=["cameras"],
+        responses=responses(404, 422, 503),
+        response_model_exclude_none=True,
     )
-    async def events(
+    @turns.route
+    def events(
         since: Annotated[
             Moment | None,
             Query(description="Only later events; RFC 3339, such as 2026-01-31T12:00:00Z."),
@@ -66,9 +71,10 @@ def make_router(site: Site | None) -> APIRouter:
     @router.get(
         "/events/{id}/snapshot",
         tags=["cameras"],
-        responses=JPEG | responses(404),
+        responses=JPEG | responses(404, 503),
         response_class=Response,
     )
+    @turns.route
     def snapshot(
         id: Annotated[str, Path(description="The id of one of the latest events.")],
     ) -> Response:

@@ -57,6 +57,7 @@ def make_router(control: Control, memory: MemoryAccess) -> APIRouter:
     @router.get(
         "/events/{id}", responses=responses(404, 422, 503), response_model_exclude_none=True
     )
+    @memory.turns.route
     def why(id: EventId) -> ExplanationModel:
         """Why an event was reported, and what came close in the hour before."""
         with memory.opened() as store:
@@ -71,6 +72,7 @@ def make_router(control: Control, memory: MemoryAccess) -> APIRouter:
         return ExplanationModel(event=EventModel.model_validate(event.to_dict()), **values)
 
     @router.get("/replay", responses=responses(404, 422, 503))
+    @memory.turns.route
     def replay(
         label: Annotated[str, Query(description="The label.", max_length=200)],
         threshold: Annotated[float, Query(ge=0, le=1, description="The other threshold.")],

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ...._util.plain_json import read_json
+from ...._util.plain_json import Limits, read_json
 from ...stream import Observation
 from ..server.access import AccessControl
 from .live_feed import INTERVAL, LiveFeed
@@ -21,6 +21,7 @@ from .schemas import RequestModel
 _MAX_VIEWERS = 32
 _INTERVAL = 0.08
 """Minimum seconds between two frames of a camera: twelve per second look fluent."""
+_REQUEST = Limits(size=4096, values=100, depth=2)
 _POLICY_VIOLATION = 1008
 _TRY_AGAIN_LATER = 1013
 _GOING_AWAY = 1001
@@ -100,7 +101,7 @@ class Viewer:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             try:
                 request = ViewerRequest.model_validate(
-                    read_json(message.get("text") or "", printable=False)
+                    read_json(message.get("text") or "", _REQUEST, printable=False)
                 )
             except ValueError:  # pydantic's is one too
                 await self._socket.close(_POLICY_VIOLATION, "invalid message")

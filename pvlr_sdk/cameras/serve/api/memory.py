@@ -1,8 +1,7 @@
-"""What the routes below ``/v1/memory`` share: the memory, opened for one request at a time, and its moments."""
+"""What the routes below ``/v1/memory`` share: the memory, and its moments."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated
@@ -15,43 +14,36 @@ from ...events import rfc3339
 from ...memory.reader import Row
 from ...memory.store import Store
 from ..server.problems import ProblemError
+from ..server.turns import Turns
 from .schemas import Moment, Score, Text
 
-_WAITING = 20
-"""Requests that wait for their turn: each has one of the 40 threads that all routes share."""
 EventId = Annotated[
     str, Path(description="The id of a remembered event.", min_length=8, max_length=64)
 ]
 
 
 class MemoryAccess:
-    """Opens the memory for one request at a time: one search, replay or statement is computed, the others wait."""
+    """Opens the memory for requests that have their turn.
 
-    def __init__(self, control: Control) -> None:
+    Attributes:
+        turns: of all routes of the memory.
+    """
+
+    def __init__(self, control: Control, turns: Turns) -> None:
         self._control = control
-        self._lock = threading.Lock()
-        self._waiting = threading.Semaphore(_WAITING)
+        self.turns = turns
 
     @contextmanager
     def opened(self) -> Iterator[Store]:
-        """Wait for the turn, and open the memory.
-
-        Raises:
-            ProblemError: there is no memory, or too many requests wait.
-        """
+        """Open the memory. Raises ProblemError: there is none."""
         site = self._control.site
         memory = site.config.memory if site else None
         if memory is None:
             raise ProblemError(
                 404, "There is no memory. Start with --memory DIR, or set memory: in the site file."
             )
-        if not self._waiting.acquire(blocking=False):
-            raise ProblemError(503, "Too many requests for the memory wait.", Retry_After="10")
-        try:
-            with self._lock, closing(Store(memory.folder)) as store:
-                yield store
-        finally:
-            self._waiting.release()
+        with closing(Store(memory.folder)) as store:
+            yield store
 
 
 class MomentModel(BaseModel):

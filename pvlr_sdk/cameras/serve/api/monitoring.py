@@ -13,6 +13,7 @@ from ....tagger import Tagger
 from ...site import Site
 from ...site.metrics import collect, make_family, make_registry
 from ..server.problems import responses
+from ..server.turns import Turns
 from .live_feed import LiveFeed
 from .schemas import HealthModel
 
@@ -49,14 +50,15 @@ def make_probes(site: Site | None, feed: LiveFeed) -> APIRouter:
 
 
 def make_router(
-    tagger: Tagger, site: Site | None, feed: LiveFeed, uploads: Mapping[str, int]
+    tagger: Tagger, site: Site | None, feed: LiveFeed, uploads: Mapping[str, int], turns: Turns
 ) -> APIRouter:
     """``/metrics``, with the number of ``uploads`` by result."""
     router = APIRouter(tags=["operation"])
     registry = make_registry(tagger, site)
     collect(registry, lambda: _server_metrics(feed, uploads))
 
-    @router.get("/metrics", responses={**_TEXT, **responses()}, response_class=Response)
+    @router.get("/metrics", responses={**_TEXT, **responses(503)}, response_class=Response)
+    @turns.route
     def metrics() -> Response:
         """Metrics in Prometheus' text format."""
         return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

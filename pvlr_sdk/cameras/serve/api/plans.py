@@ -16,6 +16,7 @@ from ...control.deployment import Deployment
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import responses
+from ..server.turns import Turns, client_of
 from .schemas import PlanChange, PlanModel
 
 _PATIENCE = 40.0
@@ -25,7 +26,7 @@ _LATER: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
+def make_router(deployment: Deployment, audit: Audit, turns: Turns) -> APIRouter:
     """The routes below ``/v1``."""
     router = APIRouter(prefix="/v1", tags=["plan"], route_class=BodyRoute)
 
@@ -40,7 +41,7 @@ def make_router(deployment: Deployment, audit: Audit) -> APIRouter:
                 call()
 
         with anyio.move_on_after(_PATIENCE) as scope:
-            await anyio.to_thread.run_sync(recorded, abandon_on_cancel=True)
+            await turns.run(client_of(request.scope), recorded)
         response.status_code = 202 if scope.cancelled_caught else 200
         return describe()
 

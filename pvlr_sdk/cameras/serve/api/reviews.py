@@ -58,6 +58,7 @@ def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRout
     router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute)
 
     @router.get("/review", responses=responses(404, 422, 503))
+    @memory.turns.route
     def review(label: OnlyLabel = None) -> MomentsModel:
         """The next events and frames to answer, drawn at random: frames of a label whose events were answered, for its
         recall. Whether labels should be reviewed again, and what is missing up to the next test of the recall."""
@@ -71,12 +72,14 @@ def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRout
             return MomentsModel(grade=None, moments=_asked(questions), notes=notes)
 
     @router.get("/frames", responses=responses(404, 422, 503))
+    @memory.turns.route
     def frames() -> MomentsModel:
         """The sampled frames that teach most, each with the label to ask for."""
         with memory.opened() as store:
             return MomentsModel(grade=None, moments=_asked(to_label(store)))
 
     @router.put("/frames/{id}/answer", responses=responses(404, 408, 413, 422, 503))
+    @memory.turns.route
     def answer_frame(
         request: Request,
         id: Annotated[int, Path(ge=1, le=2**62)],
@@ -100,6 +103,7 @@ def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRout
             )
 
     @router.get("/events/{id}/alike", responses=responses(404, 422, 503))
+    @memory.turns.route
     def alike(id: EventId) -> MomentsModel:
         """Up to 100 events without an answer that look like an event of their label, the most similar first."""
         with memory.opened() as store:
@@ -107,6 +111,7 @@ def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRout
             return MomentsModel(grade=None, moments=[moment_of(row) for row in rows])
 
     @router.put("/events/{id}/answer", responses=responses(404, 408, 413, 422, 503))
+    @memory.turns.route
     def answer(
         request: Request, id: EventId, change: Annotated[AnswerChange, json_of(AnswerChange)]
     ) -> StatementModel:

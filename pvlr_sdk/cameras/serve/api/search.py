@@ -7,7 +7,6 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 
-from ....labels import Knowledge
 from ....labels.edit import LinearFunction, taught_function
 from ....result.tags import sigmoid
 from ...control.control import Control
@@ -24,6 +23,7 @@ def make_router(control: Control, memory: MemoryAccess) -> APIRouter:
     router = APIRouter(prefix="/v1/memory", tags=["memory"], route_class=BodyRoute)
 
     @router.get("/search", responses=responses(404, 422, 503))
+    @memory.turns.route
     def search(
         words: Annotated[
             str,
@@ -52,6 +52,7 @@ def make_router(control: Control, memory: MemoryAccess) -> APIRouter:
     @router.get(
         "/pictures/{id}", responses=JPEG | responses(404, 422, 503), response_class=Response
     )
+    @memory.turns.route
     def picture(
         id: Annotated[int, Path(ge=1, le=2**62)],
         attention: Annotated[
@@ -75,8 +76,7 @@ def _function_of(words: str, control: Control) -> tuple[str, LinearFunction, str
     function = taught_function(bank, words)
     grade = None
     if function is None:
-        knowledge = Knowledge.of_plan(control.tagger.info, trust=control.tagger.trust or False)
-        bank = knowledge.bank([words], force=True)
+        bank = control.words.bank(words, force=True)
         function = taught_function(bank, bank.names[0])
         grade = bank.taught[bank.names[0]]["grade"]
     assert function is not None, "a word has one"

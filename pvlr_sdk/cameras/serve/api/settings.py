@@ -6,17 +6,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
+from ...._util.plain_json import Limits
 from ...control.control import Control
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import responses
+from ..server.turns import Turns
 from .cameras import CameraName, camera_of
 from .schemas import RegionsChange, SettingModel, SettingsChange, SettingsModel
 
-_MAX_BYTES = 1_000_000
+_LIMITS = Limits(size=1_000_000, values=100_000, depth=8)
+"""10,000 thresholds and as many labels, or 100 regions of many corners for each camera."""
 
 
-def make_router(control: Control, audit: Audit) -> APIRouter:
+def make_router(control: Control, audit: Audit, turns: Turns) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", route_class=BodyRoute)
 
@@ -26,8 +29,9 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         return settings_of(control)
 
     @router.put("/settings", tags=["settings"], responses=responses(408, 409, 413, 422, 503))
+    @turns.route
     def change_settings(
-        request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _MAX_BYTES)]
+        request: Request, change: Annotated[SettingsChange, json_of(SettingsChange, _LIMITS)]
     ) -> SettingsModel:
         """Change thresholds and reported labels, for events and uploads; kept in the state folder, if there is one."""
         with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
@@ -39,10 +43,11 @@ def make_router(control: Control, audit: Audit) -> APIRouter:
         tags=["settings"],
         responses=responses(404, 408, 409, 413, 422, 503),
     )
+    @turns.route
     def change_regions(
         request: Request,
         name: CameraName,
-        change: Annotated[RegionsChange, json_of(RegionsChange, _MAX_BYTES)],
+        change: Annotated[RegionsChange, json_of(RegionsChange, _LIMITS)],
     ) -> SettingsModel:
         """Change the regions of a camera, from its next frame on; kept in the state folder, if there is one."""
         camera_of(control.site, name)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Hashable
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
-from weakref import WeakValueDictionary
 
 import anyio
-from anyio.to_thread import run_sync
 from starlette.requests import Request
 
 from ....errors import BundleError
@@ -20,11 +17,10 @@ from ....frames.frames import color_of
 from ....frames.isolated import Decoders, available
 from ....result import TagResult
 from ...control.control import Control
-from ..server.audit import address_of, who
 from ..server.bodies import decode_upload, read_body, read_upload
-from ..server.listener import network_of
 from ..server.problems import ProblemError
 from ..server.settings import ServeSettings
+from ..server.turns import PENALTY, Turns, client_of
 from .images import attention_map
 from .schemas import TagModel, TagsModel
 
@@ -36,8 +32,6 @@ _WAITING = 8, 64
 """Minimum and maximum number of images that wait; between, as many as are tagged within a third of the time limit."""
 _AROUND = 100_000
 """Bytes of a JSON body around its image."""
-_PENALTY = 1.0
-"""Seconds until a request is turned away. A client that tries again at once would cost more than its image."""
 
 
 @dataclass(eq=False, slots=True)
@@ -49,6 +43,11 @@ class Upload:
     held: int = 0
     waiting: bool = False
 
+    def began(self) -> None:
+        """It is tagged: nothing is gained by ending it from now on."""
+        self.held = 0
+        self.waiting = False
+
 
 class UploadTagger:
     """Tags uploads within the limits of the settings, at the current thresholds. Call it in the event loop."""
@@ -58,12 +57,10 @@ class UploadTagger:
         self._settings = settings
         self._between_frames = control.site.between_frames if control.site else nullcontext
         self._count = 1 if control.site else _WORKERS
-        self._workers = asyncio.Semaphore(self._count)
+        self._turns = Turns(self._count, _WAITING[1], settings.timeout)
         # they start with the first images
         self._decoders = Decoders(self._count) if available() else None
-        self._turns: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
         self._uploads: list[Upload] = []
-        self._seconds = 0.2  # the first ones are slow, and a queue that is too long at first takes seconds to end
         self._stopping = False
         self.counts = {"tagged": 0, "failed": 0, "turned away": 0}
         """Responses to uploads, by their kind."""
@@ -105,8 +102,7 @@ class UploadTagger:
     async def _tag(
         self, request: Request, find: Callable[[bytes], bytes] | None, *how: Any
     ) -> TagsModel:
-        address = network_of(address_of(request.scope) or "")
-        upload = Upload((who(request.scope), address), anyio.CancelScope())
+        upload = Upload(client_of(request.scope), anyio.CancelScope())
         with upload.scope:
             if self._stopping:
                 upload.scope.cancel()
@@ -119,11 +115,13 @@ class UploadTagger:
                 )
                 upload.waiting = True
                 fewest, largest = _WAITING
-                fitting = int(self._settings.timeout / 3 * self._count / self._seconds)
+                fitting = int(self._settings.timeout / 3 * self._count / self._turns.seconds)
                 self._limit(lambda other: other.waiting, min(max(fewest, fitting), largest))
                 with anyio.fail_after(self._settings.timeout):
-                    return await self._in_turn(
-                        upload, lambda: self._work(find(data) if find else data, *how)
+                    return await self._turns.run(
+                        upload.client,
+                        lambda: self._work(find(data) if find else data, *how),
+                        upload.began,
                     )
             except TimeoutError:
                 raise ProblemError(
@@ -133,10 +131,8 @@ class UploadTagger:
                 self._uploads.remove(upload)
         if self._stopping:
             raise ProblemError(503, "The server is stopping.", Retry_After="5", Connection="close")
-        await anyio.sleep(_PENALTY)
-        seconds = 1 + int(
-            sum(other.waiting for other in self._uploads) * self._seconds / self._count
-        )
+        await anyio.sleep(PENALTY)
+        seconds = self._turns.seconds_of(sum(other.waiting for other in self._uploads))
         raise ProblemError(503, "More images arrive than can be tagged.", Retry_After=str(seconds))
 
     def _arrived(self, upload: Upload, count: int) -> None:
@@ -157,31 +153,6 @@ class UploadTagger:
             )
             victim.scope.cancel()
             going.remove(victim)
-
-    async def _in_turn(self, upload: Upload, work: Callable[[], TagsModel]) -> TagsModel:
-        """Run work in a thread. Workers are given in the order of requests, but a client gets or awaits only as many as
-        there are: clients take turns."""
-        turn = self._turns.setdefault(upload.client, asyncio.Semaphore(self._count))
-        async with AsyncExitStack() as held:
-            for semaphore in (turn, self._workers):
-                await held.enter_async_context(semaphore)
-            # nothing is gained by ending it from now on
-            upload.held = 0
-            upload.waiting = False
-            # A thread that takes too long cannot be stopped, and keeps its worker until it ends.
-            running = asyncio.create_task(self._run(work, held.pop_all()))
-        # nobody may be left to await it
-        running.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(running)
-
-    async def _run(self, work: Callable[[], TagsModel], held: AsyncExitStack) -> TagsModel:
-        began = perf_counter()
-        async with held:
-            try:
-                # cancelled only when the server ends
-                return await run_sync(work, abandon_on_cancel=True)
-            finally:
-                self._seconds += 0.2 * (perf_counter() - began - self._seconds)
 
     def _work(
         self, data: bytes, threshold: float | None, top_k: int | None, attention: bool

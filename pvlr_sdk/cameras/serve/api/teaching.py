@@ -13,6 +13,7 @@ from ...stream import Observation
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import ProblemError, responses
+from ..server.turns import Turns
 from .cameras import newest
 from .images import BINARY
 from .live_feed import LiveFeed
@@ -34,16 +35,18 @@ Label = Annotated[
 ]
 
 
-def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
+def make_router(control: Control, audit: Audit, feed: LiveFeed, turns: Turns) -> APIRouter:
     """The routes below ``/v1``."""
     router = APIRouter(prefix="/v1", tags=["teach"], route_class=BodyRoute)
 
-    @router.get("/teach/examples", responses=responses(422))
+    @router.get("/teach/examples", responses=responses(422, 503))
+    @turns.route
     def examples(label: Label) -> ExamplesModel:
         """The frames that were picked for a label."""
         return _examples(control, label)
 
     @router.post("/teach/examples", responses=responses(404, 408, 413, 422, 503))
+    @turns.route
     def add(
         request: Request, choice: Annotated[ExampleChoice, json_of(ExampleChoice)]
     ) -> ExamplesModel:
@@ -64,7 +67,8 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
                 )
         return _examples(control, choice.label)
 
-    @router.delete("/teach/examples", responses=responses(422))
+    @router.delete("/teach/examples", responses=responses(422, 503))
+    @turns.route
     def clear(request: Request, label: Label, last: Last = False) -> ExamplesModel:
         """Remove the examples of a label, or the last one alone; what was taught stays."""
         with audit.recorded("clear examples", request.scope, label=label, last=last):
@@ -72,6 +76,7 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
         return _examples(control, label)
 
     @router.post("/teach", responses=responses(408, 409, 413, 422, 503))
+    @turns.route
     def teach(
         request: Request, wanted: Annotated[TeachRequest, json_of(TeachRequest)]
     ) -> TaughtModel:
@@ -83,6 +88,7 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
         )
 
     @router.delete("/teach", responses=responses(409, 422, 503))
+    @turns.route
     def forget(request: Request, label: Label) -> ExamplesModel:
         """Undo the teaching of a label; its examples stay."""
         with audit.recorded("forget", request.scope, label=label):
@@ -90,6 +96,7 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
         return _examples(control, label)
 
     @router.post("/words", responses=responses(408, 409, 413, 422, 503))
+    @turns.route
     def word(request: Request, wanted: Annotated[WordRequest, json_of(WordRequest)]) -> WordModel:
         """Use a word as a label, without examples, from the next frame on. DELETE /v1/teach undoes it."""
         with audit.recorded("word", request.scope, **wanted.model_dump()):
@@ -98,7 +105,8 @@ def make_router(control: Control, audit: Audit, feed: LiveFeed) -> APIRouter:
         file = _bank_file(control)
         return WordModel(label=wanted.label, **provenance, labels=names, bank_file=file)
 
-    @router.get("/bank", responses={**_BANK, **responses(422)}, response_class=Response)
+    @router.get("/bank", responses={**_BANK, **responses(422, 503)}, response_class=Response)
+    @turns.route
     def bank() -> Response:
         """The label bank in use, for `pvlr teach --bank`, `pvlr serve --bank` and `Tagger.set_labels`."""
         name = {"Content-Disposition": 'attachment; filename="bank.safetensors"'}

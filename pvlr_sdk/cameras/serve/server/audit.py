@@ -26,6 +26,8 @@ _INTERVAL = 60.0
 """Seconds between two messages of the same kind."""
 _ATTEMPTS = 5
 """Attempts to guess a token per minute from one address; further ones are refused."""
+_DETAIL = 200
+"""Characters of each detail of a failed action."""
 _REMEMBERED = 1024
 """Number of addresses whose attempts are counted."""
 
@@ -80,11 +82,18 @@ class Audit:
 
     @contextmanager
     def recorded(self, action: str, scope: Scope, **details: Any) -> Iterator[None]:
-        """Record an action with its result: ``ok``, or the class of the exception that it raises."""
+        """Record an action with its result: ``ok``, or the class of the exception that it raises.
+
+        Failures do not fill the disk: at most one line per minute for each class and token, with their number since
+        the last, and long details are cut.
+        """
         try:
             yield
         except Exception as error:
-            self.record(action, type(error).__name__, scope, **details)
+            result = type(error).__name__
+            if count := self._refusals.count(f"{action}: {result} ({who(scope)})"):
+                short = {name: _shortened(value) for name, value in details.items()}
+                self.record(action, result, scope, **{**short, "count": count})
             raise
         self.record(action, "ok", scope, **details)
 
@@ -93,6 +102,11 @@ class Audit:
         count = self._refusals.count(action)
         if count:
             self.record(action, result, scope, count=count)
+
+
+def _shortened(value: Any) -> Any:
+    text = json.dumps(value)
+    return value if len(text) <= _DETAIL else f"{text[:_DETAIL]}..."
 
 
 class RepeatFilter(logging.Filter):

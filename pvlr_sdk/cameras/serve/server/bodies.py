@@ -15,7 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from .... import errors
-from ...._util.plain_json import read_json
+from ...._util.plain_json import Limits, read_json
 from ....frames import images
 from ....frames.frames import Frame
 from ....frames.isolated import Decoders
@@ -31,6 +31,8 @@ _UNKNOWN = (
 )
 _FORMATS = ("jpeg", "png", "webp")
 _JSON_SECONDS = 5.0
+SMALL = Limits(size=10_000, values=1_000, depth=8)
+"""Of the bodies of most routes."""
 
 
 async def read_upload(
@@ -95,18 +97,18 @@ async def read_body(
     return bytes(body)
 
 
-def json_of(model: type[BaseModel], max_bytes: int = 10_000, *, empty: bool = False) -> Any:
+def json_of(model: type[BaseModel], limits: Limits = SMALL, *, empty: bool = False) -> Any:
     """A dependency of routes: the body of the request as a model; ``empty``: it may be empty.
 
     It raises what :func:`read_body` does, OptionError and RequestValidationError.
     """
 
     async def read(request: Request) -> BaseModel:
-        body = await read_body(request, max_bytes, _JSON_SECONDS)
+        body = await read_body(request, limits.size, _JSON_SECONDS)
         if empty and not body.strip():
             return model()
         try:
-            return model.model_validate(read_json(body, printable=False))
+            return model.model_validate(read_json(body, limits, printable=False))
         except ValidationError as error:
             raise RequestValidationError(
                 [

@@ -175,7 +175,8 @@ def test_events_that_are_left_alone(frigate, answer, publish, options, changes):
     "rubbish",
     [b"", b"\xff\x00", b"offline", b"[1, 2]", b"[" * 100_000, b'{"type": "new"}', b'{"a": "' + b"x" * 2**18 + b'"}',
      message(1, "another"), message(1, id="../../config"), message(1, id=".."), message(1, id="a/b"), message(1, id=5),
-     message(1, camera=None), message(1, label="\x1b[2J"), {"type": "new", "after": None}],
+     b'{"type": [' + b"{}," * 40_000 + b"{}]}", message(1, camera=None),
+     message(1, label="\x1b[2J"), {"type": "new", "after": None}],
     ids=lambda value: str(value)[:20],
 )  # fmt: skip
 def test_rubbish_is_refused_and_logged(frigate, answer, publish, caplog, rubbish):

@@ -22,7 +22,7 @@ from pvlr_sdk.bundle.bundle import write_thresholds
 from pvlr_sdk.cameras.control import state as state_module
 from pvlr_sdk.cameras.control.control import Control
 from pvlr_sdk.cameras.control.plans import Plans
-from pvlr_sdk.cameras.control.state import State, locked
+from pvlr_sdk.cameras.control.state import _LIMITS, State, locked
 from pvlr_sdk.cameras.site import Site, SiteConfig, load_config
 from pvlr_sdk.cameras.site.changes import Changes, DeployedPlan
 from pvlr_sdk.cameras.site.config import DeployConfig
@@ -106,7 +106,8 @@ def test_what_the_next_start_could_not_read(
 ) -> None:
     control.configure({"cat": 0.25})
     kept = state.path.read_bytes()
-    monkeypatch.setattr("pvlr_sdk.cameras.control.state._MAX_BYTES", len(kept) + 5)
+    limits = _LIMITS._replace(size=len(kept) + 5)
+    monkeypatch.setattr("pvlr_sdk.cameras.control.state._LIMITS", limits)
     with pytest.raises(errors.ConfigError, match="bytes"):
         control.configure(dict.fromkeys(tiny_open.NAMES, 0.5))
     assert state.path.read_bytes() == kept

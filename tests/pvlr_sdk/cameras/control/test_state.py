@@ -22,6 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from pvlr_sdk import LabelBank, errors
 from pvlr_sdk.cameras.control.control import Control
+from pvlr_sdk.cameras.site import SiteConfig
+from pvlr_sdk.cameras.site.changes import Changes
 from tests.pvlr_sdk.cameras.control.kept import (
     Killed,
     killed,
@@ -261,3 +263,14 @@ def test_a_process_that_is_killed(
             process.kill()
             words = [line.split() for line in [*lines, *process.stdout]]
             expected = [*[state for word, *state in words if word == "done"][-1:], words[-1][1:]]
+
+
+def test_regions_that_are_too_many_parts_with_other_tiles_are_ignored() -> None:
+    shape = {"polygon": [[0, 0], [1, 0], [0, 1]]}
+    change = {"enabled": False, "regions": {"x": shape, "y": shape}}
+    stored = Changes.model_validate({"cameras": {"door": change}})
+    tiled = {"cameras": {"door": {"uri": "test://", "tiles": "3x3"}}}
+    changes, dropped = stored.fitting(SiteConfig.parse(tiled, source="test"))
+    assert changes.cameras["door"].regions is None
+    assert changes.cameras["door"].enabled is False
+    assert dropped == ["regions of camera 'door', 18 parts = 2 regions x 9 tiles"]

@@ -15,8 +15,16 @@ from tests.pvlr_sdk.cameras.memory.conftest import write
 AT_ONCE = EventSettings(smoothing=0, min_duration=0, min_gap=0)
 
 
-@pytest.mark.parametrize("damage", ["garbage", "cut", "page", "empty", "context"])
-def test_a_damaged_store_is_set_aside_and_a_new_one_begun(tmp_path, make_scene, caplog, damage):
+@pytest.mark.parametrize(
+    ("damage", "earlier"),
+    [
+        *((damage, "") for damage in ("garbage", "cut", "page", "empty", "context")),
+        *(("garbage", earlier) for earlier in ("folder", "file", "link")),
+    ],
+)
+def test_a_damaged_store_is_set_aside_and_a_new_one_begun(
+    tmp_path, make_scene, caplog, damage, earlier
+):
     config, scene = MemoryConfig(folder=tmp_path), make_scene(settings=AT_ONCE)
     for step in range(400):
         scene.see(step, [0.9 * (step % 2), 0.2])
@@ -37,6 +45,13 @@ def test_a_damaged_store_is_set_aside_and_a_new_one_begun(tmp_path, make_scene, 
     else:
         data.clear()
     path.write_bytes(data)
+    if earlier == "file":
+        (tmp_path / "damaged").write_bytes(b"")
+    elif earlier == "link":
+        (tmp_path / "damaged").symlink_to(tmp_path.parent)
+    elif earlier == "folder":
+        (tmp_path / "damaged").mkdir()
+        (tmp_path / "damaged/memory.sqlite").write_bytes(b"older")
     for name in ("memory.sqlite-wal", "memory.sqlite-shm"):
         (tmp_path / name).unlink(missing_ok=True)
     sink = MemorySink(config)
@@ -47,7 +62,8 @@ def test_a_damaged_store_is_set_aside_and_a_new_one_begun(tmp_path, make_scene, 
     store = Store(tmp_path)
     assert {row.began.id for row in store.rows()} >= {one.id for one in scene.events[-10:]}
     if damage != "empty":
-        assert (tmp_path / "damaged/memory.sqlite").is_file()
+        assert (tmp_path / "damaged/memory.sqlite").read_bytes() != b"older"
+        assert not (tmp_path / "damaged").is_symlink()
         assert "a new one begins" in caplog.text
 
 

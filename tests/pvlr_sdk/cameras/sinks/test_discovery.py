@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.cameras.control.control import Control
 from pvlr_sdk.cameras.control.state import State
+from pvlr_sdk.cameras.sinks import mqtt
 from pvlr_sdk.cameras.sinks.home_assistant import MIGRATE, HomeAssistant, Topics
 from pvlr_sdk.cameras.sinks.mqtt import MqttSettings, MqttSink
 from pvlr_sdk.cameras.sinks.worker import CameraStatus, Commands, SiteStatus
@@ -184,6 +187,49 @@ def test_the_sensors_of_a_site_follow_its_labels(broker, tmp_path, plan, make_li
 
 def publish(listener, topic: str, text: str | bytes, **options: bool) -> None:
     listener._client.publish(topic, text, qos=1, **options)
+
+
+def test_a_retained_message_of_any_size_costs_its_bytes_and_one_warning(caplog):
+    MQTTMessage = pytest.importorskip("paho.mqtt.client").MQTTMessage
+    sink = MqttSink(
+        MqttSettings(url="mqtt://127.0.0.1:9", discovery=True), SiteStatus({"door": ["car"]})
+    )
+    client = sink._client
+    payload = b'{"origin":[' + b"{}," * 20_000_000 + b"{}]}"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    for topic in (DEVICE, DEVICE, DEVICE.replace("door", "other")):
+        message = MQTTMessage(topic=topic.encode())
+        message.payload = payload
+        message.retain = True
+        sink._on_message(client, None, message)
+    assert time.perf_counter() - start < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "pvlr_door" in warning
+    assert f"{len(payload)} bytes" in warning
+    sink.close()
+
+
+def test_what_a_message_makes_a_site_forget_is_bounded():
+    pytest.importorskip("paho.mqtt.client")
+    home = HomeAssistant(
+        Topics("pvlr", "homeassistant"), discovery=True, image=False, commands=False
+    )
+    sink = MqttSink(
+        MqttSettings(url="mqtt://127.0.0.1:9", discovery=True), SiteStatus({"door": ["car"]})
+    )
+    sensors = {f"label_{number}": {"platform": "sensor", "name": ""} for number in range(9_000)}
+    strange = {"x" * 2000: {"platform": "sensor", "name": ""}, "a/b": {"platform": "sensor", "name": ""},
+               "tank": {"platform": "x" * 2000, "name": ""}}  # fmt: skip
+    for number in range(3):
+        named = {f"{name}_{number}": value for name, value in sensors.items()} | strange
+        config = {"origin": {"name": "pvlr_sdk"}, "availability": [{"topic": "pvlr/status"}]}
+        announced = home.announced(json.dumps({**config, "components": named}).encode())
+        assert len(announced) == 9_000
+        sink._forget(sink._client, DEVICE, announced)
+    assert len(sink._gone[DEVICE]) == mqtt._MOST_GONE
+    sink.close()
 
 
 def test_commands_change_the_running_site_and_rubbish_is_refused(

@@ -101,6 +101,9 @@ def test_variables(monkeypatch):
         ({"cameras": {"a": {"uri": "0", "schedule": []}}}, "a.schedule: expected days and hours such as"),
         ({"cameras": {"a": {"uri": "0", "regions": {"x": {"polygon": [[0, 0], [2, 0], [0, 1]]}}}}},
          "cameras.a.regions.x.polygon: expected 3 to 64 corners (x, y) as fractions of the frame, from 0 to 1, got"),
+        ({"cameras": {"a": {"uri": "0", "tiles": "3x3", "regions": {name: {"polygon": [[0, 0], [1, 0], [0, 1]]}
+                                                                    for name in "xy"}}}},
+         "cameras.a: expected at most 16 parts of a frame, its regions times their tiles, not 18 parts = 2 regions x "),
         ({"cameras": {"a": {"uri": "0", "regions": {"x": {"polygom": []}}}}}, "Did you mean 'polygon'?"),
         ({"operating_point": "recall"}, "site.yaml: operating_point: expected 'f1' or 'precise'"),
         ({"events": {"margin": 2}}, "events.margin: expected less than or equal to 1, got 2."),

@@ -22,7 +22,7 @@ def tagger(plan: Path) -> Iterator[Tagger]:
 
 
 class SlowTagger:
-    """A tagger whose engine takes ``seconds`` per frame, one after the other; the results are the real ones."""
+    """A tagger whose engine takes ``seconds`` per frame or tile, one after the other; the results are the real ones."""
 
     def __init__(self, tagger: Tagger, seconds: float) -> None:
         self.info = tagger.info
@@ -34,7 +34,9 @@ class SlowTagger:
 
     def predict_async(self, frame: Any, **options: Any) -> Future[TagResult]:
         inner = self._tagger.predict_async(frame, **options)
-        self._free = max(self._free, time.monotonic()) + self._seconds
+        columns, rows = options.get("tiles") or (1, 1)
+        count = 1 + (columns * rows if columns * rows > 1 else 0) - len(options.get("kept") or ())
+        self._free = max(self._free, time.monotonic()) + count * self._seconds
         return self._waiting.submit(self._finish, inner, self._free)
 
     def _finish(self, inner: Future[TagResult], done: float) -> TagResult:

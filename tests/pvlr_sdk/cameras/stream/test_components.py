@@ -17,6 +17,7 @@ from pvlr_sdk.cameras.stream import CameraChange
 from pvlr_sdk.cameras.stream.inboxes import Inboxes
 from pvlr_sdk.cameras.stream.pace import EnginePace, Playback
 from pvlr_sdk.cameras.stream.reader import pause_before
+from pvlr_sdk.cameras.stream.work import FrameWork
 from tests.waiting import LONG, joined, until
 
 
@@ -130,6 +131,20 @@ def test_inboxes_are_taken_from_in_turn() -> None:
             assert item
             order.append(item[0])
     assert order == [0, 2] * 4
+
+
+def test_what_is_put_back_is_the_next_of_its_camera_in_its_turn() -> None:
+    inboxes = Inboxes(2)
+    for camera in (0, 1):
+        inboxes.put_frame(camera, frame(sequence=camera))
+    work = FrameWork(0, frame(sequence=0))
+    assert (inboxes.take(time.monotonic()) or (1, None))[0] == 0
+    inboxes.put_back(0, work)
+    assert inboxes.put_frame(0, frame(sequence=2)) == 0  # it does not replace what has begun
+    inboxes.put_change(0, change("lost"))
+    order = [inboxes.take(time.monotonic()) or (-1, None) for _ in range(4)]
+    assert [camera for camera, _ in order] == [1, 0, 0, 0]
+    assert order[1][1] is work
 
 
 def test_every_frame_waits_until_the_one_before_is_taken_or_all_is_closed() -> None:

@@ -13,6 +13,7 @@ from pvlr_sdk import Camera, Stream, Tagger, errors
 from pvlr_sdk.cameras.sources import CapturedFrame
 from pvlr_sdk.cameras.stream import Region
 from pvlr_sdk.cameras.stream.regions import Polygon
+from pvlr_sdk.frames.tiles import MAX_TILES
 from tests.pvlr_sdk.cameras.stream.seen import observations
 
 LEFT: Polygon = ((0, 0), (0.5, 0), (0.5, 1), (0, 1))
@@ -144,11 +145,11 @@ def test_nv12_is_masked_without_colour(order: str) -> None:
 def test_a_region_of_a_few_pixels_has_no_tiles(tagger: Tagger) -> None:
     """It would otherwise fail all frames of the camera."""
     regions = {"left": Region(LEFT), "spot": Region(((0, 0), (0.02, 0), (0, 0.02)))}
-    camera = Camera("a", f"test://?{SMALL}&fps=50&frames=1", regions=regions, tiles=(4, 4))
+    camera = Camera("a", f"test://?{SMALL}&fps=50&frames=1", regions=regions, tiles=(4, 2))
     with Stream(tagger, [camera]) as stream:
         (one,) = observations(stream)
     assert {name: len(found.tiles) for name, found in one.regions.items()} == {
-        "left": 17,
+        "left": 9,
         "spot": 0,
     }
 
@@ -184,17 +185,42 @@ def test_each_region_has_its_own_result_and_the_frame_has_the_union(tagger: Tagg
     assert plain.regions == {None: plain.result}
 
 
-def test_a_hundred_regions(tagger: Tagger) -> None:
+def test_regions_share_the_tiles_of_a_large_frame(tagger: Tagger) -> None:
+    camera = Camera(
+        "a",
+        "test://?size=2000x1600&fps=50&frames=1",
+        regions={"left": Region(LEFT), "lower": Region(LOWER), "hole": Region(LEFT, True)},
+        tiles="auto",
+    )
+    with Stream(tagger, [camera]) as stream:
+        (one,) = observations(stream)
+        assert stream.stats()["a"].computed == sum(len(r.tiles) for r in one.regions.values())
+    assert all(5 <= len(found.tiles) <= 1 + MAX_TILES // 2 for found in one.regions.values())
+
+
+@pytest.mark.parametrize(("count", "tiles"), [(17, None), (17, "auto"), (3, (3, 2)), (2, "3x3")])
+def test_too_many_parts(count: int, tiles: Any) -> None:
+    regions = {f"r{number}": Region(LEFT) for number in range(count)}
+    excluded = {f"e{number}": Region(LOWER, True) for number in range(50)}
+    each = 6 if count == 3 else 9 if count == 2 else 1
+    message = rf"at most 16 parts .*, got {count * each} parts = {count} regions x {each} tiles"
+    with pytest.raises(errors.OptionError, match=message):
+        Camera("a", "test://", regions=regions | excluded, tiles=tiles)
+    fewer = dict(list(regions.items())[: MAX_TILES // each])
+    Camera("a", "test://", regions=fewer | excluded, tiles=tiles)
+
+
+def test_sixteen_regions(tagger: Tagger) -> None:
     regions = {
         f"r{row}{column}": Region(
             (
-                (column / 10, row / 10),
-                ((column + 1) / 10, row / 10),
-                ((column + 1) / 10, (row + 1) / 10),
+                (column / 4, row / 4),
+                ((column + 1) / 4, row / 4),
+                ((column + 1) / 4, (row + 1) / 4),
             )
         )
-        for row in range(10)
-        for column in range(10)
+        for row in range(4)
+        for column in range(4)
     }
     camera = Camera("a", f"test://?{SMALL}&fps=50&frames=1", regions=regions)
     with Stream(tagger, [camera]) as stream:

@@ -261,7 +261,7 @@ class TestStream:
             def look(self, pixels: Any, color: Any, now: float, portion: float = 1.0) -> Look:
                 return Look(pixels, color, now, lag=30.0)
 
-        monkeypatch.setattr("pvlr_sdk.cameras.stream.still.StillScene", Lagging)
+        monkeypatch.setattr("pvlr_sdk.cameras.stream.work.StillScene", Lagging)
         with Stream(
             tagger, [Camera("a", "test://?size=160x120&fps=50&frames=3", refresh=1)], staleness=20
         ) as stream:

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Camera, Stream, Tagger, open_source
-from pvlr_sdk.cameras.stream import Observation
+from pvlr_sdk.cameras.stream import Observation, Region
 from tests.pvlr_sdk.cameras.stream.seen import changes, observations
+from tests.pvlr_sdk.cameras.stream.test_regions import LEFT
 from tests.waiting import LONG
 
 SMALL = "size=160x120"
@@ -174,6 +175,35 @@ def test_cameras_take_turns(slow: Callable[[float], Any]) -> None:
     fair = (50 - 5) / 3 * rounds  # the rest of the slow one's share, in three parts
     assert all(counts[name] > 0.8 * fair for name in "abc")
     assert counts["d"] > 0.8 * 5 * rounds
+
+
+RIGHT = ((0.5, 0), (1, 0), (1, 1), (0.5, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"tiles": (4, 4)},
+        {"regions": {f"r{number}": Region(RIGHT) for number in range(16)}},
+        {"regions": {"left": Region(LEFT), "right": Region(RIGHT)}, "tiles": (4, 2)},
+    ],
+    ids=["tiles", "regions", "both"],
+)
+def test_cameras_share_inferences_and_not_frames(
+    slow: Callable[[float], Any], parts: dict[str, Any]
+) -> None:
+    """One with 16 parts and three with one: each gets a quarter of the engine, and not a quarter of the frames."""
+    cameras = [Camera("many", f"test://?{SMALL}&fps=60", **parts)]
+    cameras += [Camera(name, f"test://?{SMALL}&fps=60") for name in "abc"]
+    with Stream(slow(0.005), cameras) as stream:
+        seen = observations(itertools.islice(stream, 300))
+    counts = Counter(event.camera for event in seen)
+    computed = {name: one.computed for name, one in stream.stats().items()}
+    fair = sum(computed.values()) / 4
+    assert all(counts[name] > 0.8 * fair for name in "abc")
+    assert counts["many"] >= 4
+    assert computed["many"] < 1.3 * fair + 17
 
 
 def test_the_size_may_change(tagger: Tagger) -> None:

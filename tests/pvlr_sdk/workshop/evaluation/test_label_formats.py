@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,49 @@ def test_another_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     path.write_text(text)
     with pytest.raises(errors.LabelsFileError, match=says):
         read_annotations(path)
+
+
+def many(count: int) -> Iterator[tuple[str, str]]:
+    """Label files whose images times labels are count x count."""
+    numbers = range(count)
+    yield "csv", "file,tag\n" + "".join(f"{number}.jpg,t{number}\n" for number in numbers)
+    names = {f"{number}.jpg": f"t{number}" for number in numbers}
+    yield "fiftyone", json.dumps({"classes": [], "labels": names})
+    images = [{"id": number, "file_name": f"{number}.jpg"} for number in numbers]
+    categories = [{"id": number, "name": f"t{number}"} for number in numbers]
+    yield "coco", json.dumps({"images": images, "categories": categories, "annotations": []})
+    marks = [{"image": f"{number}.jpg", "choice": f"t{number}"} for number in numbers]
+    yield "label studio", json.dumps(marks)
+    tags = "".join(
+        f'<image name="{number}.jpg"><tag label="t{number}"/></image>' for number in numbers
+    )
+    yield "cvat", f"<annotations>{tags}</annotations>"
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in many(40_000)])
+def test_images_times_labels_are_bounded(tmp_path: Path, text: str) -> None:
+    """A file of a few MB would need 1.6 GB, one of 1 GB thousands of times as much."""
+    path = tmp_path / "labels"
+    path.write_text(text)
+    with pytest.raises(errors.LabelsFileError, match=r"got 40000 images and 40000 labels"):
+        read_annotations(path)
+
+
+def test_many_labels_that_no_image_has_take_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    categories = [{"id": number, "name": f"t{number}"} for number in range(60_000)]
+    path.write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.jpg"}],
+                "categories": categories,
+                "annotations": [],
+            }
+        )
+    )
+    start = time.perf_counter()
+    assert read_labels(path).targets.shape == (1, 60_000)
+    assert time.perf_counter() - start < 5
 
 
 def test_a_folder_without_subfolders_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -143,6 +144,66 @@ def test_a_damaged_sidecar_is_left_unchanged(photo, damaged):
     with pytest.raises(errors.OutputError, match=r"photo\.jpg\.xmp: expected an XMP packet"):
         tag_photo(photo, TAGS)
     assert path.read_bytes() == damaged
+
+
+LI = "<rdf:li>{}</rdf:li>"
+RDF = "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>{}</rdf:RDF>"
+FIELD = "<dc:subject xmlns:dc='http://purl.org/dc/elements/1.1/'><rdf:Bag>{}</rdf:Bag></dc:subject>"
+OURS = "<p:subject xmlns:p='https://pvlr-sdk.org/xmp/1.0/'><rdf:Bag>{}</rdf:Bag></p:subject>"
+LEVELS = "<p:TagsList xmlns:p='http://www.digikam.org/ns/1.0/'><rdf:Bag>{}</rdf:Bag></p:TagsList>"
+
+
+def described(*fields: str) -> str:
+    return RDF.format(f"<rdf:Description>{''.join(fields)}</rdf:Description>")
+
+
+def numbers(count: int, start: int = 0) -> str:
+    return "".join(LI.format(np.base_repr(number, 36)) for number in range(start, start + count))
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        RDF.format("<rdf:Description/>" * 52_000),
+        RDF.format("<rdf:Description/>" + "<x/>" * 200_000),
+        described(FIELD.format(numbers(23_000)), OURS.format(numbers(23_000, 23_000))),
+        described(FIELD.format(numbers(23_000)), LEVELS.format(numbers(23_000, 23_000))),
+        described(FIELD.format(numbers(15_000))),
+        described(FIELD.format("<rdf:li/>" * 100_000)),
+        described(*[FIELD.format(LI.format("a"))] * 8_000),
+        described(FIELD.format(LI.format("x" * 1_000_000))),
+        described(FIELD.format(numbers(300_000))),
+        "<rdf:Description xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>",
+        "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>",
+    ],
+    ids=lambda packet: f"{packet[70:140]} ({len(packet)})",
+)
+def test_a_sidecar_of_any_form_takes_a_moment_and_is_merged_or_refused(photo, packet):
+    path = photo.with_name("photo.jpg.xmp")
+    path.write_text(packet)
+    start = time.perf_counter()
+    try:
+        tag_photo(photo, TAGS)
+    except errors.OutputError:
+        assert path.read_text() == packet
+    else:
+        assert b">dog<" in path.read_bytes()
+        tag_photo(photo, {"cat": 0.5})  # what was written can be read
+        assert b">cat<" in path.read_bytes()
+    assert time.perf_counter() - start < 5
+
+
+def test_time_grows_with_the_number_of_tags_not_with_its_square(monkeypatch):
+    packet = described(FIELD.format(numbers(60_000)), OURS.format(numbers(60_000, 60_000))).encode()
+    with pytest.raises(errors.OutputError, match=f"at most 1048576 bytes, got {len(packet)}"):
+        merged(packet, TAGS)
+    monkeypatch.setattr("pvlr_sdk.workshop.export.xmp._MAX_BYTES", 2**24)
+    start = time.process_time()
+    after = merged(packet, TAGS)
+    assert time.process_time() - start < 10
+    assert (
+        after.count(b">ZZZ<") == packet.count(b">ZZZ<") + 4
+    )  # two fields with levels, and ours for them
 
 
 def test_a_link_is_followed_to_a_file_beside_the_photo_only(photo, tmp_path):

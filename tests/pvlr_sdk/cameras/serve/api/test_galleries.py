@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import resource
+import time
 
 import pytest
 
@@ -95,6 +97,40 @@ def test_requests_without_an_image(server, path, body, named):
     answer = post(server, path, body)
     assert answer.status == 422
     assert answer.json["argument"] == named
+
+
+def objects(count: int) -> bytes:
+    return b"{}," * count + b"{}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/chat", b'{"messages":[' + objects(5_000_000) + b"]}"),
+        ("/v1/chat/completions", b'{"messages":[{"content":[' + objects(5_000_000) + b"]}]}"),
+        ("/api/generate", b'{"images":["A"],"format":[' + objects(5_000_000) + b"]}"),
+        ("/api/v1/vision/labels", b'{"images":["' + b"AB " * 5_300_000 + b'"]}'),
+        (
+            "/v2/models/MODEL/infer",
+            b'{"inputs":[{"name":"","data":[' + objects(5_000_000) + b"]}]}",
+        ),
+        ("/v2/models/MODEL/infer", b'{"inputs":[],"outputs":[' + objects(5_000_000) + b"]}"),
+        ("/label-studio/predict", b'{"tasks":[{"data":{"":[' + objects(5_000_000) + b"]}}]}"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, bytes) else value,
+)
+def test_a_body_of_many_values_is_refused_before_it_is_built(serve, tagger, path, body):
+    """16 MB, which would become 1.3 to 3.9 GB of objects, while no other request is answered."""
+    server = serve(galleries=True, open_inference=True, label_studio={})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    answer = post(server, path.replace("MODEL", tagger.info["name"]), body)
+    assert answer.status == 422
+    assert time.perf_counter() - start < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * len(body) / 1024
+    if b"{}" in body:
+        assert answer.json["got"] == "more than 10000 values"
 
 
 def test_limits_and_tokens_are_those_of_the_server(serve, data_url):

@@ -166,6 +166,7 @@ def test_events_stats_and_history(serve):
         "hello", "{}", "[]", '{"kind": "stop"}', '{"kind": "shown", "camera": "none"}',
         '{"kind": "map", "camera": "door", "label": "act"}', '{"kind": "pin", "camera": "none"}',
         '{"kind": "pause", "x": 1}', '{"kind": "pause", "on": true, "on": false}', b"\x00\xff", "x" * 5000,
+        '{"kind": "pause", "camera": {"a": {}}}', '{"kind": "pause", "label": "' + "," * 100 + '"}',
     ],
 )  # fmt: skip
 def test_what_is_no_message_ends_the_connection(serve, text):

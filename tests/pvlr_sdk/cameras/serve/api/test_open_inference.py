@@ -81,6 +81,8 @@ def test_rubbish(server, image, model):
         (long, {"Inference_Header_Content_Length": str(len(long))}),
         (long, {"Inference_Header_Content_Length": "9" * 5000}),
         (long, {"Inference_Header_Content_Length": "-1"}),
+        (long, {"Inference_Header_Content_Length": "0" * 5000}),
+        (long, {"Inference_Header_Content_Length": "0" * 25 + "9" * 8}),
     ]:
         answer = infer(server, model, body, **headers)
         assert answer.status == 422, (body[:99] if isinstance(body, bytes) else body, answer.json)

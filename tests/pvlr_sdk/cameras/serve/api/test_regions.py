@@ -63,6 +63,7 @@ def test_regions_are_used_and_kept(serve: Callable[..., Any], state: State) -> N
         ({"left": {"polygon": LEFT, "labels": ["cat"]}}, "door", 422),
         ({"a b": {"polygon": LEFT}}, "door", 422),
         ({f"r{number}": {"polygon": LEFT} for number in range(101)}, "door", 422),
+        ({f"r{number}": {"polygon": LEFT} for number in range(17)}, "door", 422),
         ({"left": {"polygon": LEFT}}, "gate", 404),
     ],
 )

@@ -167,6 +167,20 @@ def test_changes_and_attempts_are_recorded_with_the_name(serve, tmp_path):
     assert audit.stat().st_mode & 0o777 == 0o600
 
 
+def test_changes_that_fail_do_not_fill_the_audit_log(serve, tmp_path):
+    audit = tmp_path / "audit"
+    served = serve(audit_log=audit)
+    rubbish = {"thresholds": {f"no label {number}": 0.5 for number in range(20_000)}}
+    body = json.dumps(rubbish)
+    for _ in range(20):
+        assert served.ask("PUT", "/v1/settings", body).status == 422
+    assert served.ask("PUT", "/v1/settings", '{"thresholds": {"cat": 0.3}}').status == 200
+    refused, done = lines(audit)
+    assert (refused["result"], refused["count"]) == ("UnknownLabelError", 1)
+    assert len(json.dumps(refused)) < 500
+    assert (done["result"], done["thresholds"]) == ("ok", {"cat": 0.3})
+
+
 def test_the_audit_log_may_be_rotated_and_never_ends_a_request(serve, tmp_path, caplog):
     audit = tmp_path / "audit"
     served = serve(audit_log=audit)
