@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._util.plain_json import Limits, read_json
 
-_LIMITS = Limits(size=2**26, values=2**20, depth=16)
+_LIMITS = Limits(size=2**26, values=2**20, depth=32)
 """Of a header, and of each text in it."""
 
 

@@ -25,7 +25,8 @@ from .._util.validation import first_problem
 
 MAX_BYTES = 1 << 20
 """The size of the largest signature file that is read."""
-_LIMITS = Limits(MAX_BYTES, values=100_000, depth=8)
+# As libpvlr reads it: two programs must not disagree on what is signed.
+_LIMITS = Limits(MAX_BYTES, values=MAX_BYTES, depth=32)
 _ENVELOPE = (
     '{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json",'
     '"verificationMaterial":{"publicKey":{"hint":"KEY"},"tlogEntries":[]},'

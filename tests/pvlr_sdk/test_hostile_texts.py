@@ -215,7 +215,10 @@ def memory(line: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(),
+    reason="needs /proc/self/clear_refs, which Linux has",
+)
 @pytest.mark.parametrize("place", [*PLACES, "xmp"])
 def test_a_text_costs_seconds_and_memory_in_proportion_or_is_a_typed_error(place, tmp_path):
     dice = random.Random(place)

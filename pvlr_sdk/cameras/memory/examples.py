@@ -25,9 +25,10 @@ _CHOSEN_FROM = 2000
 def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     """The sampled frames without an answer that teach most (:func:`.mining.select`), each with the label to ask for.
 
-    They are of the newest plan, label bank and settings, whatever the thresholds and the choice of labels.
+    They are of the newest plan, label bank and settings, whatever the thresholds and the choice of labels. Those that
+    were drawn at random are left to :mod:`.recall`: a choice by what they teach would make their answers prove nothing.
     """
-    only = "kind NOT IN ('event', 'health') AND id NOT IN (SELECT id FROM answers)"
+    only = "kind NOT IN ('event', 'health', 'random') AND id NOT IN (SELECT id FROM answers)"
     rows = reader.rows(
         f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})"
     )
@@ -101,11 +102,13 @@ class _Example(NamedTuple):
 
 
 def _examples(reader: Reader, label: str | None, camera: str | None) -> list[_Example]:
-    answers = {row[0]: row[1:] for row in reader.query("SELECT id, label, answer FROM answers")}
+    rows = {row.id: row for row in reader.rows(*chosen(camera, None, None, None))}
     examples = []
-    for row in reader.rows(*chosen(camera, None, None, None)):
-        name, answer = answers.get(row.id, ("", "unclear"))
-        if answer == "unclear" or label not in (None, name):
+    for number, name, answer in reader.query(
+        "SELECT id, label, answer FROM answers ORDER BY id, label"
+    ):
+        row = rows.get(number)
+        if row is None or answer == "unclear" or label not in (None, name):
             continue
         picture = reader.picture(row.id)
         if picture:

@@ -150,9 +150,12 @@ class Samples:
         chosen = self._best
         self._best = {}
         self._closed = True
-        for moment in {
-            moment.time: moment for moment in chosen.values()
-        }.values():  # a frame counts once
+        # A frame counts once. One that is random as well stays random: without the uncertain ones, the random frames
+        # would be no random sample.
+        by_time = {moment.time: moment for moment in chosen.values()}
+        if "random" in chosen:
+            by_time[chosen["random"].time] = chosen["random"]
+        for moment in by_time.values():
             if moment.features is not None:
                 self._known.append(moment.features)
             yield moment

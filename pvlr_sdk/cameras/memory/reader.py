@@ -25,13 +25,20 @@ from .features import FeatureFiles
 from .moments import HEAT
 from .recording import Chunk, Context, Place
 
-VERSION = 4
+VERSION = 5
 FILE = "memory.sqlite"
 ASIDE = "damaged"
 """The folder of a damaged store, in its own."""
 QUALITY = 75
 """Of pictures, as JPEG."""
-_SCHEMA = """
+_ANSWERS = """
+CREATE TABLE answers (
+    id INTEGER NOT NULL, event TEXT, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike INTEGER,
+    PRIMARY KEY (id, label));
+CREATE INDEX answers_drawn ON answers (label, event) WHERE alike IS NULL;
+"""
+# `answers` are of events, or of sampled frames (event IS NULL), which may have one for each label.
+_SCHEMA = f"""
 CREATE TABLE contexts (id INTEGER PRIMARY KEY, data BLOB NOT NULL UNIQUE);
 CREATE TABLE chunks (
     id INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, region TEXT, start REAL NOT NULL, end REAL NOT NULL,
@@ -46,12 +53,19 @@ CREATE INDEX moments_by_start ON moments (start);
 CREATE INDEX moments_by_camera ON moments (camera);
 CREATE INDEX moments_by_label ON moments (label);
 CREATE TABLE pictures (id INTEGER PRIMARY KEY, jpeg BLOB NOT NULL, heat BLOB);
-CREATE TABLE answers (
-    id INTEGER PRIMARY KEY, event TEXT, label TEXT NOT NULL, answer TEXT NOT NULL, time REAL NOT NULL, alike INTEGER);
-CREATE INDEX answers_drawn ON answers (label, event) WHERE alike IS NULL;
+{_ANSWERS}
 """
-# `answers` are of events, or of sampled frames (event IS NULL).
 # `at` is the newest chunk at the time of writing: rows of both tables grow old in one order, whatever the clock does.
+# Version 4 had one answer for each frame, and a random frame that was uncertain or new as well was kept as such: the
+# others are no random sample.
+_FROM_4 = f"""
+DROP INDEX answers_drawn;
+ALTER TABLE answers RENAME TO earlier;
+{_ANSWERS}
+INSERT INTO answers SELECT * FROM earlier;
+DROP TABLE earlier;
+UPDATE moments SET kind = 'sample' WHERE kind = 'random';
+"""
 _OPENING = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
@@ -123,11 +137,11 @@ class Reader:
                 place, timeout=5.0, isolation_level=None, check_same_thread=False, uri=True
             )
             with closed_on_error(self._database):
-                self._open(write)
+                self._open(write, changes=not fixed)
 
-    def _open(self, write: bool) -> None:
+    def _open(self, write: bool, changes: bool) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version not in (0, VERSION) or (version == 0 and not write):
+        if version not in (0, 4, VERSION) or (version == 0 and not write):
             hint = (
                 "Use the pvlr_sdk that wrote it, or another folder." if version else "Record first."
             )
@@ -136,9 +150,10 @@ class Reader:
             self._database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for statement in (*(_OPENING if write else ()), "PRAGMA secure_delete = ON"):
             self._database.execute(statement)
-        if version == 0:
+        script = {0: _SCHEMA, 4: _FROM_4 if changes else ""}.get(version)
+        if script:
             self._database.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {VERSION}; COMMIT;"
             )
         if write:
             try:

@@ -89,13 +89,11 @@ class Store(Reader):
                 "It may have been deleted.",
             )
         with self._changing(), self._transaction():
-            self._database.execute("DELETE FROM answers WHERE ? IN (id, alike)", (number,))
+            name = label or rows_found[0].label
+            earlier = "DELETE FROM answers WHERE (id = ? AND label = ?) OR alike = ?"
+            self._database.execute(earlier, (number, name, number))
             if answer is not None:
-                about = {
-                    "label": label or rows_found[0].label,
-                    "answer": answer,
-                    "time": time.time(),
-                }
+                about = {"label": name, "answer": answer, "time": time.time()}
                 pairs = [(None, number), *((number, other) for other in alike)]
                 chosen = "id = :id AND (:like IS NULL OR label = :label)"
                 query = (

@@ -67,7 +67,8 @@ class MomentsModel(BaseModel):
     )
     moments: list[MomentModel]
     notes: list[Text] = Field(
-        default=[], description="why a proven precision may not hold any more, by label"
+        default=[],
+        description="why a proven precision may not hold any more, and what is proven of the recall",
     )
 
 

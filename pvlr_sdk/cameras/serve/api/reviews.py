@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -10,13 +11,15 @@ from pydantic import BaseModel, Field
 from ...control.control import Control
 from ...memory import search as find
 from ...memory.examples import to_label
-from ...memory.precision import statement, to_review
+from ...memory.precision import statement
+from ...memory.reader import Row
+from ...memory.recall import recall, to_ask
 from ...memory.why import find_event
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import responses
 from .events import OnlyLabel
-from .memory import EventId, MemoryAccess, MomentsModel, moment_of
+from .memory import EventId, MemoryAccess, MomentModel, MomentsModel, moment_of
 from .schemas import RequestModel, Text
 
 _TARGET = 0.9
@@ -39,9 +42,15 @@ class FrameAnswer(RequestModel):
 
 
 class StatementModel(BaseModel):
-    """What the answers prove of the precision of the event's label; of a frame, how many there are."""
+    """What the answers prove: of an event's label the precision, of that of a random frame the recall; of other frames,
+    how many answers there are."""
 
     statement: Text
+
+
+def _asked(questions: Iterable[tuple[Row, str]]) -> list[MomentModel]:
+    """Events and frames, each with the label to ask for."""
+    return [moment_of(row).model_copy(update={"label": label}) for row, label in questions]
 
 
 def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRouter:
@@ -51,24 +60,23 @@ def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRout
     @router.get("/review", responses=responses(404, 422, 503))
     @memory.turns.route
     def review(label: OnlyLabel = None) -> MomentsModel:
-        """The next events to answer, drawn at random, and whether labels should be reviewed again."""
+        """The next events and frames to answer, drawn at random: frames of a label whose events were answered, for its
+        recall. Whether labels should be reviewed again, and what is missing up to the next test of the recall."""
         with memory.opened() as store:
             labels = store.query("SELECT DISTINCT label FROM answers WHERE event IS NOT NULL")
             proven = [statement(store, name, _TARGET) for (name,) in labels]
             notes = [f"{proof.label}: {proof.drift}." for proof in proven if proof.drift]
-            return MomentsModel(
-                grade=None, moments=[moment_of(row) for row in to_review(store, label)], notes=notes
-            )
+            questions = to_ask(store, _TARGET, label)
+            frames_of = dict.fromkeys(name for row, name in questions if not row.event)
+            notes += [f"{recall(store, name, _TARGET)}." for name in frames_of]
+            return MomentsModel(grade=None, moments=_asked(questions), notes=notes)
 
     @router.get("/frames", responses=responses(404, 422, 503))
     @memory.turns.route
     def frames() -> MomentsModel:
         """The sampled frames that teach most, each with the label to ask for."""
         with memory.opened() as store:
-            moments = [
-                moment_of(row).model_copy(update={"label": label}) for row, label in to_label(store)
-            ]
-            return MomentsModel(grade=None, moments=moments)
+            return MomentsModel(grade=None, moments=_asked(to_label(store)))
 
     @router.put("/frames/{id}/answer", responses=responses(404, 408, 413, 422, 503))
     @memory.turns.route
@@ -77,12 +85,15 @@ def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRout
         id: Annotated[int, Path(ge=1, le=2**62)],
         change: Annotated[FrameAnswer, json_of(FrameAnswer)],
     ) -> StatementModel:
-        """Answer whether a sampled frame shows a label, as an example to teach and train with."""
+        """Answer whether a sampled frame shows a label: for the recall, if it was drawn at random, and as an example to
+        teach and train with."""
         with (
             memory.opened() as store,
             audit.recorded("answer", request.scope, frame=id, **change.model_dump()),
         ):
             store.answer(id, change.answer, change.label)
+            if store.rows("id = ? AND kind = 'random'", (id,)):
+                return StatementModel(statement=str(recall(store, change.label, _TARGET)))
             query = (
                 "SELECT answer, count(*) FROM answers WHERE event IS NULL AND label = ? GROUP BY 1"
             )

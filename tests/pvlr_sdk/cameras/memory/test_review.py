@@ -151,7 +151,7 @@ def moment(site, number: int, logits: tuple[float, float], features=None, **cont
     space = "" if features is None else "tiny"
     place, of = Place("door", None), replace(site.context, **context)
     return Moment(
-        place, of, WALL + number, np.float32(logits), features, space, PICTURE, kind="random"
+        place, of, WALL + number, np.float32(logits), features, space, PICTURE, kind="new"
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ import pytest
 from pvlr_sdk import errors
 from pvlr_sdk.cameras.events import EventSettings
 from pvlr_sdk.cameras.memory.features import FeatureFiles
+from pvlr_sdk.cameras.memory.moments import Moment
 from pvlr_sdk.cameras.memory.replay import events_of
 from pvlr_sdk.cameras.memory.search import by_label
 from pvlr_sdk.cameras.memory.sink import MemoryConfig, MemorySink
@@ -119,6 +122,14 @@ def test_frames_are_sampled_by_quota(sink, tmp_path, make_scene):
         "event": 0,
     }
     assert next(one.time for one in rows if one.kind == "uncertain") == WALL + 400
+
+
+def test_a_random_frame_stays_random_if_it_is_the_most_uncertain_too(make_scene):
+    scene, random = make_scene(samples_per_hour=360), np.random.default_rng(2)
+    for second in range(0, 200, 10):  # one frame in each period
+        scene.see(second, [0.1, 0.45], features=features(random))
+    kinds = [item.kind for item in scene.items if isinstance(item, Moment)]
+    assert kinds == ["random"] * 19
 
 
 def test_a_camera_that_is_lost_keeps_its_samples_within_the_quota(sink, tmp_path, make_scene):
@@ -230,3 +241,41 @@ def test_wall_times_that_jump_back_are_recorded_and_replayed_in_their_order(
     write(sink, scene)
     store = Store(tmp_path / "memory")
     assert values(events_of(store)) == values(scene.events)
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """A store of version 4 with four answered events, one that is not, four frames and two answers on them."""
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "memory.sqlite")) as database:
+        database.executescript(Path(__file__).with_name("version_4.sql").read_text())
+    return folder
+
+
+def test_a_store_of_version_4_keeps_its_answers_and_frames_get_one_for_each_label(earlier):
+    with closing(Store(earlier)) as store:
+        assert {row.id: store.answers().get(row.id, "-")[0] for row in store.rows()[:5]} == {
+            1: "yes", 2: "no", 3: "unclear", 4: "unclear", 5: "-"
+        }  # fmt: skip
+        # version 4 did not keep all random frames as such
+        assert [row.kind for row in store.rows()[5:]] == ["sample", "uncertain", "new", "sample"]
+        for label, answer in (("cat", "no"), ("car", "unclear"), ("car", "no")):
+            store.answer(6, answer, label)
+        store.answer(3, None)  # and of the event alike
+        found = "SELECT id, label, answer FROM answers ORDER BY 1, 2"
+        assert list(store.query(found)) == [
+            (1, "car", "yes"), (2, "car", "no"), (6, "car", "no"), (6, "cat", "no"), (7, "cat", "no")
+        ]  # fmt: skip
+    with closing(Store(earlier)) as store:
+        assert list(store.query("PRAGMA user_version")) == [(5,)]
+        assert len(list(store.query(found))) == 5
+        store.answer(6, None, "car")
+        assert [row[1] for row in store.query(found) if row[0] == 6] == ["cat"]
+
+
+def test_a_store_of_version_4_is_read_where_nothing_can_be_written(earlier, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with closing(Store(earlier)) as store:
+        assert list(store.query("PRAGMA user_version")) == [(4,)]
+        assert len(store.answers()) == 4

@@ -244,6 +244,25 @@ def sampled(remembered: Path) -> Path:
     return remembered
 
 
+@pytest.fixture
+def drawn(remembered: Path) -> list[int]:
+    """The numbers of two frames that were drawn at random, of which an event covers the first."""
+    store = Store(remembered, write=True)
+    row = store.rows("kind = 'event'")[-1]
+    for seconds in (1, 8):
+        place = Place(row.camera, row.region)
+        picture = np.zeros((48, 64, 3), np.uint8)
+        logits = np.zeros(3, np.float32)
+        store.write(
+            Moment(
+                place, row.context, row.start + seconds, logits, None, "", picture, kind="random"
+            )
+        )
+    numbers = [row.id for row in store.rows("kind = 'random'")]
+    store.close()
+    return numbers
+
+
 @pytest.fixture(scope="session")
 def open_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnx", reason="writes a network")

@@ -2,7 +2,7 @@
 import { byId, button, clock, el, request, svg } from "./dom.js";
 
 const NOTHING = "Nothing found.";
-const REVIEW = "Is it right? Y yes, N no, S skip, U undo, A with all alike. Drawn at random; a skipped event counts as wrong.";
+const REVIEW = "Is the event right, does the frame show it? Y yes, N no, S skip, U undo, A with all alike. Drawn at random; what is skipped counts against the statement.";
 const FRAMES = "Does the frame show it? Y yes, N no, S skip, U undo. Answers are examples to teach and train with; they prove nothing of events.";
 const KEYS = { y: "yes", n: "no", s: "unclear", u: "undo", a: "alike" };
 const CHANGES = ["new", "gone", "longer", "shorter"];
@@ -122,7 +122,8 @@ export class Memory {
 
   show(moment, reviewed) {
     this.shown = moment;
-    this.title.textContent = moment ? named(moment) : "All are answered";
+    const question = reviewed && moment && !moment.event ? "Does it show " : "";
+    this.title.textContent = moment ? question + named(moment) : "All are answered";
     this.image.hidden = !moment;
     if (moment) this.image.src = source(moment.id);
     this.choices.hidden = !reviewed;
@@ -134,7 +135,7 @@ export class Memory {
     if (!this.dialog.open) this.dialog.showModal();
   }
 
-  /** Asks for events, or for what sampled frames show. */
+  /** Asks for events and frames drawn at random, or for the frames that teach most. */
   async review(frames) {
     this.frames = frames;
     this.done = [];

@@ -160,6 +160,27 @@ def test_answers_of_frames_are_counted_apart_from_those_of_events(
     assert found["statement"] == f"{event['label']}: 1 yes, 0 no"
 
 
+@pytest.mark.slow
+def test_a_review_has_events_and_random_frames_and_states_the_recall(
+    served: Any, drawn: list[int]
+) -> None:
+    asked = served.get("/v1/memory/review").json["moments"]
+    assert {one["kind"] for one in asked} == {"event"}  # no label was answered so far
+    path = f"/v1/memory/events/{asked[0]['event']}/answer"
+    served.ask("PUT", path, '{"answer": "yes"}')
+    review = served.get("/v1/memory/review").json
+    frames = [one for one in review["moments"] if one["event"] is None]
+    assert {(one["id"], one["label"]) for one in frames} == {(number, "car") for number in drawn}
+    missing = "car: not proven that at most 10 % of the moments with it were missed (0 of 0 found, 0 frames reviewed)"
+    assert review["notes"] == [f"{missing}; 36 more until the next test."]
+    body = '{"label": "car", "answer": "yes"}'
+    answers = [
+        served.ask("PUT", f"/v1/memory/frames/{number}/answer", body).json for number in drawn
+    ]
+    assert "(1 of 2 found, 2 frames reviewed); 34 more" in answers[1]["statement"]
+    assert len(served.get("/v1/memory/review").json["notes"]) == 0
+
+
 def test_a_server_without_a_memory(serve: Callable[..., Any]) -> None:
     served = serve(PATTERN)
     for path in ("search", "review", "pictures/1", "events/12345678"):
