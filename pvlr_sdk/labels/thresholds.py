@@ -15,10 +15,9 @@ Floats = NDArray[np.float64]
 
 # number of positives at which a label's own threshold weighs as much as the common one
 _SHRINK = 20
+_SHRINK_PRECISE = 100  # the same for the shift to the operating point precise
 _SHRINK_TILES = 50  # the same for what tiles add to it, and for the rule without measurement
 _SHRINK_LESS = 200  # the same where tiles add less than the rule
-
-_FEW = 10  # number of positives below which one wrong tag is too many for a precision of 0.9
 
 _F1_RANGE = (0.05, 0.95)
 _RANGE = (1e-6, 1 - 1e-6)
@@ -94,28 +93,30 @@ def choose_thresholds(
 
 
 def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Floats) -> Floats:
-    """Thresholds (C,) of the operating point ``precise``, none below ``thresholds``.
+    """Thresholds (C,) of the operating point ``precise``, none below ``thresholds``: 90 % of all tags are correct.
 
-    The lowest threshold with a precision of at least 0.9 on these images; if none has it, just above the highest score
-    of an image without the label, so that no tag on these images is wrong. A label with fewer than 10 positives, which
-    are too few to measure that precision, gets at least the common threshold: the lowest with that precision over the
-    tags of all labels, if there is one.
+    Each threshold is a shift above that of ``f1``, in logits. The common shift is the least with that precision over
+    the tags of all labels. A label's own shift is mostly chance with few positives, so it is shrunk towards the common
+    one: with n positives, its own weighs n / (n + 100). Where no shift has that precision, it is just above the highest
+    score without the label.
 
     Args:
         logits, targets: as for :func:`choose_thresholds`.
         thresholds: (C,), of the operating point ``f1``.
     """
-    logits = np.asarray(logits, np.float64)
     targets = np.asarray(targets)
-    common = _precise_cut(logits.ravel(), targets.ravel())
-    cuts = np.empty(logits.shape[1])
-    for label, columns in enumerate(zip(logits.T, targets.T, strict=True)):
-        cut, (scores, target) = _precise_cut(*columns), columns
-        if cut is None:
-            cut = scores[target == -1].max(initial=-np.inf) + 0.1
-        few = (target == 1).sum() < _FEW
-        cuts[label] = max(cut, common) if few and common is not None else cut
-    return np.maximum(np.clip(sigmoid(cuts), *_RANGE), thresholds)
+    cuts = np.log(thresholds) - np.log1p(-thresholds)
+    above = np.asarray(logits, np.float64) - cuts
+    positives = (targets == 1).sum(0)
+    if not positives.any():
+        return thresholds
+    common = _precise_cut(above.ravel(), targets.ravel())
+    shifts = np.full(len(cuts), common)
+    for label in np.flatnonzero(positives):
+        weight = positives[label] / (positives[label] + _SHRINK_PRECISE)
+        own = _precise_cut(above[:, label], targets[:, label])
+        shifts[label] = weight * own + (1 - weight) * common
+    return np.maximum(np.clip(sigmoid(cuts + shifts), *_RANGE), thresholds)
 
 
 def tile_thresholds(
@@ -183,9 +184,9 @@ def _cut(logits: Floats, targets: NDArray[np.int8], objective: Objective) -> flo
     return float((levels[best] + below) / 2)
 
 
-def _precise_cut(logits: Floats, targets: NDArray[np.int8]) -> float | None:
-    """The lowest logit with the precision of :data:`PRECISE`; None: no logit has it."""
-    if not (targets == 1).any():
-        return None
+def _precise_cut(logits: Floats, targets: NDArray[np.int8]) -> float:
+    """The lowest logit with the precision of :data:`PRECISE`, or one without false tags; there must be a positive."""
     _, hits, tagged = cumulative_counts(logits, targets)
-    return _cut(logits, targets, PRECISE) if (hits / tagged >= PRECISE.value).any() else None
+    if (hits / tagged >= PRECISE.value).any():
+        return _cut(logits, targets, PRECISE)
+    return float(logits[targets == -1].max() + 0.1)

@@ -134,65 +134,57 @@ def test_extreme_logits_stay_strictly_inside(objective: str) -> None:
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
-        st.tuples(*[st.integers(-6, 6), st.sampled_from([1, 0, -1])] * 2), min_size=1, max_size=60
+        st.tuples(st.integers(-6, 6), st.sampled_from([1, 0, -1])), min_size=1, max_size=60
     ),
     st.floats(0.05, 0.95),
 )
-def test_precise_thresholds_are_what_a_search_finds(
-    images: list[tuple[int, int, int, int]], least: float
+def test_the_precise_threshold_of_a_label_is_what_a_search_finds(
+    images: list[tuple[int, int]], least: float
 ) -> None:
-    logits = np.array([row[::2] for row in images], np.float64)
-    targets = np.array([row[1::2] for row in images], np.int8)
-    chosen = precise_thresholds(logits, targets, np.full(2, least))
-
-    def lowest(logits: Any, targets: Any) -> float:
-        """The lowest of the images' logits that may be tagged; inf: none."""
-        precise = []
-        for cut in np.unique(logits[targets != 0]):
-            tagged = (logits >= cut) & (targets != 0)
-            if (targets[tagged] == 1).mean() >= 0.9:
-                precise.append(cut)
-        return min(precise, default=np.inf)
-
-    common = lowest(logits.ravel(), targets.ravel())
-    for column in range(2):
-        score, target = logits[:, column], targets[:, column]
-        expected = lowest(score, target)
-        if (target == 1).sum() < 10 and common < np.inf:
-            expected = max(expected, common)
-        tagged = (sigmoid(score) >= chosen[column]) & (target != 0)
-        assert chosen[column] >= least
-        assert (tagged == ((score >= expected) & (sigmoid(score) >= least) & (target != 0))).all()
+    logits, targets = (np.array(column)[:, None] for column in zip(*images, strict=True))
+    (chosen,) = precise_thresholds(logits, targets, np.array([least]))
+    known = targets != 0
+    precise = [
+        cut
+        for cut in np.unique(logits[known])
+        if (targets[(logits >= cut) & known] == 1).mean() >= 0.9
+    ]
+    if (targets == 1).any():
+        lowest = min(precise, default=np.inf)
+        tagged = (sigmoid(logits) >= chosen) & known
+        assert (tagged == ((logits >= lowest) & (sigmoid(logits) >= least) & known)).all()
+    assert chosen >= least
 
 
-def test_a_precision_out_of_reach_or_few_positives_give_a_higher_threshold() -> None:
-    """Half of the first label's best images are wrong; the second label has two positives, the third none."""
-    logits = np.zeros((60, 3))
-    targets = np.full((60, 3), -1, np.int8)
-    logits[:40, 0], targets[:40:2, 0] = np.repeat(np.arange(10, 0, -0.5), 2), 1
-    logits[:4, 1], targets[:2, 1] = [9.0, 8.0, 1.0, 0.5], 1
-    logits[0, 2] = 3.0
-    # No threshold has the precision over all labels, so there is no common one.
-    chosen = precise_thresholds(logits, targets, np.full(3, 0.5))
-    assert chosen == pytest.approx(sigmoid(np.array([10.1, 4.5, 3.1])))
-    # Without the first label there is: between 8 and 3.
-    chosen = precise_thresholds(logits[:, 1:], targets[:, 1:], np.full(2, 0.5))
-    assert chosen == pytest.approx(sigmoid(np.array([5.5, 5.5])))
-    # Nothing is known about a label: the thresholds of f1 remain.
-    assert precise_thresholds(logits, 0 * targets, np.full(3, 0.3)) == pytest.approx([0.3] * 3)
+def test_a_precision_out_of_reach_gives_a_threshold_above_all_false_tags() -> None:
+    logits = np.repeat(np.arange(10, 0, -0.5), 2)[:, None]
+    targets = np.tile([1, -1], 20)[:, None]
+    assert precise_thresholds(logits, targets, np.array([0.5])) == pytest.approx(
+        sigmoid(np.array([10.1]))
+    )
 
 
-@pytest.mark.parametrize(("positives", "cut"), [(9, 8.5), (10, 3.0)])
-def test_only_labels_with_few_positives_follow_the_common_threshold(
-    positives: int, cut: float
-) -> None:
-    """Of all labels together, only the images above 8 are right; the first label's own cut is between 5 and 1."""
-    logits = np.full((60, 2), [1.0, 8.0])
-    targets = np.full((60, 2), -1, np.int8)
-    logits[:positives, 0], targets[:positives, 0] = 5.0, 1
-    logits[:20, 1], targets[:20, 1] = 9.0, 1
-    chosen = precise_thresholds(logits, targets, np.full(2, 0.5))
-    assert chosen == pytest.approx(sigmoid(np.array([cut, 8.5])))
+@pytest.mark.parametrize("positives", [1, 25, 100])
+def test_few_positives_follow_the_shift_of_all_labels(positives: int) -> None:
+    """The labels are precise from 1 and from 5 above their f1 thresholds, all together from 5; the third has none."""
+    f1 = np.array([0.3, 0.6, 0.9])
+    above = np.full((600, 3), -1.0)
+    targets = np.full((600, 3), -1, np.int8)
+    above[:positives, 0], targets[:positives, 0] = 6.0, 1
+    above[positives, 0] = -4.0
+    above[:300, 1], targets[:300, 1] = 6.0, 1
+    above[300:500, 1] = 4.0
+    logits = above + np.log(f1 / (1 - f1))
+    chosen = precise_thresholds(logits, targets, f1)
+    own = positives / (positives + 100) * 2.5  # halfway between 6 and -1
+    shifts = np.array([own + 100 / (positives + 100) * 5.0, 5.0, 5.0])
+    np.testing.assert_allclose(np.log(chosen / (1 - chosen)) - np.log(f1 / (1 - f1)), shifts)
+
+
+def test_labels_without_a_known_image_keep_the_thresholds_of_f1() -> None:
+    logits = np.arange(30.0).reshape(10, 3)
+    targets = np.zeros((10, 3), np.int8)
+    assert precise_thresholds(logits, targets, np.full(3, 0.3)) == pytest.approx([0.3] * 3)
 
 
 @pytest.mark.parametrize("count", [2, 5, 13])
@@ -227,7 +219,7 @@ def test_thresholds_of_tiles_are_never_lower() -> None:
     # without a tag
     assert tile_thresholds(logits - 50, logits, targets, np.array([0.3]), 0) == pytest.approx(0.3)
     # 30 positives weigh 30 of 230, the rule the rest.
-    shifted = sigmoid(np.log(0.3 / 0.7) + 200 / 230 * np.log(np.sqrt(5)))
+    shifted = sigmoid(np.log(0.3 / 0.7) + 200 / 230 * np.log(5) / 4)
     assert tile_thresholds(logits, logits + 5, targets, np.array([0.3]), 4) == pytest.approx(
         shifted
     )
@@ -237,7 +229,7 @@ def test_thresholds_of_tiles_rise_sooner_than_they_fall() -> None:
     targets, whole = (np.repeat(pair, 100)[:, None] for pair in ([1, -1], [3.0, -1.0]))
     # precise from 2.5: 100 positives weigh 100 of 150, the rule the rest
     tiled = np.where(targets == 1, whole, 2.0)
-    shift = (2 * 2.5 + np.log(np.sqrt(5))) / 3
+    shift = (2 * 2.5 + np.log(5) / 4) / 3
     assert tile_thresholds(whole, tiled, targets, np.array([0.5]), 4) == pytest.approx(
         sigmoid(np.array(shift))
     )
