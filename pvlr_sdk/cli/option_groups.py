@@ -197,7 +197,7 @@ class Site:
     loop: Annotated[
         bool, Option("--loop", help="Restart the videos given as URI at their end.")
     ] = False
-    tiles: options.Tiles = None
+    tiles: options.CameraTiles = None
 
 
 _event_option = partial(Option, rich_help_panel="Events")

@@ -113,6 +113,11 @@ _TILES: Any = {
     "autocompletion": words("auto", "2x2", "3x2"),
 }
 Tiles = Annotated[str | None, Option("--tiles", **_TILES)]
+_CAMERA_TILES: Any = _TILES | {
+    "help": "Tiles of the cameras' frames, columns x rows; auto: as the machine allows; 1x1: none.",
+    "show_default": "auto",
+}
+CameraTiles = Annotated[str | None, Option("--tiles", **_CAMERA_TILES)]
 
 # Labelled images
 Images = Annotated[Path, Option("--images", metavar="DIR", help="Folder of the images.")]

@@ -200,10 +200,14 @@ class Stream:
 
     def _choose_tiles(self, now: float) -> None:
         stats = self.stats()
+        # A file that waits has the finest tiles, and takes the time that the others leave.
         demands = [
             demand_of(camera, stats[camera.name], self._chosen_at.get(camera.name), self._input)
-            for camera in self._cameras
+            for camera, reader in zip(self._cameras, self._readers, strict=True)
+            if not reader.waits
         ]
+        if not demands:
+            return
         self._tiles.choose(now, demands, self._pace.inference)
         self._chosen_at = stats
 

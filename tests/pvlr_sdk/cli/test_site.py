@@ -33,7 +33,7 @@ def test_tiles_of_all_cameras(tmp_path: Path) -> None:
         "cameras: {yard: 'rtsps://yard/', door: {uri: '0', tiles: [2, 1]}}"
     )
     cameras = make_cameras(build_config(site=Site(tmp_path / "site.yaml")).config)
-    assert {camera.name: camera.tiles for camera in cameras} == {"yard": None, "door": (2, 1)}
+    assert {camera.name: camera.tiles for camera in cameras} == {"yard": "auto", "door": (2, 1)}
     for tiles, expected in (("3x2", (3, 2)), ("auto", "auto")):
         config = build_config(["hall=1"], Site(tmp_path / "site.yaml", tiles=tiles)).config
         assert [camera.tiles for camera in make_cameras(config)] == [expected] * 3

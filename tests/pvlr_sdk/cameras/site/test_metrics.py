@@ -71,8 +71,9 @@ def test_the_histograms_count_each_tagged_frame_once(run_site):
     assert sum(stages.values()) - stages["total"] <= stages["total"]
     assert 0 < stages["inference"] < value("pvlr_camera_age_seconds_sum", {"camera": "door"})
     assert value("pvlr_camera_tagged_total", {"camera": "door"}) == tagged
-    assert value("pvlr_camera_tiles_total", {"camera": "door"}) == tagged
-    assert value("pvlr_camera_computed_total", {"camera": "door"}) == tagged
+    # By default the whole frame and 2 x 2 tiles.
+    assert value("pvlr_camera_tiles_total", {"camera": "door"}) == 5 * tagged
+    assert value("pvlr_camera_computed_total", {"camera": "door"}) == 5 * tagged
     assert value("pvlr_healthy") == 1
 
 

@@ -262,10 +262,9 @@ def test_the_clock_of_a_file_counts_from_its_first_frame_and_goes_on_when_it_is_
 
 def test_events_of_a_camera_with_tiles_use_the_thresholds_for_tiles(make_site):
     cameras = {
-        name: f"test://?fps=50&size=64x48&frames={count}"
-        for name, count in (("plain", 2), ("tiled", 2))
+        name: {"uri": "test://?fps=50&size=64x48&frames=2", "tiles": layout}
+        for name, layout in (("plain", "1x1"), ("tiled", "2x1"))
     }
-    cameras["tiled"] = {"uri": cameras["tiled"], "tiles": "2x1"}
     site = make_site(cameras=cameras, stream={"every_frame": True}, events={})
     site.run()
     plain, tiled = ([limit for _, limit in site.levels(name).values()] for name in cameras)

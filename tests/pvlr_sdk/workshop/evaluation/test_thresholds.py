@@ -133,9 +133,7 @@ def test_extreme_logits_stay_strictly_inside(objective: str) -> None:
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.integers(-6, 6), st.sampled_from([1, 0, -1])), min_size=1, max_size=60
-    ),
+    st.lists(st.tuples(st.integers(-6, 6), st.sampled_from([1, 0, -1])), min_size=1, max_size=60),
     st.floats(0.05, 0.95),
 )
 def test_the_precise_threshold_of_a_label_is_what_a_search_finds(
