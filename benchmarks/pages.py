@@ -99,11 +99,11 @@ def _models(name: str, table: Callable[[Any], Table], results: Path) -> str:
 
 
 def _bundled(table: Callable[[Data], Table], results: Path) -> str:
-    """Of the bundled model, without and with tiles."""
+    """Of the bundled model, with the tiles of the defaults and without."""
     parts = []
-    for tiles in ("", "-2x2"):
+    for tiles in ("", "-1x1"):
         text = _one(f"sequences-{BUNDLED}{tiles}", lambda data: table(data).markdown(), results)
-        parts.append(f"`{BUNDLED}`, {'tiles 2 x 2' if tiles else 'without tiles'}:\n\n{text}")
+        parts.append(f"`{BUNDLED}`, {'without tiles' if tiles else 'tiles auto'}:\n\n{text}")
     return "\n\n".join(parts)
 
 

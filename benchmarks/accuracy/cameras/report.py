@@ -108,7 +108,7 @@ def overview(reports: Iterable[Mapping[str, Any]]) -> Table:
 
 def title(report: Mapping[str, Any]) -> str:
     """The model and what differs from the defaults."""
-    tiles = report["tiles"] and f"tiles {report['tiles']}"
+    tiles = "without tiles" if report["tiles"] == "1x1" else f"tiles {report['tiles'] or 'auto'}"
     point = report["operating_point"]
     others = [tiles, None if point == "precise" else point]
     return ", ".join([report["model"]["name"], *filter(None, others)])
