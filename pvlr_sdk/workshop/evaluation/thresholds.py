@@ -100,7 +100,7 @@ def set_thresholds(
     Nothing else in the bundle changes. Labels without a positive image keep their thresholds.
 
     With ``tiles``, the thresholds of that layout are chosen instead, by :func:`tile_thresholds`, and written to the
-    manifest. Those for frames without tiles stay; in the report they are the old ones, on the images without tiles.
+    manifest. Their ``precise`` is :func:`precise_thresholds` above these. Those for frames without tiles stay; in the report they are the old ones, on the images without tiles.
 
     Args:
         images: folder that the file names of the table are relative to.
@@ -201,12 +201,14 @@ def _choose_for_tiles(
     targets: NDArray[np.int8],
     old: _Points,
 ) -> _Points:
-    """The thresholds with which as many tags are correct as without tiles; ``whole``: the logits without them."""
+    """At ``f1`` as many tags are correct as without tiles, at ``precise`` as many as that promises.
+
+    ``whole``: the logits without tiles.
+    """
     count = tiles[0] * tiles[1]
-    chosen, precise = (
-        tile_thresholds(whole, logits, targets, before.astype(float), count) for before in old
-    )
-    return _Points(chosen.astype(np.float32), np.maximum(precise, chosen).astype(np.float32))
+    chosen = tile_thresholds(whole, logits, targets, old.f1.astype(float), count)
+    precise = precise_thresholds(logits, targets, chosen)
+    return _Points(chosen.astype(np.float32), precise.astype(np.float32))
 
 
 def _label_thresholds(
