@@ -99,8 +99,9 @@ def set_thresholds(
     Those of the operating point ``f1`` follow ``objective``, those of ``precise`` are :func:`precise_thresholds`.
     Nothing else in the bundle changes. Labels without a positive image keep their thresholds.
 
-    With ``tiles``, the thresholds of that layout are chosen instead, by :func:`tile_thresholds`, and written to the
-    manifest. Their ``precise`` is :func:`precise_thresholds` above these. Those for frames without tiles stay; in the report they are the old ones, on the images without tiles.
+    With ``tiles``, the thresholds of that layout are chosen instead and written to the manifest: ``f1`` by
+    :func:`tile_thresholds`, ``precise`` above it by :func:`precise_thresholds`. Those for frames without tiles stay; in
+    the report they are the old ones, on the images without tiles.
 
     Args:
         images: folder that the file names of the table are relative to.
