@@ -107,7 +107,7 @@ def test_a_proven_precision_proposes_to_review_again(site, tmp_path):
     assert replace(after, drift=None) == before
     text = "Review again: at door, it is 10 % of all events now, 40 % when answers were given"
     assert str(after) == f"{before}. {text}"
-    assert pvlr("precision", "--memory", tmp_path / "m", "--label", "car").strip() == str(after)
+    assert pvlr("precision", "--memory", tmp_path / "m", "--label", "car").startswith(f"{after}\n")
     (car,) = json.loads(pvlr("precision", "--memory", tmp_path / "m", "--label", "car", "--json"))
     assert car["drift"] == {
         "place": "door",

@@ -37,7 +37,8 @@ from tests.waiting import LONG, until
 
 ALWAYS = {"thresholds": {"cat": 0.0}, "labels": ["cat", "person"], "min_duration": 0.1}
 CHROMIUM = "/usr/bin/chromium"
-PATTERN = {"door": "test://?fps=30&size=64x48"}
+# Without tiles: a score is that of the frame, and a threshold that of the plan.
+PATTERN = {"door": {"uri": "test://?fps=30&size=64x48", "tiles": "1x1"}}
 TOKEN = "0123456789abcdef"
 HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
 NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)

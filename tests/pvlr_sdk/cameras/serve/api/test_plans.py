@@ -105,7 +105,10 @@ def test_reload_under_load(
     """Four cameras, and 16 clients that post images, while the plan is exchanged again and again."""
     monkeypatch.setattr("pvlr_sdk.cameras.serve.api.plans._PATIENCE", PATIENCE)
     site_file = tmp_path / "site.yaml"
-    cameras = {f"camera{number}": "test://?fps=10&size=64x48" for number in range(4)}
+    cameras = {
+        f"camera{number}": {"uri": "test://?fps=10&size=64x48", "tiles": "1x1"}
+        for number in range(4)
+    }
     site_file.write_text(
         json.dumps({"plan": str(plans / "first"), "cameras": cameras, "events": {"threshold": 0.5}})
     )

@@ -28,7 +28,7 @@ def state(tmp_path: Path) -> State:
 
 
 def test_regions_are_used_and_kept(serve: Callable[..., Any], state: State) -> None:
-    door = {"uri": DOOR["door"], "regions": {"left": {"polygon": LEFT, "labels": ["person"]}}}
+    door = DOOR["door"] | {"regions": {"left": {"polygon": LEFT, "labels": ["person"]}}}
     served = serve({"door": door}, state=state.folder)
     served.until(lambda: any(event.region == "left" for event in served.site.events()))
     answer = put(served, {"left": {"polygon": RIGHT}, "new": {"polygon": LEFT}})

@@ -15,7 +15,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 
 pytestmark = pytest.mark.slow
 
-DOOR = {"door": "test://?fps=30&size=320x240"}
+DOOR = {"door": {"uri": "test://?fps=30&size=320x240", "tiles": "1x1"}}
 TWO = {"door": "test://?fps=30&size=320x240&seed=1", "yard": "test://?fps=30&size=320x180&seed=2"}
 CHELSEA = Path(__file__).parents[5] / "docs/images/chelsea.jpg"
 QUIET = {"labels": ["cat", "rocket"], "thresholds": {"cat": 0.0, "rocket": 1.0}}
