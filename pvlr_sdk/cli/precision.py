@@ -90,14 +90,14 @@ def precision(
     ),
     as_json: options.Json = False,
 ) -> None:
-    """State the precision and the recall that reviewed events and frames prove, per label.
+    """State the precision and recall that reviewed events and frames prove.
 
     For example: at 0.83, at least 90 % of events are right (95 % confidence,
     46 of 47 reviewed), and at most 10 % of the moments with it were missed.
     --html writes a page with the pictures of the next events and frames to
     answer, drawn at random: a selection of your own proves nothing.
-    --export writes DIR/yes/LABEL/, DIR/no/LABEL/ and DIR/labels.csv, for [bold]teach[/bold],
-    [bold]train[/bold] and [bold]eval[/bold], and DIR/answers.jsonl, for [bold]export-labels[/bold].
+    --export writes DIR/yes/LABEL/, DIR/no/LABEL/ and DIR/labels.csv, for
+    [bold]teach[/bold], [bold]train[/bold] and [bold]eval[/bold], and DIR/answers.jsonl, for [bold]export-labels[/bold].
 
     \b
     [bold]Examples[/bold]

@@ -113,9 +113,9 @@ def precise_thresholds(logits: Floats, targets: NDArray[np.int8], thresholds: Fl
     common = _precise_cut(above.ravel(), targets.ravel())
     shifts = np.full(len(cuts), common)
     for label in np.flatnonzero(positives):
+        shift = _precise_cut(above[:, label], targets[:, label])
         weight = positives[label] / (positives[label] + _SHRINK_PRECISE)
-        own = _precise_cut(above[:, label], targets[:, label])
-        shifts[label] = weight * own + (1 - weight) * common
+        shifts[label] = weight * shift + (1 - weight) * common
     return np.maximum(np.clip(sigmoid(cuts + shifts), *_RANGE), thresholds)
 
 

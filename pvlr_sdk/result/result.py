@@ -122,9 +122,11 @@ class TagResult:
             tiles: the rectangles; the whole frame is the first, unless ``frame_size`` is the size of the frame.
         """
         whole = tiles[0].result
-        best = np.maximum.reduce([tile.result.logits for tile in tiles[1:] or tiles])
-        mean = np.float32(0.5) * (whole.logits + best)
-        logits = mean if frame_size is None else np.maximum(whole.logits, best)
+        if frame_size is None and len(tiles) > 1:
+            best = np.maximum.reduce([tile.result.logits for tile in tiles[1:]])
+            logits = np.float32(0.5) * (whole.logits + best)
+        else:
+            logits = np.maximum.reduce([tile.result.logits for tile in tiles])
         limits = whole.thresholds, whole.top_k, frame_size or whole.frame_size
         result = cls(whole._space, logits, whole._similarity, *limits, whole._region, reference)
         result.features = whole.features

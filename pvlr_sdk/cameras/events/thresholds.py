@@ -89,8 +89,9 @@ class Thresholds:
         threshold = self._configured(label, region or {})
         if threshold is None:
             threshold = Threshold(self.plan[label], "plan")
-            if tiles and tiles[label] > threshold.value:
-                threshold = Threshold(tiles[label], "tiles")
+            higher = (tiles or {}).get(label, 0.0)
+            if higher > threshold.value:
+                threshold = Threshold(higher, "tiles")
         minimum = self.proven.get(label)
         if minimum and minimum.threshold > threshold.value:
             return Threshold(minimum.threshold, "proven", minimum.answers)

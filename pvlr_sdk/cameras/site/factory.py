@@ -249,15 +249,17 @@ def site_status(
     detectors: Mapping[str, Sequence[EventDetector]],
     states: Mapping[str, str],
     thresholds: Thresholds,
+    tiles: Mapping[str, float],
 ) -> SiteStatus:
-    """What sinks are told of a site; ``states``: of its cameras."""
+    """What sinks are told of a site; ``states`` and ``tiles``, the plan's thresholds for them: of its cameras."""
     labels = {
         place_of(detector.camera, detector.region): detector.labels
         for detector in watched(config, detectors)
     }
     reported = {label for names in labels.values() for label in names}
     values = {
-        label: thresholds.at(label).value for label in sorted(reported & thresholds.plan.keys())
+        label: thresholds.at(label, tiles=tiles).value
+        for label in sorted(reported & thresholds.plan.keys())
     }
     if config.health:
         labels = {**labels, **{name: [*labels.get(name, ()), HEALTH] for name in config.cameras}}

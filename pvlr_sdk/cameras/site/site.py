@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from ...bundle.label_bank import LabelBank
 from ...errors import BundleError, PvlrError
 from ...tagger import Tagger
@@ -72,6 +74,7 @@ class Site:
         self._stream = Stream(self.tagger, cameras, recover=recover, **dict(config.stream))
         self._recover: Callable[[BundleError], bool] = lambda error: False
         self._states = dict.fromkeys(config.cameras, "starting")
+        self._latest: dict[str, Observation] = {}
         # The thread of the memory changes thresholds too.
         self._changing = threading.RLock()
         # Required precisions, and the thresholds that they need.
@@ -85,7 +88,6 @@ class Site:
             if self.memory:
                 self.memory.close(0.0)
             raise
-        self._latest: dict[str, Observation] = {}
         self._observers: list[Callable[[Observation], None]] = []
         self._began = time.monotonic()
         self._reason = "stopped"
@@ -145,6 +147,16 @@ class Site:
     def thresholds(self) -> Thresholds:
         """The thresholds in use, and where they come from."""
         return self._thresholds(self.config, self.changes)
+
+    @property
+    def tile_thresholds(self) -> dict[str, float]:
+        """By label, the plan's thresholds for the tiles that the cameras have now: the highest, where they differ."""
+        highest: dict[str, float] = {}
+        for seen in list(self._latest.values()):
+            of_camera = zip(seen.result.labels, seen.result.thresholds.tolist(), strict=True)
+            for label, threshold in of_camera:
+                highest[label] = max(threshold, highest.get(label, 0.0))
+        return highest
 
     def use(self, changes: Changes) -> None:
         """Use other changes of the site file's settings from the next frame on; snapshots stay as they were.
@@ -279,7 +291,10 @@ class Site:
     def _observe(self, seen: Observation) -> None:
         name = seen.camera
         frame = seen.frame
+        before = self._latest.get(name)
         self._seen[name], self._latest[name] = time.monotonic(), seen
+        if before is None or not np.array_equal(before.result.thresholds, seen.result.thresholds):
+            self._sinks.announce(self._status())
         monotonic, wall = self._clocks[name].read(frame)
         events: list[Event] = []
         for detector in self._detectors[name]:
@@ -321,7 +336,9 @@ class Site:
         return factory.thresholds_of(config.events, self.tagger, changes.thresholds, self._minimums)
 
     def _status(self) -> SiteStatus:
-        return factory.site_status(self.config, self._detectors, self._states, self.thresholds)
+        return factory.site_status(
+            self.config, self._detectors, self._states, self.thresholds, self.tile_thresholds
+        )
 
     def require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which a required precision is proven, where the configured ones are lower."""

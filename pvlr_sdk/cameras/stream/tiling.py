@@ -32,7 +32,7 @@ class Demand(NamedTuple):
     """What a camera asks of the engine.
 
     Attributes:
-        rate: frames per second.
+        rate: frames per second that it delivers.
         inferences: of a frame that has changed everywhere, by level.
         share: which share of these is computed, from 0 to 1: the rest keeps its scores.
     """
@@ -71,7 +71,7 @@ class TileChoice:
 
 
 def load(demands: Sequence[Demand], level: int) -> float:
-    """The inferences per second that leave each camera its rate, or :data:`RATE` where that is higher."""
+    """The inferences per second with which each camera has its own rate, but at most :data:`RATE`."""
     return sum(
         min(demand.rate, RATE) * demand.inferences[level] * demand.share for demand in demands
     )

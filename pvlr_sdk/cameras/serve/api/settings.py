@@ -66,7 +66,11 @@ def settings_of(control: Control) -> SettingsModel:
     thresholds = control.thresholds
     reported = set(thresholds.plan if events.labels is None else events.labels) - set(events.deny)
     cameras = control.site.config.cameras if control.site else {}
-    rows = ((label, value, thresholds.at(label)) for label, value in thresholds.plan.items())
+    tiles = control.site.tile_thresholds if control.site else {}
+    rows = (
+        (label, max(value, tiles.get(label, 0.0)), thresholds.at(label, tiles=tiles))
+        for label, value in thresholds.plan.items()
+    )
     return SettingsModel(
         labels=[
             SettingModel(

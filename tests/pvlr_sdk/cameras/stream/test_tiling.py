@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,13 +26,13 @@ LEFT = Region(((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
 RIGHT = Region(((0.5, 0), (1, 0), (1, 1), (0.5, 1)))
 
 
-def camera(**settings: object) -> Camera:
-    return Camera("door", "test://", **{"tiles": "auto", **settings})  # type: ignore[arg-type]
+def camera(**settings: Any) -> Camera:
+    return Camera("door", "test://", **{"tiles": "auto", **settings})
 
 
-def stats(**values: object) -> CameraStats:
+def stats(**values: Any) -> CameraStats:
     live = replace(Counters().snapshot(), state="live", size=(432, 768), fps=4.0)
-    return replace(live, **values)  # type: ignore[arg-type]
+    return replace(live, **values)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pvlr_sdk.result.tags import corrected_thresholds
 from tests.pvlr_sdk.cameras.memory.conftest import Site as Reviewed
 from tests.pvlr_sdk.cameras.memory.test_precision import answered, statement
 from tests.pvlr_sdk.cameras.serve.conftest import PATTERN
@@ -56,10 +57,14 @@ def test_a_proven_threshold_is_stated_by_every_surface(
 
 
 def expected(
-    label: str, plan: float, site: dict[str, Any], changes: dict[str, float], proven: Any
+    label: str,
+    plan: tuple[float, str],
+    site: dict[str, Any],
+    changes: dict[str, float],
+    proven: Any,
 ) -> tuple[float, str]:
     """The rule, written out: the site file over the plan, a change over both, and never below what is proven."""
-    value, source = plan, "of the plan"
+    value, source = plan
     if "threshold" in site:
         value, source = site["threshold"], "set for the site"
     if label in site["thresholds"]:
@@ -85,10 +90,13 @@ def test_surfaces_of_random_sites_agree(
     site: dict[str, Any] = {"labels": None, "thresholds": some(len(tagger.labels))}
     if random.random() < 0.4:
         site["threshold"] = round(random.uniform(0.05, 0.95), 3)
+    layout = random.choice([(1, 1), (2, 1)])
+    cameras = {"door": {**PATTERN["door"], "tiles": layout}}
     memory: dict[str, Any] = {"folder": str(tmp_path / "memory")}
     if required := random.random() < 0.6:
         memory["precision"] = {"cat": 0.9}
-    served = serve(PATTERN, memory=memory, events=site)
+    served = serve(cameras, memory=memory, events=site)
+    served.until(lambda: served.site.latest("door"))
     if changes := some(3):
         change = json.dumps({"thresholds": changes})
         answer = served.ask("PUT", "/v1/settings", change, {"Content-Type": "application/json"})
@@ -98,14 +106,22 @@ def test_surfaces_of_random_sites_agree(
     labels = {entry["label"]: entry for entry in served.get("/v1/labels").json["labels"]}
     uploaded = {tag["label"]: tag for tag in served.tag(image, "image/png").json["tags"]}
     detector, mqtt = served.site.levels("door"), served.site._status().thresholds
-    for label, plan in zip(tagger.labels, tagger.thresholds, strict=True):
-        value, source = expected(label, plan, site, changes, required and proven)
-        stated = [settings[label]["threshold"], labels[label]["threshold"], mqtt[label]]
-        stated.append(detector[label][1])
+    with_tiles = corrected_thresholds(tagger.thresholds, 2)
+    rows = zip(tagger.labels, tagger.thresholds, with_tiles, strict=True)
+    for label, plan, higher in rows:
+        of_plan = (plan, "of the plan")
+        of_tiles = of_plan if layout == (1, 1) else (higher, "of the plan for tiles")
+        value, source = expected(label, of_tiles, site, changes, required and proven)
+        stated = [settings[label]["threshold"], mqtt[label], detector[label][1]]
+        assert stated == pytest.approx([value] * 3, abs=1e-6), label
+        assert settings[label]["source"] == source, label
+        # Uploads have no tiles.
+        value, source = expected(label, of_plan, site, changes, required and proven)
+        stated = [labels[label]["threshold"]]
         if label in uploaded:
             stated.append(uploaded[label]["threshold"])
         assert stated == pytest.approx([value] * len(stated), abs=1e-6), label
-        assert settings[label]["source"] == labels[label]["source"] == source, label
+        assert labels[label]["source"] == source, label
 
 
 @pytest.mark.slow
