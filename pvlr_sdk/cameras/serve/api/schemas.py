@@ -102,7 +102,7 @@ class LabelsModel(BaseModel):
 
 
 class SettingModel(LabelModel):
-    """A label's threshold, that of the plan for the cameras' tiles, and whether its events are reported."""
+    """A label's threshold, the plan's for the cameras' tiles, and whether its events are reported."""
 
     plan_threshold: Score
     reported: bool
