@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
-from pvlr_sdk.cameras.stream import Camera
+from pvlr_sdk import Camera, Stream, Tagger
+from pvlr_sdk.cameras.stream import Observation, tiling
 from pvlr_sdk.cameras.stream.regions import Region
 from pvlr_sdk.cameras.stream.stats import CameraStats, Counters
 from pvlr_sdk.cameras.stream.tiling import (
@@ -20,6 +25,8 @@ from pvlr_sdk.cameras.stream.tiling import (
     layouts,
     load,
 )
+from tests.pvlr_sdk.cameras.stream.seen import observations
+from tests.waiting import LONG
 
 INPUT = (288, 288)
 LEFT = Region(((0, 0), (0.5, 0), (0.5, 1), (0, 1)))
@@ -70,6 +77,7 @@ def test_a_camera_asks_for_what_changes_in_its_frames() -> None:
     assert demand_of(camera(), still, before, INPUT).share == pytest.approx(0.1)
     assert load([demand_of(camera(), stats(state="lost"), None, INPUT)], FINEST) == 0
     assert load([Demand(25.0, (5, 5, 1), 1.0)], FINEST) == 25  # no more than needed for events
+    assert load([Demand(4.0, (5, 5, 1), 0.1)], FINEST) == pytest.approx(2)
 
 
 def test_the_choice_follows_the_load_and_does_not_swing() -> None:
@@ -91,3 +99,54 @@ def test_the_choice_follows_the_load_and_does_not_swing() -> None:
     assert choice.level == NONE
     choice.choose(51.0, cameras, 0.001)
     assert choice.level == FINEST
+
+
+def test_a_stream_follows_the_choice(tagger: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here any load is too high."""
+    for limit, value in (("_FIRST", 0.0), ("_LOW", -1.0), ("_HIGH", 0.0)):
+        monkeypatch.setattr(tiling, limit, value)
+    until = time.monotonic() + LONG
+    with Stream(tagger, [Camera("a", "test://?size=64x48&fps=30", tiles="auto")]) as stream:
+        seen = (item for item in stream if isinstance(item, Observation))
+        assert len(next(seen).result.tiles) == 5
+        while next(seen).result.tiles:
+            assert time.monotonic() < until
+
+
+def test_a_file_that_waits_has_the_finest_tiles(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Beside a camera for which any load is too high."""
+    for limit, value in (("_FIRST", 0.0), ("_LOW", -1.0), ("_HIGH", 0.0)):
+        monkeypatch.setattr(tiling, limit, value)
+    for number in range(20):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((160, 200, 3), np.uint8))
+    cameras = [
+        Camera("file", str(tmp_path), tiles="auto"),
+        Camera("live", "test://?size=64x48&fps=30&frames=60", tiles="auto"),
+    ]
+    with Stream(tagger, cameras) as stream:
+        tiles = [(seen.camera, len(seen.result.tiles)) for seen in observations(stream)]
+    network = tagger.info["input"]
+    finest = layouts(cameras[0], 160, 200, (network["height"], network["width"]))[FINEST]
+    assert finest[0] * finest[1] > 4
+    assert set(tiles) >= {("live", 0)}
+    assert {count for name, count in tiles if name == "file"} == {1 + finest[0] * finest[1]}
+
+
+def test_a_file_that_waits_is_no_load(
+    tagger: Tagger,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    for limit, value in (("_FIRST", 0.0), ("_LOW", -1.0), ("_HIGH", 0.0)):
+        monkeypatch.setattr(tiling, limit, value)
+    for number in range(150):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((160, 200, 3), np.uint8))
+    with (
+        caplog.at_level("INFO"),
+        Stream(tagger, [Camera("file", str(tmp_path), tiles="auto")]) as stream,
+    ):
+        assert len(observations(stream)) == 150
+    assert "tiles of cameras" not in caplog.text
