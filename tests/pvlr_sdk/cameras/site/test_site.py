@@ -271,3 +271,19 @@ def test_events_of_a_camera_with_tiles_use_the_thresholds_for_tiles(make_site):
     assert len(site.latest("tiled").result.tiles) == 3
     assert tiled == site.latest("tiled").result.thresholds.tolist()
     assert all(higher > limit for higher, limit in zip(tiled, plain, strict=True))
+
+
+def test_sinks_are_told_of_the_thresholds_for_tiles(make_site, monkeypatch):
+    site = make_site(
+        cameras={"door": {"uri": "test://?fps=50&size=64x48&frames=3", "tiles": "2x1"}}, events={}
+    )
+    told = []
+    monkeypatch.setattr(site._sinks, "announce", lambda status: told.append(status.thresholds))
+    site.run()
+    tiles = dict(
+        zip(site.tagger.labels, site.latest("door").result.thresholds.tolist(), strict=True)
+    )
+    assert site.tile_thresholds == tiles
+    assert told[0] == dict(zip(site.tagger.labels, site.tagger.thresholds.tolist(), strict=True))
+    assert told[-1] == tiles
+    assert told.count(tiles) == 2  # with the first frame, and at the end
