@@ -214,17 +214,19 @@ def test_labels_and_threshold_choose_the_tags(plugin: Plugin) -> None:
     assert (message["labels"], message["scores"]) == ([], [])
 
 
-def test_tiles(plugin: Plugin) -> None:
-    plain, tiled, wrong = plugin.run(
-        f"{source(1)} ! {ALL} ! fakesink name=sink",
-        f"{source(1)} ! {ALL} tiles=2x2 ! fakesink name=sink",
+def test_tiles(plugin: Plugin, tmp_path: Path) -> None:
+    """The scores are those of ``Tagger``, bit for bit."""
+    wrong, tiled = plugin.run(
         f"{source(1)} ! {ALL} tiles=2 ! fakesink name=sink",
+        f"{PHOTO} ! videocrop right=3 ! {CONVERT}BGR ! tee name=t ! queue ! {ALL} tiles=2x2 ! fakesink name=sink "
+        f"t. ! queue ! filesink location={tmp_path / 'frame'}",
     )
-    both = [one["messages"][0] for one in (plain, tiled)]
-    scores = [dict(zip(one["labels"], one["scores"], strict=True)) for one in both]
-    assert all(scores[1][label] >= score for label, score in scores[0].items())
-    assert scores[0] != scores[1]
     assert 'tiles: expected columns x rows, such as 3x2, or auto, got "2"' in wrong["error"]["text"]
+    frame = np.fromfile(tmp_path / "frame", np.uint8).reshape(300, 448, 3)
+    with Tagger(SMALL, threshold=0) as tagger:
+        expected = {tag.label: tag.score for tag in tagger.predict(frame, tiles=(2, 2))}
+        assert scores(tiled) == expected
+        assert expected != {tag.label: tag.score for tag in tagger.predict(frame)}
 
 
 def test_the_labels_of_a_bank(plugin: Plugin, tmp_path: Path) -> None:
