@@ -74,7 +74,7 @@ def places(parent: ast.AST) -> Iterator[Place]:
 
 
 def _is_log(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and ast.unparse(node).startswith("_LOG.")
+    return isinstance(node, ast.Expr) and ast.unparse(node).startswith(("_LOG.", "_log."))
 
 
 def change(place: Place) -> ast.AST | None:
