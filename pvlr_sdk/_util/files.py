@@ -150,7 +150,8 @@ def write_files(contents: Mapping[Path, bytes], *, private: bool = False) -> Non
         ) from error
     finally:
         for source in (*temporary.values(), *previous.values()):
-            source.unlink(missing_ok=True)
+            with suppress(OSError):  # it was renamed, or the file system is read-only
+                source.unlink()
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:

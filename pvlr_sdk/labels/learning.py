@@ -205,13 +205,10 @@ def _report(
     precision, recall = (
         (100 * interval.low, 100 * interval.high) for interval in (intervals["OP"], intervals["OR"])
     )
-    worse = np.flatnonzero(~present if precision[0] < recall[0] else present)
+    lacks_others = precision[0] < recall[0]
+    worse = np.flatnonzero(~present if lacks_others else present)
     hardest = files[worse[np.argmin(np.where(present, scores, -scores)[worse])]]
-    kind = (
-        "that do not show it and resemble"
-        if precision[0] < recall[0]
-        else "that show it and resemble"
-    )
+    kind = "that do not show it and resemble" if lacks_others else "that show it and resemble"
     mistaken = np.flatnonzero(tagged != present)
     mistakes = [
         Mistake(files[row], "added" if tagged[row] else "missed", round(float(scores[row]), 4))

@@ -92,6 +92,14 @@ def test_a_bad_frame_gives_its_error_in_its_place(plan: Path, tmp_path: Path) ->
     assert [type(outcome) for outcome in outcomes] == kinds
 
 
+def test_an_error_in_place_of_a_frame_is_its_outcome(plan: Path) -> None:
+    error = errors.ImageDecodeError("photo.jpg", "an image", "nothing", "Copy it again.")
+    with Tagger(plan) as tagger:
+        first, second = tagger.predict_stream([np.zeros((8, 8, 3), np.uint8), error])
+    assert isinstance(first, TagResult)
+    assert second is error
+
+
 def test_reads_frames_only_as_results_are_taken(plan: Path) -> None:
     read = 0
 

@@ -121,6 +121,17 @@ def test_file_name(labels: list[str]) -> None:
     assert escape.file_name("front-door.2") == "front-door.2"
 
 
+def test_file_names_are_those_of_earlier_versions() -> None:
+    """Snapshots and queues are found again after an update."""
+    names = {
+        "door": "door",
+        "front door": "front_door_7279998f",
+        "..": "_._5ec1f7e7",
+        "nul": "_nul_99e62427",
+    }
+    assert {name: escape.file_name(name) for name in names} == names
+
+
 def test_every_file_name_can_be_created(tmp_path: Path) -> None:
     for name in [*HOSTILE, "\U00020000" * 300]:
         (tmp_path / escape.file_name(name)).mkdir()

@@ -106,6 +106,12 @@ def test_a_folder_is_complete_or_not_there(tmp_path: Path) -> None:
     }
 
 
+def test_a_folder_below_a_file_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.OutputError, match="expected a writable path, got Not a directory"):
+        write_folder(tmp_path / "file/new", {"a": b"1"})
+
+
 def test_replaced_files_leave_no_second_name(tmp_path: Path) -> None:
     for text in (b"old", b"new"):
         write_files({tmp_path / name: text for name in ("first", "second")})

@@ -51,6 +51,12 @@ def test_a_folder(job, photos, rows, tagger):
     assert summary.core_hours > 0
 
 
+def test_paths_hold_in_another_working_directory(job, photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    assert job(source=photos.name).input.source == str(photos)
+    assert job(source="s3://bucket/photos").input.source == "s3://bucket/photos"
+
+
 def test_a_restart_does_only_what_is_missing(job, rows):
     whole = job().run()
     before = files(whole.dataset)

@@ -157,6 +157,29 @@ class TestLabelBank:
         with pytest.raises(errors.LabelBankError):
             load_bundle(own_plan)
 
+    @pytest.mark.parametrize("precise", [0.4, 1.0, 1.5, np.nan])
+    def test_precise_thresholds_are_from_the_threshold_to_below_1(self, precise: float) -> None:
+        embeddings = np.ones((2, 16), np.float16)
+        thresholds = np.full(2, 0.5, np.float32)
+        for row, valid in ((0, 0.5), (1, 0.99)):
+            both = np.full(2, valid, np.float32)
+            LabelBank(["a", "b"], embeddings, thresholds, precise_thresholds=both)
+            both[row] = precise
+            with pytest.raises(errors.LabelBankError, match="precise_thresholds"):
+                LabelBank(["a", "b"], embeddings, thresholds, precise_thresholds=both)
+
+    def test_labels_of_two_banks_are_the_same_if_all_their_values_are(self) -> None:
+        def bank(weight: float | None) -> LabelBank:
+            weights = None if weight is None else np.full((1, 3), weight, np.float16)
+            return LabelBank(
+                ["a"], np.ones((1, 16), np.float16), np.full(1, 0.5, np.float32), weights=weights
+            )
+
+        assert bank(None).join(bank(0)).names == ["a"]
+        for first, second in ((None, 1), (0, 1), (1, 2)):
+            with pytest.raises(errors.LabelBankError, match="other values of 'a'"):
+                bank(first).join(bank(second))
+
     def test_wrong_dtype_with_the_right_hash(self, own_plan: Path) -> None:
         from safetensors.numpy import save
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pvlr_sdk import errors
 from pvlr_sdk.bundle.bundle import labels_path, manifest_path, read_manifest
 from pvlr_sdk.bundle.label_bank import LabelBank
-from pvlr_sdk.bundle.manifest import MAX_BYTES, parse_manifest, parse_spec
+from pvlr_sdk.bundle.manifest import MAX_BYTES, InputSpec, parse_manifest, parse_spec
 from pvlr_sdk.models.find import load_bundle
 from tests.manifests import read_raw
 from tests.waiting import LONG
@@ -244,3 +244,9 @@ def test_any_value_anywhere_is_valid_or_one_error(
 def test_the_models_are_valid() -> None:
     for path in [MODEL, *ROOT.glob("models/*/engine.json")]:
         read_manifest(path.with_suffix(".plan"))
+
+
+def test_the_margin_of_a_letterbox_is_gray_unless_the_network_says_otherwise() -> None:
+    """As libpvlr has it, for manifests without the field."""
+    spec = InputSpec(width=8, height=8, mean=(0, 0, 0), std=(1, 1, 1))
+    assert (spec.resize, spec.pad) == ("stretch", (114, 114, 114))

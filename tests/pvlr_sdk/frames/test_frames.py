@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pvlr_sdk import errors
 from pvlr_sdk.frames.bgr import load_bgr
 from pvlr_sdk.frames.device import on_gpu
-from pvlr_sdk.frames.frames import load_frame
+from pvlr_sdk.frames.frames import color_of, load_frame
 from tests.preprocess_reference import to_rgb
 
 Image = pytest.importorskip("PIL.Image")
@@ -319,3 +319,10 @@ def test_a_device_that_dlpack_lacks_is_not_a_gpu() -> None:
     with pytest.raises(ValueError, match="meta"):
         frame.__dlpack_device__()
     assert not on_gpu(frame)
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb", "gray", "bgra", "rgba", "nv12", "nv12-bt709-full"])
+def test_a_frame_of_an_order_is_loaded_with_its_color(order: str) -> None:
+    shape = {"gray": (12, 8), "bgra": (12, 8, 4), "rgba": (12, 8, 4)}.get(order, (12, 8, 3))
+    pixels = np.zeros((12, 8) if order.startswith("nv12") else shape, np.uint8)
+    assert load_frame(pixels, color_of(order)).order == order

@@ -74,6 +74,9 @@ def test_a_tiff_counts_its_largest_size(order: str, letters: bytes) -> None:
     assert read_header(
         classic(entry(256, 30), entry(257, 20), entry(322, 4096), entry(323, 16))
     ) == ("tiff", 20, 4096)
+    assert read_header(
+        classic(entry(256, 30), entry(257, 20), entry(322, 16), entry(323, 4096))
+    ) == ("tiff", 4096, 30)
     assert read_header(classic(entry(256, 30))) is None
     big = [
         struct.pack(order + "HHQQ", tag, 16, 1, value) for tag, value in ((256, 2**40), (257, 20))

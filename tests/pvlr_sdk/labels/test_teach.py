@@ -59,6 +59,14 @@ def test_the_report_is_that_of_cross_validation(taught):
     assert json.dumps(taught.to_dict())
 
 
+@pytest.mark.parametrize(("prevalence", "lacks_others"), [(None, False), (0.02, True)])
+def test_advice_is_about_what_is_less_certain(open_plan, photos, prevalence, lacks_others):
+    (report,) = teach(open_plan, photos, prevalence=prevalence, precision="fp32").labels
+    assert (report.precision_interval[0] < report.recall_interval[0]) == lacks_others
+    assert ("do not" in report.advice) == lacks_others
+    assert f"/{'not' if lacks_others else 'is'}/" in report.advice  # the folder of the hardest one
+
+
 def test_a_rarer_label_is_less_precise(taught, open_plan, photos):
     (usual,), (rare,) = (
         taught.labels,

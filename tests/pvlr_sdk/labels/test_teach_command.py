@@ -93,6 +93,23 @@ def test_the_command(open_plan, folders, tmp_path):
     assert out.read_bytes() == bank.to_bytes()
 
 
+def test_a_label_is_learned_with_its_words_unless_they_are_not_wanted(open_plan, folders, tmp_path):
+    examples = ["-l", "cat", "--positives", folders / "is", "--negatives", folders / "not"]
+    for name, *option in (("words",), ("photos", "--no-words")):
+        done = run(
+            open_plan,
+            *examples,
+            "-o",
+            tmp_path / f"{name}.safetensors",
+            "--json",
+            "--replace",
+            *option,
+        )
+        assert done.exit_code == 0, done.output
+        [label] = json.loads(done.stdout)["labels"]
+        assert label["words"] == (name == "words")
+
+
 def test_banks_of_sites_are_joined_and_signed(
     open_plan, folders, tmp_path, keys, sign, monkeypatch
 ):

@@ -114,6 +114,20 @@ def test_names_are_separate(tmp_path: Path) -> None:
     assert stat.S_IMODE(versions.path.stat().st_mode) == 0o600
 
 
+def test_what_has_been_accepted_is_not_written_again(tmp_path: Path) -> None:
+    """Neither an older version, nor the same on a disk that may be read-only."""
+    versions = Versions(tmp_path / "versions.json")
+    versions.accept("a", 5)
+    before = (tmp_path / "versions.json").stat()
+    for version in (5, 4):
+        versions.accept("a", version)
+        after = (tmp_path / "versions.json").stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    versions.accept("a", 6)
+    with pytest.raises(errors.RollbackError):
+        versions.check("a", 5, "a.sig")
+
+
 @pytest.mark.slow
 def test_processes_that_record_at_once(tmp_path: Path) -> None:
     """None is lost, and a lower version never replaces a higher one."""

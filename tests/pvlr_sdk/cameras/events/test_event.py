@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvlr_sdk.cameras.events import Event, rfc3339
+from pvlr_sdk.cameras.events.event import place_of
 
 ON = Event(
     "on", "1", "door", "café", time=12.3456, score=0.71234567, peak=0.9, peak_time=12.0, start=11.5
@@ -78,3 +79,8 @@ def test_packing_loses_nothing(event):
 def test_what_another_version_packed_is_told_apart(text):
     with pytest.raises(ValueError, match=r"not an event of this version|Expecting value"):
         Event.unpack(text)
+
+
+def test_a_region_has_a_name_that_no_camera_has():
+    assert place_of("yard", None) == "yard"
+    assert place_of("yard", "gate") == "yard:gate"

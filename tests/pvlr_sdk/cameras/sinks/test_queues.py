@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict
 
 import pytest
@@ -314,3 +315,20 @@ def test_a_disk_that_hangs_stops_nothing(tmp_path) -> None:
     queue.close(0.01)
     assert (len(queue), queue.lost) == (0, 2)
     released.set()
+
+
+def test_a_queue_with_nothing_to_store_leaves_the_disk_alone(tmp_path, monkeypatch):
+    stores = []
+    store = DiskQueue._store
+    monkeypatch.setattr(DiskQueue, "_store", lambda queue: (stores.append(1), store(queue))[1])
+    queue = DiskQueue(tmp_path / "queue")
+    for number in range(3):
+        queue.put(make_event(number))
+        queue.take(0)
+        queue.done()
+    until(lambda: stores and queue._cleared == queue._removed)
+    time.sleep(0.1)  # the store that told the disk has ended
+    before = len(stores)
+    time.sleep(0.2)
+    assert len(stores) == before
+    queue.close()

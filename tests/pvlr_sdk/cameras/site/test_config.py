@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import errors
-from pvlr_sdk.cameras.site import SiteConfig, load_config
+from pvlr_sdk.cameras.events import EventSettings
+from pvlr_sdk.cameras.site import SiteConfig, load_config, yaml_file
 
 EXAMPLE = Path(__file__).parents[4] / "pvlr_sdk/cameras/site/site.yaml"
 
@@ -37,6 +38,14 @@ def test_the_example_is_valid_and_shows_every_key(monkeypatch):
     parts += [*config.cameras.values(), *config.cameras["gate"].regions.values(), *config.sinks]
     assert [name for part in parts for name in missing(part)] == []
     assert {sink.kind for sink in config.sinks} == {"jsonl", "sqlite", "mqtt", "webhook", "video"}
+
+
+def test_the_example_and_the_code_have_the_same_defaults():
+    example = yaml_file.parse_yaml(EXAMPLE.read_bytes(), "site.yaml")["events"]
+    numbers = ("smoothing", "margin", "min_duration", "min_gap", "cooldown", "max_per_hour")
+    shown = {name: example[name] for name in numbers}
+    assert shown == {name: getattr(EventSettings(), name) for name in numbers}
+    assert shown == {name: getattr(parse().events, name) for name in numbers}
 
 
 def test_relative_paths_start_at_the_file(tmp_path):

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from pvlr_sdk import errors
+from pvlr_sdk import Tagger, errors
 from pvlr_sdk.workshop.diagnostics.bench import measure, sampling
 
 
@@ -37,6 +38,7 @@ def test_report_has_every_figure(report: dict[str, Any]) -> None:
         "bytes": len(measure.synthetic_jpeg()),
     }
     assert report["start_ms"]["load"] > 0
+    assert report["start_ms"]["first_frame"] > 0
     assert report["peak_memory_mb"] > 50
 
 
@@ -56,6 +58,17 @@ def test_stages_add_up_to_the_total(report: dict[str, Any]) -> None:
     parts = sum(mean[stage] for stage in ("decode", "preprocess", "inference", "head"))
     assert mean["total"] == pytest.approx(parts, rel=1e-3)
     assert mean["frame"] == pytest.approx(mean["total"] - mean["decode"], rel=1e-3)
+
+
+def test_latencies_begin_after_a_fifth_of_the_time(plan: Path) -> None:
+    calls = []
+    with Tagger(plan, num_threads=1) as tagger:
+        tagger.predict = lambda data, predict=tagger.predict: (calls.append(1), predict(data))[1]
+        times = measure._latency(
+            tagger, cv2.imencode(".png", np.zeros((8, 8, 3)))[1].tobytes(), 0.2
+        )
+    assert len(times["total"]) >= 20
+    assert len(calls) > len(times["total"])
 
 
 def test_summary_is_numpys() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,25 @@ def test_a_second_run_changes_nothing_and_a_third_replaces_its_own_tags_only(pho
     assert read(path) == original
 
 
+def test_each_field_is_rid_of_what_an_earlier_run_added_to_it_alone():
+    def tags(packet: bytes, space: str, name: str) -> list[str]:
+        return re.findall(
+            r"<rdf:li>(.*?)</rdf:li>",
+            "".join(re.findall(f"<{space}:{name}.*?</{space}:{name}>", packet.decode(), re.DOTALL)),
+        )
+
+    first = merged(LIGHTROOM.encode(), TAGS)
+    assert tags(first, "lr", "hierarchicalSubject") == ["people|family", "dog", "café"]
+    second = merged(first, {"cat": 0.9}, prefix="auto")
+    assert tags(second, "dc", "subject") == ["family", "dog", "cat"]  # the dog was Lightroom's
+    assert tags(second, "lr", "hierarchicalSubject") == ["people|family", "auto|cat"]
+    assert tags(second, "digiKam", "TagsList") == ["family", "dog", "auto/cat"]
+    third = merged(second, {})
+    assert tags(third, "dc", "subject") == ["family", "dog"]
+    assert tags(third, "lr", "hierarchicalSubject") == ["people|family"]
+    assert b"TagsList" not in third
+
+
 def test_every_other_field_of_a_sidecar_stays_byte_for_byte():
     after = merged(LIGHTROOM.encode(), TAGS).decode()
     # lxml writes the namespaces of an element before its attributes.
@@ -181,7 +201,7 @@ def numbers(count: int, start: int = 0) -> str:
 def test_a_sidecar_of_any_form_takes_a_moment_and_is_merged_or_refused(photo, packet):
     path = photo.with_name("photo.jpg.xmp")
     path.write_text(packet)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         tag_photo(photo, TAGS)
     except errors.OutputError:
@@ -190,7 +210,7 @@ def test_a_sidecar_of_any_form_takes_a_moment_and_is_merged_or_refused(photo, pa
         assert b">dog<" in path.read_bytes()
         tag_photo(photo, {"cat": 0.5})  # what was written can be read
         assert b">cat<" in path.read_bytes()
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_time_grows_with_the_number_of_tags_not_with_its_square(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 import socket
@@ -51,6 +52,24 @@ def test_a_file_of_names_tokens_and_hashes(tmp_path):
     assert tokens.name_of_session(token_hash(BERT)) is None
     assert tokens.name_of_session(session_of(token_hash(BERT))) is None
     assert ANNA not in repr(vars(tokens))
+
+
+def test_a_session_is_compared_with_every_hash_in_constant_time(tmp_path, monkeypatch):
+    """How long it takes tells neither which token is right nor how much of a wrong one is."""
+    path = tmp_path / "tokens"
+    path.write_text(f"anna {ANNA}\nbert {BERT}\ncarl {CARL}\n")
+    tokens = Tokens(None, path)
+    compared = []
+
+    def compare(digest: str, expected: str, real=hmac.compare_digest) -> bool:
+        compared.append(expected)
+        return real(digest, expected)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    for token, name in ((ANNA, "anna"), (CARL, "carl"), (ANNA[:-1], None)):
+        compared.clear()
+        assert tokens.name_of_session(session_of(token)) == name
+        assert compared == [token_hash(known) for known in (ANNA, BERT, CARL)]
 
 
 def test_the_documented_command_makes_the_hash():

@@ -7,7 +7,7 @@ import http.client
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from inspect import iscoroutinefunction
@@ -18,7 +18,7 @@ import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from pvlr_sdk.cameras.serve.server.problems import ProblemError
-from pvlr_sdk.cameras.serve.server.turns import Turns
+from pvlr_sdk.cameras.serve.server.turns import Turns, client_of
 from tests.pvlr_sdk.cameras.serve.conftest import JPEG, PATTERN
 from tests.waiting import LONG
 
@@ -57,6 +57,16 @@ def test_every_route_has_its_turn_or_costs_nothing(
     assert len(taken) >= 20
     assert others == CHEAP | IN_TURN
     assert all(iscoroutinefunction(endpoint) for endpoint in found.values())
+
+
+def test_a_client_is_a_token_at_an_address_or_network() -> None:
+    def client(address: str | None, name: str | None = None) -> Hashable:
+        return client_of({"client": address and (address, 1), "state": {"who": name}})
+
+    assert client("10.0.0.1") == client("10.0.0.1") != client("10.0.0.2")
+    assert client("10.0.0.1", "anna") != client("10.0.0.1", "bert")
+    assert client("2001:db8::1") == client("2001:db8::2") != client("2001:db8:0:1::1")
+    assert client(None) == client(None)
 
 
 def test_clients_take_turns() -> None:
