@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent
 _TIME = os.environ.setdefault(
     "SOURCE_DATE_EPOCH", str(int((ROOT / "pyproject.toml").stat().st_mtime))
 )
+os.umask(0o022)  # of the files that are made here
 _WHEEL = ["-DPVLR_RUNTIME=ON", "-DPVLR_WHEEL=ON", "-DCMAKE_INSTALL_LIBDIR=lib"]
 
 
