@@ -1,20 +1,31 @@
-"""Builds the compiled core with CMake, and libpvlr if PVLR_RUNTIME is 1; all metadata is in pyproject.toml."""
+"""Builds the compiled core with CMake, and libpvlr if PVLR_RUNTIME is 1; all metadata is in pyproject.toml.
+
+The same sources give the same bytes: times are SOURCE_DATE_EPOCH, or of the source distribution, and names are sorted.
+"""
 
 from __future__ import annotations
 
+import gzip
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
+# A source distribution has one time for all its files: a wheel that is built from it has that time, too.
+_TIME = os.environ.setdefault(
+    "SOURCE_DATE_EPOCH", str(int((ROOT / "pyproject.toml").stat().st_mtime))
+)
+os.umask(0o022)  # of the files that are made here
 _WHEEL = ["-DPVLR_RUNTIME=ON", "-DPVLR_WHEEL=ON", "-DCMAKE_INSTALL_LIBDIR=lib"]
 
 
@@ -71,6 +82,27 @@ class CMakeBuild(build_ext):
         return core, work / "out/libpvlr_plugins.so", work / "libpvlr"
 
 
+class RepeatableSdist(sdist):
+    """Archives without the owners, modes and times of files here."""
+
+    def make_archive(self, base_name: str, *_: object, base_dir: str, **__: object) -> str:
+        def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            member.mtime = int(_TIME)
+            return member
+
+        target = f"{base_name}.tar.gz"
+        with (
+            open(target, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(_TIME)) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
+        ):
+            archive.add(base_dir, filter=plain)  # in the order of names
+        return target
+
+
 setup(
     packages=[
         *find_packages(include=["pvlr_sdk", "pvlr_sdk.*"]),
@@ -79,5 +111,5 @@ setup(
     ],
     package_dir={"pvlr_training": "training"},
     ext_modules=[Extension("pvlr_sdk._core", sources=[])],
-    cmdclass={"build_ext": CMakeBuild},
+    cmdclass={"build_ext": CMakeBuild, "sdist": RepeatableSdist},
 )

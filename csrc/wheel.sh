@@ -41,6 +41,11 @@ fetch() {
 }
 
 repair() {
+  # In place of now: the time of the wheel, which has that of its sources.
+  SOURCE_DATE_EPOCH="$(python3 -c 'import calendar, sys, zipfile
+print(max(calendar.timegm(entry.date_time) for entry in zipfile.ZipFile(sys.argv[1]).infolist()))' "$1")"
+  export SOURCE_DATE_EPOCH
+  umask 022
   auditwheel repair --exclude "libopenvino.so.*" -w "$2" "$1"
 }
 

@@ -206,17 +206,33 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
                 if (root / name).is_file():
                     (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(root / name, folder / "checkout" / name)
-            with tarfile.open(folder / _build(folder / "checkout", "sdist", folder)) as archive:
-                archive.extractall(folder / "unpacked", filter="data")
-            (sources,) = (folder / "unpacked").iterdir()
-            variables = {"PVLR_RUNTIME": str(int(libpvlr)), "PVLR_CUDA": "0"}
-            wheel = folder / "built" / _build(sources, "wheel", folder / "built", **variables)
-            if libpvlr:
-                command = ["bash", sources / "csrc/wheel.sh", "repair", wheel, built]
-                subprocess.run(command, check=True, env={**os.environ, "PATH": path})
+            build_sdist(folder / "checkout", folder)
+            build_wheel(next(folder.glob("*.tar.gz")), folder, libpvlr)
             (folder / "complete").touch()
         (sdist,), (wheel,) = folder.glob("*.tar.gz"), built.iterdir()
     return Distribution(sdist, wheel, folder / "checkout", libpvlr)
+
+
+def build_sdist(checkout: Path, folder: Path) -> Path:
+    """A source distribution of a fixed time."""
+    return folder / _build(checkout, "sdist", folder, SOURCE_DATE_EPOCH="1700000000")
+
+
+def build_wheel(sdist: Path, folder: Path, libpvlr: bool) -> Path:
+    """A wheel from a source distribution alone; in ``repaired`` if it has libpvlr, else in ``built``."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (sources,) = (folder / "unpacked").iterdir()
+    variables = {"PVLR_RUNTIME": str(int(libpvlr)), "PVLR_CUDA": "0"}
+    wheel = folder / "built" / _build(sources, "wheel", folder / "built", **variables)
+    if not libpvlr:
+        return wheel
+    repaired = folder / "repaired"
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["bash", sources / "csrc/wheel.sh", "repair", wheel, repaired]
+    subprocess.run(command, check=True, env=environment)
+    (wheel,) = repaired.iterdir()
+    return wheel
 
 
 def _build(sources: Path, kind: str, out: Path, **variables: str) -> str:

@@ -22,6 +22,9 @@ def bench(
     seconds: float = Option(
         10, help="Maximum time for the latencies; the whole run takes three to four times as long."
     ),
+    share: bool = Option(
+        False, "--share", help="Print a table and a short JSON to publish, without private facts."
+    ),
     as_json: options.Json = False,
     machine: option_groups.Machine,
 ) -> None:
@@ -36,8 +39,10 @@ def bench(
     pvlr bench
     pvlr bench engine.plan --json > report.json
     pvlr bench --image photo.jpg
+    pvlr bench --share
     """
     from ..workshop.diagnostics.bench import measure
+    from ..workshop.diagnostics.bench.share import shared, to_markdown
     from .screen import Screen, note, print_json
 
     with Screen(measure.steps(), "Measuring", "steps") as screen:
@@ -48,8 +53,12 @@ def bench(
             progress=screen.step,
             **machine.arguments,
         )
+    if share:
+        report = shared(report)
     if as_json:
         print_json(report)
+    elif share:
+        print(to_markdown(report))
     else:
         _print_report(report)
     for doubt in report["warnings"]:

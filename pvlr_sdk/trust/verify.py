@@ -254,7 +254,7 @@ def _verified_by(envelope: Envelope, source: str, trust: Trust) -> TrustedKey:
             source,
             f"the signature of the key {key.name}",
             "one of another statement, or in another form",
-            f"It was changed or damaged. {_COPY_AGAIN}",
+            f"It was changed or damaged, or signed with 0.2: then sign it again. {_COPY_AGAIN}",
         )
     _check_date(source, f"the key {key.name}", key.expires)
     return key

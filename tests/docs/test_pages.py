@@ -172,6 +172,8 @@ def test_no_file_has_a_banned_phrase():
     for path in _listed(*SOURCES, "*.md", "*.yaml"):
         text, starts = _joined(path.read_text().lower())
         name = path.relative_to(ROOT)
+        if name.is_relative_to("tests/release/earlier"):  # as those versions wrote them
+            continue
         banned = in_pages if path.suffix == ".md" else in_code
         hits += [
             f"{name}:{bisect(starts, found.start())}: {found[0]}" for found in banned.finditer(text)

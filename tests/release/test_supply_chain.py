@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.metadata
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -60,6 +63,57 @@ def test_the_release_installs_nothing_without_a_hash_but_what_it_releases():
     assert len(commands) == 7
     for command in commands:
         assert "--require-hashes" in command or "--only-binary :all:" in command, command
+
+
+def test_only_the_job_that_builds_nothing_can_sign():
+    """What SLSA Build L2 rests on, besides machines of GitHub."""
+    assert "SLSA v1.0 Build L2" in RELEASE
+    jobs = yaml.safe_load(RELEASE)["jobs"]
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
+    runners = {str(job["runs-on"]).partition("-")[0] for job in jobs.values()}
+    assert runners == {"ubuntu", "${{ matrix.runner }}"}
+    steps = jobs["publish"]["steps"]
+    builders = re.compile(r"\bbuild (--|\.)|cibuildwheel|pip wheel|cmake")
+    assert not [step for step in steps if builders.search(step.get("run", ""))]
+    order = [step.get("uses", step.get("name", "")).partition("@")[0] for step in steps]
+    attested = order.index("actions/attest-build-provenance")
+    assert order[attested + 1].startswith("Check that the provenance")
+    assert order[attested + 2] == "pypa/gh-action-pypi-publish"
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="no jq")
+@pytest.mark.parametrize("wrong", [None, "hash", "missing file", "commit", "type"])
+def test_a_provenance_of_other_files_or_another_commit_stops_the_release(wrong, tmp_path):
+    """All of it that can be verified offline: the certificate of the signature is issued by a run of the workflow."""
+    sums = {"a.whl": "a" * 64, "b.tar.gz": "b" * 64}
+    (tmp_path / "SHA256SUMS").write_text("".join(f"{sha}  {name}\n" for name, sha in sums.items()))
+    if wrong == "hash":
+        sums["a.whl"] = "c" * 64
+    elif wrong == "missing file":
+        del sums["a.whl"]
+    commit = ("e" if wrong == "commit" else "d") * 40
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": name, "digest": {"sha256": sha}} for name, sha in sums.items()],
+        "predicateType": f"https://slsa.dev/provenance/{'v0.2' if wrong == 'type' else 'v1'}",
+        "predicate": {
+            "buildDefinition": {"resolvedDependencies": [{"digest": {"gitCommit": commit}}]}
+        },
+    }
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    (tmp_path / "bundle").write_text(json.dumps({"dsseEnvelope": {"payload": payload}}))
+    (step,) = (
+        step
+        for step in yaml.safe_load(RELEASE)["jobs"]["publish"]["steps"]
+        if step.get("name", "").startswith("Check that the provenance")
+    )
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", step["run"]],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "BUNDLE": "bundle", "GITHUB_SHA": "d" * 40},
+        check=False,
+    )
+    assert (done.returncode == 0) == (wrong is None)
 
 
 def _environment(folder: Path) -> Path:

@@ -26,6 +26,7 @@ from .moments import HEAT
 from .recording import Chunk, Context, Place
 
 VERSION = 5
+READABLE = (4, VERSION)
 FILE = "memory.sqlite"
 ASIDE = "damaged"
 """The folder of a damaged store, in its own."""
@@ -141,7 +142,7 @@ class Reader:
 
     def _open(self, write: bool, changes: bool) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version not in (0, 4, VERSION) or (version == 0 and not write):
+        if version not in (0, *READABLE) or (version == 0 and not write):
             hint = (
                 "Use the pvlr_sdk that wrote it, or another folder." if version else "Record first."
             )

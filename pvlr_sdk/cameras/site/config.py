@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,16 @@ from .yaml_file import read_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 _HINT = "pvlr_sdk/cameras/site/site.yaml lists all keys."
+_REMOVED = {
+    ("stream", "window"): "it is 5 ms",
+    ("metrics", "otlp"): "Prometheus and its collectors read /metrics",
+    ("metrics", "interval"): "it belonged to otlp",
+    ("deploy", "max_slowdown"): "compare plans with pvlr bench before",
+    ("deploy", "min_agreement"): "compare plans with pvlr eval before",
+    ("deploy", "sequential"): "set plan: and restart instead",
+}
+"""Keys of version 0.2, ignored with a warning until 0.4 (docs/stability.md), and what replaces each."""
+_log = logging.getLogger(__name__)
 
 
 def _no_switch(raw: Any) -> Any:
@@ -237,6 +248,7 @@ class SiteConfig(Section):
         """
         found: dict[tuple[str, ...], ConfigError] = {}
         expanded = _expand(raw, (), source, found)
+        _drop_removed(expanded, source)
         keys = dict[int, list[str]]()
         try:
             config = cls.model_validate(
@@ -300,6 +312,15 @@ def _explained(
         hint = _closest(str(tag), kinds)
     place = ".".join(keys) or "top level"
     return tuple(keys), ConfigError(f"{source}: {place}", wanted, got, hint)
+
+
+def _drop_removed(raw: Any, source: str) -> None:
+    """Remove the keys that a version has removed, each with a warning."""
+    for (section, key), instead in _REMOVED.items():
+        values = raw.get(section) if isinstance(raw, dict) else None
+        if isinstance(values, dict) and key in values:
+            del values[key]
+            _log.warning("%s: %s.%s has no effect any more: %s.", source, section, key, instead)
 
 
 def _closest(name: str, known: Sequence[str]) -> str:

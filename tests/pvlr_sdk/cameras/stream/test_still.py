@@ -17,6 +17,7 @@ from pvlr_sdk import Camera, Stream, Tagger, errors
 from pvlr_sdk.cameras.sources.source import CapturedFrame
 from pvlr_sdk.cameras.stream import Observation, Region
 from pvlr_sdk.cameras.stream.still import Look, StillScene
+from pvlr_sdk.cameras.stream.tiling import NONE
 from pvlr_sdk.cameras.stream.work import work_of
 from pvlr_sdk.cli.watch import _print_stats
 from pvlr_sdk.result import TagResult
@@ -62,7 +63,7 @@ def test_a_file_that_waits_has_its_own_clock() -> None:
     frame = CapturedFrame(PHOTO, "bgr", captured=1000.0, wall=2000.0, source_time=0.1, sequence=0)
     clocks = []
     for budget, moment in ((None, frame), (1.0, frame), (None, replace(frame, source_time=None))):
-        work = work_of(0, Camera("a", "clip.mp4", refresh=10), {}, moment, (64, 64), budget)
+        work = work_of(0, Camera("a", "clip.mp4", refresh=10), {}, moment, (64, 64), NONE, budget)
         clocks.append(work.parts[0].look.now)
     assert clocks == [0.1, 1000.0, 1000.0]
 

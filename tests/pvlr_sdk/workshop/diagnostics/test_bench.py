@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +17,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import Tagger, errors
-from pvlr_sdk.workshop.diagnostics.bench import measure, sampling
+from pvlr_sdk.workshop.diagnostics.bench import measure, sampling, share
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,45 @@ def test_report_has_every_figure(report: dict[str, Any]) -> None:
     assert report["start_ms"]["load"] > 0
     assert report["start_ms"]["first_frame"] > 0
     assert report["peak_memory_mb"] > 50
+
+
+@pytest.mark.slow
+def test_a_shared_report_has_what_a_reader_needs_and_nothing_private(
+    report: dict[str, Any], plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = "Linux-6.12.25-anna.miller-build7-aarch64-with-glibc2.41"
+    planted = {**report, "machine": {**report["machine"], "system": kernel, "serial": "10000000f"}}
+    monkeypatch.setattr(share, "_BOARD", tmp_path / "model")
+    (tmp_path / "model").write_text("Raspberry Pi 5 Model B Rev 1.0\0")
+    shared = share.shared(planted)
+    assert shared["machine"]["system"] == "Linux 6.12, aarch64, glibc 2.41"
+    assert shared["machine"]["board"] == "Raspberry Pi 5 Model B Rev 1.0"
+    assert (shared["plan"]["model"], shared["plan"]["labels"]) == ("another plan", 5)
+    assert shared["latency_ms"]["total"]["samples"] >= 20
+    text = share.to_markdown(shared)
+    for private in (
+        socket.gethostname(),
+        str(plan),
+        str(Path.home()),
+        "anna",
+        "10000000f",
+        "rocket",
+    ):
+        assert not re.search(rf"(?<!\w){re.escape(private)}(?!\w)", text), private
+    assert getpass.getuser() not in re.findall(r"\w+", text)
+    assert json.loads(text.split("```json\n")[1].removesuffix("\n```")) == json.loads(
+        json.dumps(shared)
+    )
+    assert len(json.dumps(shared)) < 3000
+    table = text.partition("\n\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.count("|") for line in table] == [5] * 7
+
+
+@pytest.mark.slow
+def test_a_shared_report_names_a_released_plan_by_its_hash(report: dict[str, Any]) -> None:
+    model = next(model for model in share.catalogue().models if model.name == "pvlr-lite2-open")
+    released = {**report["plan"], "name": "mine", "sha256": model.files[".plan"].sha256}
+    assert share.shared({**report, "plan": released})["plan"]["model"] == "pvlr-lite2-open"
 
 
 @pytest.mark.slow
