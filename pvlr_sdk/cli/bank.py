@@ -53,8 +53,8 @@ def make(
 
     A word that is a label of the plan, or a synonym of one, is that label. All other
     words are mixtures of ImageNet's classes, which [bold]pvlr words[/bold] shows.
-    Descriptions, templates and phrases that are not in the dictionary need the extra
-    \\[words], and so do plans that read words.
+    Of a phrase that is not in the dictionary, its last words stand for it.
+    Descriptions and templates need the extra \\[words], and so do plans that read words.
 
     \b
     [bold]Examples[/bold]
