@@ -21,17 +21,20 @@ def fingerprints(bank: LabelBank) -> tuple[str, ...]:
     embeddings of all trained ones, so they count too.
     """
     arrays = bank.arrays()
-    rows = [arrays[name] for name in ("embeddings", "biases", "gains", "weights")]
+    rows = [arrays[name] for name in ("embeddings", "biases", "gains")]
     embeddings = arrays["embeddings"][bank.has_words]
     every = b"".join(sorted(embedding.tobytes() for embedding in embeddings))
-    about = f"{bank.space} {bank.text.get('features')}".encode()
+    features = str(bank.text.get("features")).encode()
     digests = []
     for row in range(len(bank)):
-        digest = hashlib.sha256(about)
+        digest = hashlib.sha256(str(bank.space).encode())
         for array in rows:
             digest.update(np.ascontiguousarray(array[row]).tobytes())
         if arrays["gains"][row]:
             digest.update(every)
+        # a bank of trained labels alone has no weights, and one with a word has zeros for them
+        if arrays["weights"][row].any():
+            digest.update(features + np.ascontiguousarray(arrays["weights"][row]).tobytes())
         digests.append(digest.hexdigest()[:_DIGITS])
     return tuple(digests)
 

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pvlr_sdk import LabelBank
+from pvlr_sdk import LabelBank, Tagger
 from pvlr_sdk.cameras.events import EventSettings, When
+from pvlr_sdk.cameras.memory.memory import Memory
 from pvlr_sdk.cameras.memory.precision import at_most, statement, to_review
 from pvlr_sdk.cameras.memory.sameness import fingerprints, is_same
+from pvlr_sdk.cameras.memory.sink import MemoryConfig
+from pvlr_sdk.labels import Knowledge
 
 
 def test_a_share_that_is_not_proven_is_stated_with_its_limit(site):
@@ -125,3 +128,17 @@ def test_other_labels_count_where_events_need_them(site):
     assert is_same("cat", plain, replace(plain, settings=needs))
     assert not is_same("car", plain, replace(plain, vectors=None, bank="third"))
     assert is_same("car", plain, replace(plain, vectors=None))
+
+
+@pytest.mark.slow
+def test_a_memory_names_the_vectors_of_the_bank_in_use(tmp_path):
+    """A word that is added leaves the vectors of all other labels as they are."""
+    with Tagger() as tagger:
+        memory = Memory(MemoryConfig(folder=tmp_path / "m"), tagger)
+        before = memory._vectors_of(tagger.info["bank"])
+        assert before == fingerprints(tagger.label_bank)
+        old = tagger.info["bank"]
+        tagger.set_labels(tagger.label_bank.join(Knowledge.load().bank(["castle"])))
+        assert memory._vectors_of(tagger.info["bank"])[:-1] == before
+        assert memory._vectors_of(old) is None
+        memory.close(5)
