@@ -1,6 +1,6 @@
 """A ROS 2 node that publishes the tags of a camera's images as vision_msgs/Classification, on the topic ``tags``.
 
-python3 tag_node.py --ros-args -r image:=/camera/image_raw -p words:="forklift, pallet"
+python3 tag_node.py --ros-args -r image:=/camera/image_raw -p words:="forklift, crate"
 """
 
 from __future__ import annotations

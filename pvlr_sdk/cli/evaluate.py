@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def evaluate(
     plan: options.PlanArgument = None,
     *,
+    words: options.Words = None,
+    bank: options.Bank = None,
     photos: option_groups.LabelledImages,
     operating_point: options.Point = "f1",
     tiles: options.Tiles = None,
@@ -26,7 +28,8 @@ def evaluate(
     Prints mAP, precision, recall, F1 and the average precision of each label, in
     percent, and what to expect on other images, with 95 % intervals: where labels
     are as frequent as in these images, and as frequent as --prevalence states.
-    Warns if there are too few images for reliable metrics.
+    Warns if there are too few images for reliable metrics. With --words or --bank,
+    it measures these labels.
 
     The CSV has the columns file, split (optional) and one column per label, with
     the values 1 (present), -1 (absent) and 0 or empty (not counted). In a file
@@ -42,6 +45,8 @@ def evaluate(
     pvlr eval --images photos/ --labels labels.csv --prevalence unlabelled/
     pvlr eval --images photos/ --labels labels.csv --map voc_to_coco.json
     pvlr eval --images photos/ --labels labels.csv --map sofa=couch
+    pvlr eval --images photos/ --labels labels.csv --words "castle, forklift"
+    pvlr eval --images photos/ --labels labels.csv --bank bank.safetensors
     """
     from ..tagger import Tagger
     from ..workshop.evaluation.evaluate import evaluate as measure
@@ -49,6 +54,8 @@ def evaluate(
 
     with Tagger(
         plan,
+        words=options.split_words(words),
+        bank=bank,
         operating_point=operating_point,
         tiles=tiles,
         optimize="throughput",

@@ -48,7 +48,7 @@ def mine(
     \b
     [bold]Examples[/bold]
     pvlr mine photos/ --label dog --count 100 > dogs.csv
-    pvlr mine photos/ --words "forklift, pallet" > selected.csv
+    pvlr mine photos/ --words "forklift, crate" > selected.csv
     pvlr mine photos/ --against new.plan > disputed.csv
     pvlr mine photos/ --json > mined.jsonl  # for pvlr export-labels
     """

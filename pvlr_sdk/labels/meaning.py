@@ -10,12 +10,20 @@ import numpy as np
 
 from .. import errors
 from .dictionary import Dictionary, Entry, Floats, Sense
+from .expectation import expectations
+from .phrases import why_no_word
 
-Grade: TypeAlias = Literal["exact", "doubtful", "unknown"]
+Grade: TypeAlias = Literal["class", "doubtful", "unknown"]
 Encode: TypeAlias = Callable[[Sequence[str]], tuple[Floats, float]]
 """From the prompts of a word to the shares of the concepts and the best cosine."""
 
 _HINT = "Teach the label with photos (pvlr teach), choose another word or sense (pvlr words), or describe it."
+_TEACH = (
+    "A word stands for one thing, whatever else is there. "
+    "Teach the label with photos that show it and photos that do not: pvlr teach."
+)
+_STEPS = 6
+"""From a word to what it is a kind of, and so on, in a search for a label."""
 _SHOWN = 5
 _NEAR = 0.45
 """The cosine at or above which a concept is similar to a word, and ..."""
@@ -32,7 +40,7 @@ class Meaning:
         entry: what the dictionary has for it. The name differs for a plural, and for a phrase of which only the last
             words are in the dictionary.
         sense: the index of the sense in ``entry.senses``.
-        grade: ``exact``: a concept, or what some concepts are kinds of, and the language model agrees. ``doubtful``:
+        grade: ``class``: a class, or what some classes are kinds of, and the language model agrees. ``doubtful``:
             only one of the two knows it, as for words that are spelled alike, or the sense is ambiguous, or it is only
             the last word of the phrase. ``unknown``: no concept is similar.
         concepts: the names and shares of the most similar concepts, the largest first.
@@ -53,11 +61,16 @@ class Meaning:
         """The largest shares in words, such as "forklift 64 %, corkscrew 8 %"."""
         return ", ".join(f"{name} {100 * share:.0f} %" for name, share in self.concepts[:3])
 
+    def read_as(self) -> str:
+        """That only the end of a phrase is in the dictionary, such as "read as vest, "; empty: it is not so."""
+        return f"read as {self.entry.name}, " if self.entry.is_part else ""
+
     def warning(self) -> str:
         """The warning about a word that is ``doubtful`` or ``unknown``."""
         kind = self.entry.senses[self.sense].kind
         word = f"{self.word} ({kind})" if kind else self.word
-        return f"{word}: {self.grade}, tags what resembles {self.described()}; pvlr words shows its senses"
+        tags = f"{self.read_as()}tags what resembles {self.described()}"
+        return f"{word}: {self.grade}, {tags}; pvlr words shows its senses"
 
     def provenance(self) -> dict[str, object]:
         """What a label bank keeps of it."""
@@ -67,6 +80,7 @@ class Meaning:
             "entry": self.entry.name,
             "sense": sense,
             "concepts": dict(self.concepts),
+            "expected": expectations(self.grade),
         }
 
 
@@ -77,9 +91,13 @@ def meanings(
     encode: Encode,
     senses: Mapping[str, str],
     *,
+    labels: Collection[str] = (),
     force: bool = False,
 ) -> list[Meaning]:
     """The meaning of each word.
+
+    It does not depend on what is installed: of a phrase that is not in the dictionary, the last words that are stand
+    for it. The language model encodes the words of ``as_text``, and all of other concepts than ImageNet's.
 
     Args:
         words: words or phrases, with their prompts.
@@ -87,10 +105,12 @@ def meanings(
         as_text: the words that the language model has to encode.
         encode: the language model.
         senses: for any of the words, what it is a kind of, or the number of its sense, from 1.
+        labels: those that may be proposed instead of words that are refused.
         force: accept words that no concept is similar to.
 
     Raises:
-        OptionError: a word is not in the dictionary or unknown, or ``senses`` has another word or sense.
+        OptionError: words are not in the dictionary or unknown, or no word can stand for a phrase, all of them named;
+            ``senses`` has another word or sense.
         MissingPartError: the language model is needed and not installed.
     """
     if others := [word for word in senses if word not in words]:
@@ -100,22 +120,39 @@ def meanings(
     is_text = {
         word: word in as_text or Dictionary.packaged().concepts != concepts for word in words
     }
-    entries = {
-        word: _entry(word, senses_of_word, is_text[word], encode)
-        for word, senses_of_word in words.items()
-    }
-    all_meanings = [
-        _meaning(word, entry, concepts, senses.get(word)) for word, entry in entries.items()
-    ]
-    unknown = [meaning for meaning in all_meanings if meaning.grade == "unknown"]
-    if unknown and not force:
-        raise errors.OptionError(
-            "words",
-            "words for what the model knows",
-            f"{unknown[0].word!r}, whose nearest concepts are {unknown[0].described()}",
-            _HINT,
-        )
+    refused = {word: why for word in words if (why := why_no_word(word))}
+    hint = _TEACH if refused else _HINT
+    all_meanings = []
+    for word, prompts in words.items():
+        if word in refused:
+            continue
+        entry = _entry(word, prompts, is_text[word], encode)
+        if entry is None:
+            refused[word] = "which neither is in the dictionary nor ends with a noun that is"
+            continue
+        meaning = _meaning(word, entry, concepts, senses.get(word))
+        all_meanings.append(meaning)
+        if meaning.grade == "unknown" and not force:
+            refused[word] = f"whose nearest concepts are {meaning.described()}"
+            if label := _kind_among(word, labels):
+                refused[word] += f", and which is a kind of {label!r}, a label"
+    if refused:
+        got = "; ".join(f"{word!r}, {why}" for word, why in refused.items())
+        raise errors.OptionError("words", "words for what the model knows", got, hint)
     return all_meanings
+
+
+def _kind_among(word: str, labels: Collection[str]) -> str | None:
+    """The first of the labels that a word is a kind of, such as "person" of a pedestrian; None: there is none."""
+    kind = word
+    for _ in range(_STEPS):
+        entry = Dictionary.packaged().find(kind)
+        if entry is None or entry.is_part:
+            return None
+        kind = entry.senses[0].kind
+        if kind in labels:
+            return kind
+    return None
 
 
 def senses_of(word: str) -> list[Meaning]:
@@ -132,24 +169,12 @@ def senses_of(word: str) -> list[Meaning]:
     ]
 
 
-def _entry(word: str, prompts: Sequence[str], is_text: bool, encode: Encode) -> Entry:
-    entry = None if is_text else Dictionary.packaged().find(word)
-    if entry and not entry.is_part:
-        return entry
-    try:
-        shares, cosine = encode(prompts)
-        return Entry(word, shares, cosine, (Sense("", -1, 0.0, False, ()),))
-    except errors.MissingPartError:
-        if is_text:
-            raise
-    if entry is None:
-        raise errors.OptionError(
-            "words",
-            "a noun of the dictionary, or a phrase that ends with one",
-            repr(word),
-            f"{_HINT} The language model encodes any phrase. {errors.install_hint('words')}",
-        )
-    return entry
+def _entry(word: str, prompts: Sequence[str], is_text: bool, encode: Encode) -> Entry | None:
+    """None: neither the word nor the end of the phrase is in the dictionary."""
+    if not is_text:
+        return Dictionary.packaged().find(word)
+    shares, cosine = encode(prompts)
+    return Entry(word, shares, cosine, (Sense("", -1, 0.0, False, ()),))
 
 
 def _meaning(word: str, entry: Entry, concepts: Sequence[str], sense: str | None) -> Meaning:
@@ -187,7 +212,7 @@ def grade_of(entry: Entry, index: int) -> Grade:
     sense = entry.senses[index]
     agrees = sense.agreement >= _AGREES
     if sense.below and agrees and not sense.ambiguous and not entry.is_part:
-        return "exact"
+        return "class"
     return "doubtful" if agrees or entry.cosine >= _NEAR else "unknown"
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..events import place_of
 from .reader import Reader
 from .recording import Context, Floats
+from .sameness import is_same
 
 _DAY = 86400.0
 _DAYS = 7
@@ -43,20 +44,11 @@ class Drift:
         )
 
 
-def same_settings(context: Context) -> object:
-    """What events depend on but for thresholds and the choice of labels."""
-    return (
-        context.plan,
-        context.bank,
-        replace(context.settings, on={}, off={}, labels=None, deny=()),
-    )
-
-
 def drift_of(
     reader: Reader, label: str, starts: Sequence[float], like: Context, camera: str | None
 ) -> Drift | None:
     """The most significant change at a camera (None: at all of them) since answered events of a label, which began at
-    ``starts``; None: there is none. Events with other settings than ``like`` do not count."""
+    ``starts``; None: there is none. Events of labels that were added or changed since then do not count."""
     ended = "ended IS NOT NULL AND ? IN (camera, '')"
     where = camera or ""
     ((newest,),) = reader.query(f"SELECT max(start) FROM moments WHERE {ended}", where)
@@ -67,27 +59,28 @@ def drift_of(
     columns = "label, camera, region, context, start, json_extract(ended, '$.peak')"
     contexts = reader.contexts()
     query = f"SELECT {columns} FROM moments WHERE {ended} AND start > ?"
-    same = {
-        key for key, context in contexts.items() if same_settings(context) == same_settings(like)
-    }
+    same = {key for key, context in contexts.items() if is_same(label, context, like)}
     rows = [
         row for row in reader.query(query, where, newest - _DAY * len(answers)) if row[3] in same
     ]
+    in_rows = [contexts[key] for key in {row[3] for row in rows}]
+    steady = {name for name in like.names if all(is_same(name, then, like) for then in in_rows)}
     # A threshold that was raised, or a label that was excluded, is no change: what all settings of a place report
     # counts.
-    rules = defaultdict[str, dict[int, Floats]](dict)
+    rules = defaultdict[str, dict[int, dict[str, float]]](dict)
     for _, at, region, key, _, _ in rows:
         in_use = contexts[key].rules
-        rules[place_of(at, region)][key] = np.where(in_use.watched, in_use.upper, np.inf)
+        thresholds = np.where(in_use.watched, in_use.upper, np.inf).tolist()
+        rules[place_of(at, region)][key] = dict(zip(in_use.names, thresholds, strict=True))
     highest = {
-        at: dict(zip(like.names, np.max([*thresholds.values()], 0), strict=True))
-        for at, thresholds in rules.items()
+        at: {name: max(thresholds[name] for thresholds in by_context.values()) for name in steady}
+        for at, by_context in rules.items()
     }
     every = np.zeros(len(answers))
     places = dict[str, Floats]()
     for name, camera_of, region, _, start, peak in rows:
         at = place_of(camera_of, region)
-        if peak >= highest[at][name]:
+        if name in steady and peak >= highest[at][name]:
             counts = places.setdefault(at, np.zeros(len(answers)))
             every[int((newest - start) // _DAY)] += 1
             counts[int((newest - start) // _DAY)] += name == label

@@ -13,7 +13,6 @@ from ... import errors
 from ..._util.escape import csv_row, file_name
 from ..._util.files import write_folder
 from ...labels.mining import margins_of, select
-from .drift import same_settings
 from .reader import Reader, Row
 from .recording import Floats
 from .search import chosen
@@ -25,21 +24,17 @@ _CHOSEN_FROM = 2000
 def to_label(reader: Reader, limit: int = 30) -> list[tuple[Row, str]]:
     """The sampled frames without an answer that teach most (:func:`.mining.select`), each with the label to ask for.
 
-    They are of the newest plan, label bank and settings, whatever the thresholds and the choice of labels. Those that
-    were drawn at random are left to :mod:`.recall`: a choice by what they teach would make their answers prove nothing.
+    They are of the newest plan and label bank. Those that were drawn at random are left to :mod:`.recall`: a choice by
+    what they teach would make their answers prove nothing.
     """
     only = "kind NOT IN ('event', 'health', 'random') AND id NOT IN (SELECT id FROM answers)"
     rows = reader.rows(
         f"id IN (SELECT id FROM moments WHERE {only} ORDER BY id DESC LIMIT {_CHOSEN_FROM})"
     )
-    # the same object for the same context
-    contexts = {id(row.context): row.context for row in rows}
-    same = {
-        key
-        for key, context in contexts.items()
-        if same_settings(context) == same_settings(rows[-1].context)
-    }
-    rows = [row for row in rows if id(row.context) in same and row.context.rules.watched.any()]
+    if rows:
+        newest = rows[-1].context.plan, rows[-1].context.bank
+        rows = [row for row in rows if (row.context.plan, row.context.bank) == newest]
+    rows = [row for row in rows if row.context.rules.watched.any()]
     if not rows:
         return []
     margins = np.array([_margins(row) for row in rows])

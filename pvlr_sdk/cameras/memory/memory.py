@@ -11,6 +11,7 @@ from ..sinks import SinkStats, SinkWorker
 from ..stream import Observation
 from .proofs import Proofs, Use
 from .recorder import Recorded, Recorder
+from .sameness import fingerprints
 from .sink import MemoryConfig
 
 _log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ class Memory:
 
     Args:
         config: the folder and its limits.
-        tagger: names the features of a result.
+        tagger: names the features of a result, and has its label bank.
 
     Raises:
         OutputError, OptionError: as for :meth:`MemoryConfig.open`.
@@ -93,10 +94,20 @@ class Memory:
     def _recorder(self, detector: EventDetector) -> Recorder:
         recorder = self._recorders.get(detector)
         if recorder is None:
-            options = self.config.floor, self.config.samples_per_hour, self._features_of
-            recorder = self._recorders[detector] = Recorder(detector, self._worker.submit, *options)
+            recorder = self._recorders[detector] = Recorder(
+                detector,
+                self._worker.submit,
+                self.config.floor,
+                self.config.samples_per_hour,
+                self._features_of,
+                self._vectors_of,
+            )
         return recorder
 
     def _features_of(self, plan: str) -> str | None:
         info = self._tagger.info  # of another plan, if it has just been replaced
         return info["features"] if info["sha256"] == plan else None
+
+    def _vectors_of(self, bank: str) -> tuple[str, ...] | None:
+        in_use = self._tagger.label_bank  # another one, if it has just been replaced
+        return fingerprints(in_use) if self._tagger.info["bank"] == bank else None

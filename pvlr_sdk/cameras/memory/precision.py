@@ -21,8 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..events.thresholds import Minimum
-from .drift import Drift, drift_of, same_settings
+from .drift import Drift, drift_of
 from .reader import UNANSWERED, Reader, Row
+from .sameness import is_same
 from .search import chosen
 
 CONFIDENCE = 0.95
@@ -34,9 +35,11 @@ class Statement:
 
     Attributes:
         threshold: at or above it, at least a share of ``target`` of the events is right; None: none is proven.
-        right, reviewed: of the answered events at or above it, or of all that were tested; unclear ones are not right.
-        answers: that count: of the plan, label bank and settings in use, whatever the thresholds.
+        right, reviewed: of the answered events at or above it; without one, of all of them. Unclear ones are not right.
+        answers: that count: of the plan, the label's vector and the settings in use, whatever the thresholds.
         missing: further answers up to the next tests.
+        at_most: the most that the share of right ones can be (97.5 % confidence).
+        in_reach: whether more answers may prove the target at any threshold.
         drift: why a proven precision may not hold any more; None: there is no reason, or none is proven.
     """
 
@@ -47,6 +50,8 @@ class Statement:
     reviewed: int
     answers: int
     missing: int
+    at_most: float = 1.0
+    in_reach: bool = True
     drift: Drift | None = None
 
     def __str__(self) -> str:
@@ -56,7 +61,16 @@ class Statement:
         if at is not None:
             again = f". {self.drift}" if self.drift else ""
             return f"{self.label}: at {at:g}, {share} ({100 * CONFIDENCE:g} % confidence, {counts}){again}"
-        return f"{self.label}: not proven that {share} ({counts}); {self.missing} more answers until the next test"
+        if not self.reviewed:
+            return f"{self.label}: not proven that {share} ({counts}); {self._next}"
+        about = f"about {100 * self.right / self.reviewed:.0f} %, at most {100 * self.at_most:.0f} % ({counts})"
+        if self.in_reach:
+            return f"{self.label}: not proven that {share}: {about}; {self._next}"
+        return f"{self.label}: out of reach that {share}: {about}; teach the label, or choose a lower target"
+
+    @property
+    def _next(self) -> str:
+        return f"{self.missing} more answers until the next test"
 
 
 def minimums(statements: Mapping[str, Statement]) -> dict[str, Minimum]:
@@ -77,6 +91,34 @@ def p_value(right: int, reviewed: int, target: float) -> float:
         for wrong in range(reviewed - right + 1)
     )  # fmt: skip
     return min(1.0, math.fsum(map(math.exp, logs)))
+
+
+def at_most(right: int, reviewed: int) -> float:
+    """The upper end of the 95 % interval of Clopper and Pearson for the share of right events; 1 if there is none."""
+    error = (1 - CONFIDENCE) / 2
+    wrong = reviewed - right
+    low = 0.0
+    high = 1.0 if reviewed and wrong else 0.0
+    # the share of wrong ones that makes so many of them improbable
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        if p_value(wrong, reviewed, middle) < error:
+            low = middle
+        else:
+            high = middle
+    return 1 - low
+
+
+def is_in_reach(peaks: Sequence[float], right: Sequence[bool], target: float) -> bool:
+    """Whether the events with the highest peaks, a quarter, a half or all, may have a precision of ``target``."""
+    if not peaks:
+        return True
+    scores = np.asarray(peaks)
+    hits = np.asarray(right, bool)
+    highest = np.sort(scores)[::-1]
+    limits = [highest[math.ceil(len(scores) / part) - 1] for part in (4, 2, 1)]
+    chosen = [hits[scores >= limit] for limit in limits]
+    return any(at_most(int(answers.sum()), len(answers)) >= target for answers in chosen)
 
 
 def tests(answers: int, target: float) -> tuple[int, float, int]:
@@ -143,34 +185,34 @@ def to_review(
     reader: Reader, label: str | None = None, limit: int = 30, camera: str | None = None
 ) -> list[Row]:
     """Events without an answer, in a random order: a choice by score or by eye would make answers prove nothing. They
-    are of the newest plan, label bank and settings, for which alone answers count."""
-    newest = next(
-        reader.query(
-            "SELECT context FROM moments WHERE ended IS NOT NULL ORDER BY id DESC LIMIT 1"
-        ),
-        None,
-    )
+    are of the plan, the vector and the settings of the newest event of their label, for which alone answers count."""
     contexts = reader.contexts()
-    same = [
-        str(number)
-        for number, context in contexts.items()
-        if newest and same_settings(context) == same_settings(contexts[newest[0]])
-    ]
+    # SQLite takes the context of the row with the maximum
+    query = "SELECT label, context, max(id) FROM moments WHERE ended IS NOT NULL GROUP BY label"
+    newest = {name: contexts[number] for name, number, _ in reader.query(query)}
     condition, values = chosen(camera, label, None, None)
+    query = f"SELECT label, context FROM moments WHERE {UNANSWERED} AND {condition} GROUP BY 1, 2"
+    pairs = [
+        (name, number)
+        for name, number in reader.query(query, *values)
+        if is_same(name, contexts[number], newest[name])
+    ]
+    if not pairs:
+        return []
+    same = f"(label, context) IN (VALUES {', '.join(['(?, ?)'] * len(pairs))})"
     drawn = (
-        f"SELECT id FROM moments WHERE {UNANSWERED} AND {condition} AND context IN ({', '.join(same)}) "
+        f"SELECT id FROM moments WHERE {UNANSWERED} AND {condition} AND {same} "
         "ORDER BY event LIMIT ?"  # ids are random
     )
-    return sorted(
-        reader.rows(f"id IN ({drawn})", (*values, limit)), key=lambda row: row.event or ""
-    )
+    of_pairs = [value for pair in pairs for value in pair]
+    rows = reader.rows(f"id IN ({drawn})", (*values, *of_pairs, limit))
+    return sorted(rows, key=lambda row: row.event or "")
 
 
 def statement(reader: Reader, label: str, target: float, camera: str | None = None) -> Statement:
     """What the answers on a label prove, at a camera or at all of them (None).
 
-    Answers count if they belong to events with the newest plan, label bank and settings but for thresholds and the
-    choice of labels.
+    Answers count if their events depend on the same as its newest one (:func:`.sameness.is_same`).
     """
     answers = reader.answers()
     rows = _rows_of(reader, label, camera, bool(answers))
@@ -183,16 +225,27 @@ def statement(reader: Reader, label: str, target: float, camera: str | None = No
     right = [review.is_right for review in used]
     proven = lowest(peaks, right, target, error, uppers) if count else None
     if proven is None:
-        shown = used or reviews
-        hits = sum(review.is_right for review in shown)
-        return Statement(label, target, None, hits, len(shown), len(reviews), missing)
+        every = [review.is_right for review in reviews]
+        in_reach = is_in_reach([review.peak for review in reviews], every, target)
+        limits = at_most(sum(every), len(every)), in_reach
+        return Statement(label, target, None, sum(every), len(every), len(every), missing, *limits)
     peak, hits, reviewed = proven
     threshold = math.ceil(1000 * peak) / 1000
     if peak == min(peaks):  # all events are right at the threshold at which they were reported
         threshold = max(upper for upper in uppers if upper <= peak)
     starts = [review.start for review in reviews]
     drift = drift_of(reader, label, starts, rows[-1].context, camera)
-    return Statement(label, target, threshold, hits, reviewed, len(reviews), missing, drift)
+    return Statement(
+        label,
+        target,
+        threshold,
+        hits,
+        reviewed,
+        len(reviews),
+        missing,
+        at_most(hits, reviewed),
+        drift=drift,
+    )
 
 
 class _Review(NamedTuple):
@@ -226,7 +279,7 @@ def _reviews(
         answer = answers.get(row.id)
         if event is None or answer is None or answer[1] is None:
             continue
-        if same_settings(row.context) != same_settings(rows[-1].context):
+        if not is_same(label, row.context, rows[-1].context):
             continue
         upper = float(row.context.rules.upper[row.context.names.index(label)])
         is_right = answer[0] == "yes"

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .drift import same_settings
 from .precision import CONFIDENCE, p_value, tests, to_review
 from .reader import Reader, Row
 from .recording import Context, Floats, Place
+from .sameness import is_same
 
 BLOCK_HOURS = 3.0
 """Found frames of a place that are closer to each other count once, as do those of one event."""
@@ -117,8 +117,9 @@ def is_proven(outcomes: list[bool], target: float) -> bool:
 def recall(reader: Reader, label: str, target: float, camera: str | None = None) -> Recall:
     """What the answers on sampled frames prove of a label, at a camera or at all of them (None).
 
-    A frame counts if it was recorded with the newest plan, label bank and settings, and at thresholds at or above those
-    in use at its place: lower ones find more. An unclear frame is missed; if an event covers it, it does not count.
+    A frame counts if it was recorded with the plan, the label's vector and the settings in use, and at thresholds at or
+    above those in use at its place: lower ones find more. An unclear frame is missed; if an event covers it, it does
+    not count.
     """
     usable = _Usable(reader, label)
     events = _events(reader, label, usable)
@@ -157,13 +158,15 @@ class _Usable:
             Place(camera, region): self._thresholds(self._contexts[number])
             for camera, region, number in rows
         }
-        self._settings = same_settings(self._contexts[rows[-1][2]]) if rows else None
+        self._newest = self._contexts[rows[-1][2]] if rows else None
 
     def __call__(self, place: Place, number: int) -> bool:
         context = self._contexts[number]
         then = self._thresholds(context)
         now = self._in_use.get(place)
-        if then is None or now is None or same_settings(context) != self._settings:
+        if then is None or now is None or self._newest is None:
+            return False
+        if not is_same(self._label, context, self._newest):
             return False
         return then[0] >= now[0] and then[1] >= now[1]
 

@@ -38,6 +38,7 @@ class Recorder:
         floor: scores below it, and below a label's lower threshold, are kept coarsely only.
         samples_per_hour: of each kind.
         features_of: the name of the features of a plan, by its SHA-256; None: unknown.
+        vectors_of: the fingerprints of a label bank, by its SHA-256; None: unknown.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class Recorder:
         floor: float = 0.4,
         samples_per_hour: int = 4,
         features_of: Callable[[str], str | None] = lambda plan: None,
+        vectors_of: Callable[[str], tuple[str, ...] | None] = lambda bank: None,
     ) -> None:
         self._detector = detector
         self._submit = submit
         self._least = floor
         self._features_of = features_of
+        self._vectors_of = vectors_of
         self._place = Place(detector.camera, detector.region)
         self._run = time.time_ns()
         self._number = 0
@@ -167,8 +170,16 @@ class Recorder:
                 if (result.thresholds > rules.deployed).any()
                 else None
             )
-            versions = tuple(rules.deployed.tolist()), higher, result.plan, result.bank, self._least
-            self._context = Context(rules.names, rules.settings, *versions)
+            self._context = Context(
+                rules.names,
+                rules.settings,
+                tuple(rules.deployed.tolist()),
+                higher,
+                result.plan,
+                result.bank,
+                self._least,
+                self._vectors_of(result.bank),
+            )
             self._floors = self._context.floors(rules.lower)
 
     def _flush(self, closed: tuple[float, str] | None = None) -> None:

@@ -35,7 +35,8 @@ _LOWEST = -8.0
 @dataclass(frozen=True)
 class Context:
     """What scores and events depend on: C labels, their deployed thresholds, higher ones of frames with tiles, the
-    settings of events, SHA-256 of the plan and of the label bank, and the floor of the scores that are kept exactly."""
+    settings of events, SHA-256 of the plan and of the label bank, the floor of the scores that are kept exactly, and
+    the fingerprint of each label's vector (:func:`.sameness.fingerprints`); None: they are unknown."""
 
     names: tuple[str, ...]
     settings: EventSettings
@@ -44,6 +45,7 @@ class Context:
     plan: str
     bank: str
     floor: float
+    vectors: tuple[str, ...] | None = None
 
     def floors(self, lower: Floats) -> Floats:
         """(C,): the scores at or above which a label matters, with the lower thresholds (C,) of the settings."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -140,3 +141,21 @@ def test_it_says_what_is_wrong(pvlr, own_plan, folder, command):
 def test_thresholds_never_are_those_of_the_bundled_model(pvlr, folder):
     (folder / "labels.csv").write_text("file,person\na.jpg,1\n")
     assert pvlr("thresholds", "--images", folder, "--labels", folder / "labels.csv").code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--words", "--bank"])
+def test_words_and_banks_are_measured_on_labels_of_ones_own(pvlr, tmp_path, option):
+    """A photo of a cup of espresso, and one of a cat: the word ranks them in this order."""
+    images = Path(__file__).parents[3] / "docs/images"
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,espresso,castle\ncoffee.jpg,1,\nchelsea.jpg,-1,\n")
+    value = "espresso"
+    if option == "--bank":
+        value = tmp_path / "bank.safetensors"
+        assert pvlr("bank", "make", "-w", "espresso", "-o", value).code == 0
+    done = pvlr("eval", "--images", images, "--labels", labels, option, value, "--json")
+    assert done.code == 0
+    report = json.loads(done.out)
+    assert report["per_class"] == {"espresso": 100.0}
+    assert report["extra_columns"] == ["castle"]

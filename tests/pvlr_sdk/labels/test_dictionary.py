@@ -70,10 +70,10 @@ def test_what_is_no_noun(dictionary, text):
 @pytest.mark.parametrize(
     ("word", "grade", "concept"),
     [
-        ("espresso", "exact", "espresso"),
-        ("castle", "exact", "castle"),
-        ("golden retriever", "exact", "golden retriever"),
-        ("dog", "exact", None),
+        ("espresso", "class", "espresso"),
+        ("castle", "class", "castle"),
+        ("golden retriever", "class", "golden retriever"),
+        ("dog", "class", None),
         ("fork", "doubtful", "forklift"),
         ("swimming pool", "doubtful", "pool table"),
         ("kite", "doubtful", "kite"),  # the bird and the toy
@@ -108,7 +108,7 @@ def test_synonyms_of_labels():
 @pytest.mark.slow
 def test_a_bank_has_what_stands_for_its_words(knowledge, no_encoder):
     bank = knowledge.bank(["espresso", "fork"])
-    assert bank.taught["espresso"]["grade"] == "exact"
+    assert bank.taught["espresso"]["grade"] == "class"
     assert "forklift" in bank.taught["fork"]["concepts"]
     both = [knowledge.bank(["kite"], senses={"kite": sense}) for sense in ("2", "plaything")]
     assert {bank.taught["kite"]["sense"] for bank in both} == {"plaything"}
@@ -125,7 +125,7 @@ def test_a_bank_has_what_stands_for_its_words(knowledge, no_encoder):
         (
             ["asdfgh"],
             {},
-            "expected a noun of the dictionary, or a phrase that ends with one, got 'asdfgh'",
+            "got 'asdfgh', which neither is in the dictionary nor ends with a noun that is",
         ),
         (["kite"], {"senses": {"dog": "1"}}, "senses: expected senses of the words, got 'dog'"),
         (
@@ -162,7 +162,7 @@ def test_words_are_the_labels_of_a_tagger():
 @pytest.mark.slow
 def test_thresholds_of_words(knowledge):
     with Tagger(words=["espresso", "castle"], threshold={"castle": 0.5}) as tagger:
-        own = knowledge.calibration.threshold
+        own = knowledge.bank(["espresso"]).thresholds[0]
         np.testing.assert_allclose(tagger.thresholds, [own, 0.5], atol=1e-6)
 
 

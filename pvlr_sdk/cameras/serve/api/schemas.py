@@ -193,7 +193,11 @@ class WordModel(BaseModel):
     """What stands for a word."""
 
     label: Text
-    grade: Literal["exact", "doubtful", "unknown"]
+    grade: Literal["class", "doubtful", "unknown"]
+    expected: dict[str, dict[str, tuple[int, int, int]]] | None = Field(
+        description="by operating point, the percentage of tags that are right and of photos that are found: the "
+        "mean and the interval of 95 % of the words of this grade"
+    )
     concepts: dict[Text, Score] = Field(
         description="ImageNet's classes that it is most similar to, and their shares"
     )

@@ -72,7 +72,7 @@ export class TeachPanel {
 
   async useWord() {
     const found = await this.ask("POST", "words");
-    if (found) await this.added(found, `${found.grade}, ${described(found.concepts)}.`);
+    if (found) await this.added(found, `${found.grade}, ${described(found.concepts)}. ${promised(found.expected)}`);
   }
 
   async added({ label, bank_file }, what) {
@@ -107,6 +107,16 @@ export class TeachPanel {
 function described(concepts) {
   const shares = Object.entries(concepts).map(([name, share]) => `${name} ${Math.round(100 * share)} %`);
   return `like ${shares.slice(0, 3).join(", ")}`;
+}
+
+/** What to expect of a word at its higher threshold, on photos that are like those it was measured on. */
+function promised(expected) {
+  if (!expected) return "Its accuracy is not measured: teach it.";
+  const [right, found] = ["right", "found"].map((name) => {
+    const [mean, low, high] = expected.precise[name];
+    return `${mean} % (${low} to ${high})`;
+  });
+  return `Of its tags, ${right} are right, and of photos with it, ${found} are found, on cameras fewer: teach it for events.`;
 }
 
 /** Precision and recall with their intervals; with one frame of a kind, there is nothing to measure with. */

@@ -284,7 +284,7 @@ def test_words_are_labels_without_examples(serve: Callable[..., Any], tmp_path: 
         served = serve({}, tagger, audit_log=tmp_path / "audit.jsonl")
         answer = post(served, "/v1/words", label="espresso")
         assert answer.status == 200, answer.json
-        assert (answer.json["grade"], answer.json["labels"]) == ("exact", [*own.names, "espresso"])
+        assert (answer.json["grade"], answer.json["labels"]) == ("class", [*own.names, "espresso"])
         assert max(answer.json["concepts"], key=answer.json["concepts"].get) == "espresso"
         for label, part in (
             ("sofa", "'couch', which the label bank has"),

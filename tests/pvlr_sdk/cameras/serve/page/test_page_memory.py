@@ -120,7 +120,7 @@ def test_events_are_reviewed_by_keyboard(
     sync_api.expect(title).to_have_text("All are answered")
     print(f"36 answers in {time.monotonic() - began:.1f} s")
     sync_api.expect(note).to_contain_text(
-        "40 answered. car: not proven that at least 90 % of events are right (34 of 36"
+        "40 answered. car: not proven that at least 90 % of events are right: about 95 %"
     )
     assert len(reader.answers()) == 40
     page.keyboard.press("u")
