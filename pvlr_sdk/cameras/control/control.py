@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -111,13 +111,8 @@ class Control:
             ConfigError, OutputError, DeployError: the state cannot keep the change. In each case nothing is changed.
         """
         known = self.tagger.labels
-        index = {label: position for position, label in enumerate(known)}
-        for label in (*thresholds, *(labels or ())):
-            find_label(label, index)
-        if twice := [label for label, count in Counter(labels or ()).items() if count > 1]:
-            raise errors.OptionError(
-                "labels", "different labels", f"{twice[0]!r} twice", "Name each label once."
-            )
+        self._check_known(thresholds)
+        self._check_different(labels or ())
 
         def change(changes: Changes) -> Changes:
             changes = changes.with_thresholds(thresholds)
@@ -127,6 +122,17 @@ class Control:
 
         with self._lock:
             self._apply(change)
+
+    def deny(self, camera: str, labels: Sequence[str]) -> None:
+        """Do not report events of these labels at a camera, but of all others that are reported.
+
+        Raises:
+            UnknownLabelError, OptionError: a label is unknown or named twice.
+            ConfigError, OutputError, DeployError: as for :meth:`configure`. In each case nothing is changed.
+        """
+        self._check_different(labels)
+        with self._lock:
+            self._apply(lambda changes: changes.with_camera(camera, deny=tuple(labels)))
 
     def require(self, proven: Mapping[str, Statement]) -> None:
         """Use the thresholds at which required precisions are proven, where the others are lower."""
@@ -299,6 +305,19 @@ class Control:
             )
         return bank
 
+    def _check_known(self, labels: Iterable[str]) -> None:
+        index = {label: position for position, label in enumerate(self.tagger.labels)}
+        for label in labels:
+            find_label(label, index)
+
+    def _check_different(self, labels: Sequence[str]) -> None:
+        """That labels are known, and named once."""
+        self._check_known(labels)
+        if twice := [label for label, count in Counter(labels).items() if count > 1]:
+            raise errors.OptionError(
+                "labels", "different labels", f"{twice[0]!r} twice", "Name each label once."
+            )
+
     def _open_plan(self) -> str:
         """The SHA-256 of the plan in use."""
         info = self.tagger.info
@@ -318,7 +337,9 @@ class Control:
         if labels is None:
             return changes
         reported = changes.labels if isinstance(changes.labels, tuple) else ()
-        return changes.without_labels(frozenset([*changes.thresholds, *reported]) - labels)
+        denied = [label for camera in changes.cameras.values() for label in camera.deny or ()]
+        named = frozenset([*changes.thresholds, *reported, *denied])
+        return changes.without_labels(named - labels)
 
     def _apply(self, change: Callable[[Changes], Changes], bank: LabelBank | None = None) -> None:
         """Use changed settings and another label bank, then keep them: all of it or nothing.

@@ -69,10 +69,15 @@ class Store(Reader):
         answer: Answer | None,
         label: str | None = None,
         alike: Sequence[int] = (),
+        *,
+        drawn: bool = True,
     ) -> None:
         """Store whether an event is right, or whether a sampled frame shows a label, instead of an earlier answer and
         those that were stored with it (None: only remove them); and the same of the events ``alike``, if they have its
         label and no answer. What a frame shows is an example, and proves nothing of events.
+
+        ``drawn``: whether an event was drawn at random. One that a person chose counts once a review has drawn a later
+        one, as those alike do: it would have been drawn before.
 
         Raises:
             OptionError: there is no such event, or no such frame with this label.
@@ -94,7 +99,7 @@ class Store(Reader):
             self._database.execute(earlier, (number, name, number))
             if answer is not None:
                 about = {"label": name, "answer": answer, "time": time.time()}
-                pairs = [(None, number), *((number, other) for other in alike)]
+                pairs = [(None if drawn else number, number), *((number, other) for other in alike)]
                 chosen = "id = :id AND (:like IS NULL OR label = :label)"
                 query = (
                     f"SELECT id, event, :label, :answer, :time, :like FROM moments WHERE {chosen}"

@@ -30,9 +30,15 @@ class RegionChange(Section):
 
 
 class CameraChange(Section):
-    """Changes of a camera. ``regions``: all its regions from now on; None: those of the site file."""
+    """Changes of a camera.
+
+    Attributes:
+        deny: all labels that it does not report; None: as the site file has it.
+        regions: all its regions; None: those of the site file.
+    """
 
     enabled: bool | None = None
+    deny: tuple[str, ...] | None = None
     regions: dict[Name, RegionChange] | None = None
 
 
@@ -81,7 +87,17 @@ class Changes(Section):
         reported = self.labels
         if isinstance(reported, tuple):
             reported = tuple(label for label in reported if label not in labels)
-        return self.model_copy(update={"thresholds": thresholds, "labels": reported})
+        cameras = {
+            name: camera.model_copy(
+                update={"deny": tuple(label for label in camera.deny if label not in labels)}
+            )
+            if camera.deny
+            else camera
+            for name, camera in self.cameras.items()
+        }
+        return self.model_copy(
+            update={"thresholds": thresholds, "labels": reported, "cameras": cameras}
+        )
 
     def fitting(self, config: SiteConfig) -> tuple[Changes, list[str]]:
         """The changes that apply to a site file, and in words those that do not any more."""
@@ -118,6 +134,8 @@ class Changes(Section):
             if name not in cameras:
                 continue
             fields: dict[str, Any] = {} if change.enabled is None else {"enabled": change.enabled}
+            if change.deny is not None:
+                fields["deny"] = change.deny
             if change.regions is not None:
                 fields["regions"] = _with_shapes(cameras[name].regions, change.regions)
             cameras[name] = cameras[name].model_copy(update=fields)

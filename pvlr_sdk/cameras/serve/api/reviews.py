@@ -18,7 +18,7 @@ from ...memory.why import find_event
 from ..server.audit import Audit
 from ..server.bodies import BodyRoute, json_of
 from ..server.problems import responses
-from .events import OnlyLabel
+from .events import OnlyCamera, OnlyLabel
 from .memory import EventId, MemoryAccess, MomentModel, MomentsModel, moment_of
 from .schemas import RequestModel, Text
 
@@ -31,6 +31,11 @@ class AnswerChange(RequestModel):
     answer: Literal["yes", "no", "unclear"] | None = Field(examples=["yes"])
     alike: list[Annotated[str, Field(pattern=r"^[\w-]{8,64}$")]] = Field(
         [], max_length=100, description="ids of events that look alike and get the same answer"
+    )
+    drawn: bool = Field(
+        True,
+        description="whether it is a question of the review; false: a person chose the event, and the answer counts "
+        "once a review has come to it",
     )
 
 
@@ -59,16 +64,16 @@ def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRout
 
     @router.get("/review", responses=responses(404, 422, 503))
     @memory.turns.route
-    def review(label: OnlyLabel = None) -> MomentsModel:
+    def review(label: OnlyLabel = None, camera: OnlyCamera = None) -> MomentsModel:
         """The next events and frames to answer, drawn at random: frames of a label whose events were answered, for its
         recall. Whether labels should be reviewed again, and what is missing up to the next test of the recall."""
         with memory.opened() as store:
             labels = store.query("SELECT DISTINCT label FROM answers WHERE event IS NOT NULL")
-            proven = [statement(store, name, _TARGET) for (name,) in labels]
+            proven = [statement(store, name, _TARGET, camera) for (name,) in labels]
             notes = [f"{proof.label}: {proof.drift}." for proof in proven if proof.drift]
-            questions = to_ask(store, _TARGET, label)
+            questions = to_ask(store, _TARGET, label, camera=camera)
             frames_of = dict.fromkeys(name for row, name in questions if not row.event)
-            notes += [f"{recall(store, name, _TARGET)}." for name in frames_of]
+            notes += [f"{recall(store, name, _TARGET, camera)}." for name in frames_of]
             return MomentsModel(grade=None, moments=_asked(questions), notes=notes)
 
     @router.get("/frames", responses=responses(404, 422, 503))
@@ -122,7 +127,8 @@ def make_router(control: Control, memory: MemoryAccess, audit: Audit) -> APIRout
             others = store.rows(
                 f"event IN ({', '.join('?' * len(change.alike))})", tuple(change.alike)
             )
-            store.answer(row.id, change.answer, alike=[other.id for other in others])
+            like = [other.id for other in others]
+            store.answer(row.id, change.answer, alike=like, drawn=change.drawn)
             if control.site and control.site.memory:
                 control.site.memory.answered()
             return StatementModel(statement=str(statement(store, row.label or "", _TARGET)))

@@ -116,7 +116,10 @@ class SettingsModel(BaseModel):
         description="path of the file that keeps changes; null: they hold until the end"
     )
     own_labels: list[str] = Field(
-        description="cameras whose own `labels` or `deny` in the site file take precedence"
+        description="cameras whose own `labels` in the site file take precedence"
+    )
+    denied: dict[Text, list[Text]] = Field(
+        description="by camera, the labels that it does not report"
     )
 
 
@@ -132,6 +135,14 @@ class SettingsChange(RequestModel):
         default=None,
         description="report the events of these labels only; null: no change",
         examples=[None],
+    )
+
+
+class DeniedChange(RequestModel):
+    """Which labels a camera does not report."""
+
+    labels: list[str] = Field(
+        max_length=10_000, description="all of them", examples=[["cell phone"]]
     )
 
 

@@ -13,7 +13,7 @@ from ..server.bodies import BodyRoute, json_of
 from ..server.problems import responses
 from ..server.turns import Turns
 from .cameras import CameraName, camera_of
-from .schemas import RegionsChange, SettingModel, SettingsChange, SettingsModel
+from .schemas import DeniedChange, RegionsChange, SettingModel, SettingsChange, SettingsModel
 
 _LIMITS = Limits(size=1_000_000, values=100_000, depth=8)
 """10,000 thresholds and as many labels, or 100 regions of many corners for each camera."""
@@ -36,6 +36,23 @@ def make_router(control: Control, audit: Audit, turns: Turns) -> APIRouter:
         """Change thresholds and reported labels, for events and uploads; kept in the state folder, if there is one."""
         with audit.recorded("settings", request.scope, **change.model_dump(exclude_defaults=True)):
             control.configure(change.thresholds, change.labels)
+        return settings_of(control)
+
+    @router.put(
+        "/cameras/{name}/deny",
+        tags=["settings"],
+        responses=responses(404, 408, 409, 413, 422, 503),
+    )
+    @turns.route
+    def change_denied(
+        request: Request,
+        name: CameraName,
+        change: Annotated[DeniedChange, json_of(DeniedChange, _LIMITS)],
+    ) -> SettingsModel:
+        """Exclude labels at a camera, from its next frame on; kept in the state folder, if there is one."""
+        camera_of(control.site, name)
+        with audit.recorded("deny", request.scope, camera=name, labels=change.labels):
+            control.deny(name, change.labels)
         return settings_of(control)
 
     @router.put(
@@ -83,7 +100,9 @@ def settings_of(control: Control) -> SettingsModel:
             for label, plan, threshold in rows
         ],
         state_file=str(control.state.path) if control.state else None,
-        own_labels=[
-            name for name, camera in cameras.items() if (camera.labels, camera.deny) != (None, None)
-        ],
+        own_labels=[name for name, camera in cameras.items() if camera.labels is not None],
+        denied={
+            name: list(events.deny if camera.deny is None else camera.deny)
+            for name, camera in cameras.items()
+        },
     )

@@ -36,8 +36,10 @@ class Filter {
 }
 
 export class Events {
-  /** `picked(event)` is called after an event has become an example of its label; labels in `taught` can learn so. */
-  constructor(picked) {
+  /** `open(event)` shows an event. `picked(event)` is called after an event has become an example of its label; labels in
+   *  `taught` can learn so. */
+  constructor(open, picked) {
+    this.open = open;
     this.picked = picked;
     this.taught = [];
     this.events = new Map();
@@ -47,10 +49,15 @@ export class Events {
       button(text, () => this.choose(seconds), { "aria-pressed": seconds === this.range }),
     );
     byId("ranges").append(...this.buttons);
-    this.gallery = new Gallery();
+    this.gallery = new Gallery(open);
     this.filters = ["camera", "label"].map((key) => new Filter(key, () => this.filter()));
     byId("filters").append(...this.filters.map((one) => one.element), button("Export CSV", () => this.export()));
     new ResizeObserver(() => this.draw()).observe(byId("timeline"));
+    // Of what lies under the pointer: the timeline may have been drawn again since the button went down.
+    byId("timeline").addEventListener("click", ({ clientX, clientY }) => {
+      const event = this.events.get(document.elementFromPoint(clientX, clientY)?.dataset.event);
+      if (event) open(event);
+    });
   }
 
   /** Shows the events that the server keeps; `now` is its time. */
@@ -78,6 +85,12 @@ export class Events {
   filter() {
     this.draw();
     this.list();
+  }
+
+  /** The choice of the filter, as parameters of a request. */
+  query() {
+    const chosen = this.filters.filter((one) => one.select.value).map((one) => [one.key, one.select.value]);
+    return `?${new URLSearchParams(chosen)}`;
   }
 
   /** The events that the filter lets through. */
@@ -143,6 +156,7 @@ export class Events {
       const until = event.end ? across(seconds(event.end)) : width;
       const bar = svg("rect", { x: from, y: row * ROW + 3, width: Math.max(until - from, 3), height: ROW - 6, rx: 4 });
       bar.setAttribute("class", event.end ? "event" : "event open");
+      bar.dataset.event = event.id;
       bar.append(svg("title", {}, describe(event)));
       drawing.append(bar);
     }
@@ -170,7 +184,11 @@ export class Events {
         "li",
         { class: event.end ? "" : "open" },
         el("time", { datetime: event.start }, clock(seconds(event.start))),
-        el("b", {}, event.label),
+        button(event.label, () => this.open(event), {
+          class: "link",
+          "aria-label": `Show ${describe(event)}`,
+          "data-key": event.id,
+        }),
         el("span", { class: "where" }, place(event)),
         el("span", { class: "how" }, event.end ? lasted(event) : "ongoing"),
         el("span", { class: "peak" }, `peak ${event.peak.toFixed(2)}`),

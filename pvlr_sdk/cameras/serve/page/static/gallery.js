@@ -1,4 +1,4 @@
-// The snapshots of the latest events; one fills the screen when it is chosen.
+// The snapshots of the latest events.
 import { byId, button, clock, el } from "./dom.js";
 
 const MOST = 12;
@@ -6,7 +6,9 @@ const DISABLED = "Start the server with --snapshots DIR to keep an image of each
 const NONE = "No snapshots of these events yet.";
 
 export class Gallery {
-  constructor() {
+  /** `open(event)` shows an event. */
+  constructor(open) {
+    this.open = open;
     this.enabled = false;
     this.shown = null;
   }
@@ -29,16 +31,9 @@ export class Gallery {
     const text = `${event.label} at ${event.camera}, ${clock(Date.parse(event.start) / 1000)}`;
     const source = `/v1/events/${encodeURIComponent(event.id)}/snapshot`;
     const image = el("img", { src: source, alt: "", loading: "lazy" });
-    const made = button("", () => open(source, text));
+    const made = button("", () => this.open(event));
     made.append(image, el("span", {}, text));
     image.addEventListener("error", () => made.remove()); // deleted: the folder has a limit
     return made;
   }
-}
-
-function open(source, text) {
-  const dialog = byId("large");
-  dialog.querySelector("img").src = source;
-  byId("large-title").textContent = text;
-  dialog.showModal();
 }

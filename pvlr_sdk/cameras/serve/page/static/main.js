@@ -1,4 +1,5 @@
 // The page: one connection, a card for each camera, the events, the settings, and a form to tag a photo.
+import { Actions } from "./actions.js";
 import { CameraCard } from "./camera.js";
 import { Events } from "./events.js";
 import { Live } from "./live.js";
@@ -8,9 +9,13 @@ import { Settings } from "./settings.js";
 import { byId } from "./dom.js";
 
 const cards = new Map();
-const events = new Events((event) => cards.get(event.camera)?.teach.open(event.label));
-const memory = new Memory();
-const settings = new Settings((label, threshold) => memory.replay(label, threshold));
+const preview = (label, threshold, tell) => memory.replay(label, threshold, tell);
+const settings = new Settings(preview);
+const events = new Events(
+  (event) => memory.open({ ...event, event: event.id, id: null, kind: "event", time: event.peak_time }),
+  (event) => cards.get(event.camera)?.teach.open(event.label),
+);
+const memory = new Memory(new Actions(settings, preview), () => events.query());
 let paused = false;
 
 const live = new Live({
@@ -19,6 +24,7 @@ const live = new Live({
     byId("version").textContent = `pvlr ${message.version}`;
     for (const id of ["events", "pause"]) byId(id).hidden = message.cameras.length === 0;
     byId("memory").hidden = !message.memory;
+    for (const link of document.querySelectorAll("nav a")) link.hidden = document.querySelector(link.hash).hidden;
     byId("none").hidden = message.cameras.length > 0;
     cards.clear();
     byId("cameras").replaceChildren();

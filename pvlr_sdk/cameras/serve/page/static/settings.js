@@ -2,7 +2,7 @@
 import { byId, button, el, request } from "./dom.js";
 
 export class Settings {
-  /** `preview` is called with a label and its threshold while the slider moves. */
+  /** `preview(label, threshold, tell)` is called while a slider moves, and tells what it would change. */
   constructor(preview) {
     this.preview = preview;
     this.rows = new Map();
@@ -34,14 +34,29 @@ export class Settings {
     return this.ask("PUT", "Changed. ", change);
   }
 
-  /** Shows the settings that the server answers with; after an error, the settings that it answered with before. */
-  async ask(method, before, change) {
+  /** Whether a camera does not report a label. */
+  isDenied(camera, label) {
+    return this.answer.denied[camera]?.includes(label) ?? false;
+  }
+
+  /** Does not report a label at a camera, or reports it again. */
+  deny(camera, label, on) {
+    const others = (this.answer.denied[camera] ?? []).filter((name) => name !== label);
+    const change = { labels: on ? [...others, label] : others };
+    return this.ask("PUT", "Changed. ", change, `/v1/cameras/${encodeURIComponent(camera)}/deny`);
+  }
+
+  /** Shows the settings that the server answers with; after an error, the settings that it answered with before. Returns
+   *  the message. */
+  async ask(method, before, change, path = "/v1/settings") {
     try {
-      this.answer = await request(method, "/v1/settings", change);
-      const { state_file, own_labels } = this.answer;
+      this.answer = await request(method, path, change);
+      const { state_file, own_labels, denied } = this.answer;
       const kept = state_file ? "Changes are kept across restarts." : "Changes hold until the server stops.";
-      const own = own_labels.map((name) => ` ${name} reports the labels of its own settings.`).join("");
-      this.message.textContent = `${before}${kept}${own}`;
+      const own = own_labels.map((name) => ` ${name} reports the labels of its own settings.`);
+      const without = Object.entries(denied).filter(([, labels]) => labels.length);
+      const less = without.map(([name, labels]) => ` ${name} does not report ${labels.join(", ")}.`);
+      this.message.textContent = [`${before}${kept}`, ...own, ...less].join("");
     } catch (error) {
       this.message.textContent = error.message;
     }
@@ -56,6 +71,7 @@ export class Settings {
       if (!this.rows.has(one.label)) this.add(one.label);
       this.rows.get(one.label).set(one);
     }
+    return this.message.textContent;
   }
 
   add(label) {
@@ -86,7 +102,7 @@ class Row {
     this.range = el("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": `Threshold of ${label}` });
     this.range.addEventListener("input", () => {
       this.write(Number(this.range.value));
-      preview(label, Number(this.range.value));
+      preview(label, Number(this.range.value), (text) => (this.source.textContent = text));
     });
     this.range.addEventListener("change", () => put({ thresholds: { [label]: Number(this.range.value) } }));
     this.value = el("output", {});
@@ -97,6 +113,7 @@ class Row {
 
   set({ threshold, source, plan_threshold, reported }) {
     this.plan = plan_threshold;
+    this.threshold = threshold;
     this.reported = this.check.checked = reported;
     this.range.value = threshold;
     this.write(threshold);

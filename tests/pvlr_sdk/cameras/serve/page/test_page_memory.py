@@ -48,7 +48,7 @@ def test_a_search_and_why_an_event_was_reported(
     page.get_by_label("Search events").fill("car")
     page.keyboard.press("Enter")
     sync_api.expect(page.locator("#memory > [role=status]")).to_have_text(
-        "24 found, the best first."
+        "24 shown, the best first."
     )
     pictures = page.locator("#memory .gallery img")
     pictures.last.scroll_into_view_if_needed()
@@ -73,7 +73,6 @@ def test_a_search_and_why_an_event_was_reported(
     path = dialog.locator(".average").get_attribute("d")
     assert path.count("L") > 50
     sync_api.expect(dialog.get_by_text("0.050 below the threshold").first).to_be_visible()
-    sync_api.expect(dialog.get_by_role("button", name="Yes")).to_be_hidden()
     dialog.get_by_label("Attention map").check()
     sync_api.expect(dialog.locator("> img")).to_have_attribute(
         "src", re.compile(r"/pictures/\d+\?attention=true$")
@@ -83,7 +82,6 @@ def test_a_search_and_why_an_event_was_reported(
     assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
     shot(page, f"memory-why-{width}-{scheme}")
     faults += Axe().run(page, context="dialog.moment").response["violations"]
-    page.keyboard.press("y")  # not a review
     page.keyboard.press("Escape")
     sync_api.expect(dialog).to_be_hidden()
     page.get_by_role("button", name="Review", exact=True).click()
@@ -169,8 +167,9 @@ def test_events_that_look_alike_are_answered_together(
     title, note, together = (
         dialog.locator("#moment-title"),
         dialog.get_by_role("status"),
-        dialog.get_by_role("checkbox"),
+        dialog.get_by_label("Answer all alike"),
     )
+    sync_api.expect(title).to_contain_text("Is this a car?")
     drawn = to_review(reader, "car", 40)
     place = next(number for number, row in enumerate(drawn) if find.alike(reader, row))
     for number in range(place):

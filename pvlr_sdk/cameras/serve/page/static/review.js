@@ -1,0 +1,106 @@
+// A review by keyboard: events and frames drawn at random, each with a question. The next one is shown at once, while the
+// answer is stored, so that no key is lost.
+import { el, request } from "./dom.js";
+import { named, noun, picture, placed } from "./moment.js";
+
+const EVENTS = "Y yes, N no, S skip, U undo, A with all alike. Drawn at random; what is skipped counts against the statement.";
+const FRAMES = "Does the frame show it? Y yes, N no, S skip, U undo. Answers are examples to teach and train with; they prove nothing of events.";
+const FEW = 5;
+
+export class Review {
+  /** `path`: of the questions; `frames`: whether they are frames that teach, instead of events and frames that prove. */
+  constructor(dialog, path, frames) {
+    this.dialog = dialog;
+    this.path = path;
+    this.hint = frames ? FRAMES : EVENTS;
+    this.queue = [];
+    this.done = [];
+    this.stored = Promise.resolve();
+    this.together = el("input", { type: "checkbox" });
+  }
+
+  /** Asks the first question. Throws an Error with a message for the person. */
+  async begin() {
+    const notes = await this.fill();
+    this.dialog.note.textContent = [...notes, this.hint].join(" ");
+    this.ask();
+  }
+
+  /** Adds further questions; returns what the server says of them. */
+  async fill() {
+    await this.stored;
+    const { moments, notes } = await request("GET", this.path);
+    const known = new Set([...this.queue, ...this.done, ...this.done.flatMap((one) => one.alike)].map(key));
+    this.queue.push(...moments.filter((one) => !known.has(key(one))));
+    return notes;
+  }
+
+  ask() {
+    const moment = this.queue[0] ?? null;
+    this.alike = [];
+    this.together.checked = false;
+    this.dialog.show(moment, moment ? question(moment) : "All are answered", (answer) => this.answer(answer));
+    this.dialog.answers.at(-1).disabled = !this.done.length;
+    if (!moment) return;
+    if (this.queue[1]) new Image().src = picture(this.queue[1].id);
+    if (moment.event) this.findAlike(moment).then(() => this.dialog.explain(moment)).catch(() => null);
+  }
+
+  /** Offers to answer the events alike that look like the shown one. */
+  async findAlike(moment) {
+    const { moments } = await request("GET", `/v1/memory/events/${encodeURIComponent(moment.event)}/alike`);
+    if (this.dialog.moment !== moment || !moments.length) return;
+    this.alike = moments;
+    const pictures = moments.map((one) => el("li", {}, el("img", { src: picture(one.id), alt: named(one), loading: "lazy" })));
+    const text = `Answer all alike: these ${moments.length} too (A)`;
+    this.dialog.body.append(el("label", {}, this.together, " ", text), el("ul", { class: "gallery" }, ...pictures));
+  }
+
+  /** Stores an answer and asks the next question, or goes back to the last one. */
+  async answer(answer) {
+    if (answer === "alike") return this.together.click();
+    const moment = answer === "undo" ? this.done.pop() : this.queue.shift();
+    if (!moment) return;
+    const alike = answer !== "undo" && this.together.checked ? this.alike : [];
+    if (answer === "undo") {
+      // Those that were answered with it are asked again, in their order.
+      this.queue = moment.alike.length ? [moment] : [moment, ...this.queue];
+    } else {
+      this.done.push(moment);
+      moment.alike = alike;
+      const answered = new Set(alike.map(key));
+      this.queue = this.queue.filter((one) => !answered.has(key(one)));
+    }
+    const count = this.done.reduce((sum, one) => sum + 1 + one.alike.length, 0);
+    this.stored = this.stored.then(() => this.store(moment, answer === "undo" ? null : answer, alike, count));
+    try {
+      if (!this.queue.length) await this.fill();
+      else if (this.queue.length < FEW) this.fill().catch(() => null);
+    } catch (error) {
+      this.dialog.note.textContent = error.message;
+    }
+    this.ask();
+  }
+
+  /** Stores the answer about an event and those alike, or about a frame, and tells what all `count` answers prove. */
+  async store(moment, answer, alike, count) {
+    try {
+      const path = moment.event ? `events/${encodeURIComponent(moment.event)}` : `frames/${moment.id}`;
+      const about = moment.event ? { alike: alike.map((one) => one.event) } : { label: moment.label };
+      const { statement } = await request("PUT", `/v1/memory/${path}/answer`, { answer, ...about });
+      this.dialog.note.textContent = `${count} answered. ${statement}.`;
+    } catch (error) {
+      this.dialog.note.textContent = error.message;
+    }
+  }
+}
+
+
+function key({ event, id }) {
+  return event ?? id;
+}
+
+function question(moment) {
+  const asked = moment.event ? `Is this ${noun(moment.label)}?` : `Does it show ${noun(moment.label)}?`;
+  return `${asked} ${placed(moment)}`;
+}
