@@ -10,18 +10,20 @@ export class Actions {
     this.range = el("input", { type: "range", min: 0, max: 1, step: 0.01, id: "moment-threshold" });
     this.name = el("label", { for: "moment-threshold" });
     this.value = el("span", { class: "value" });
+    this.previewed = el("p", { class: "hint", "aria-live": "polite" });
     this.outcome = el("p", { class: "hint", "aria-live": "polite" });
     this.element = el(
       "div",
       { class: "actions", role: "group", "aria-label": "What to do about it" },
       el("label", {}, this.check, " ", this.denied),
       el("div", { class: "filters" }, this.name, this.range, this.value),
+      this.previewed,
       this.outcome,
     );
     this.check.addEventListener("change", () => this.change(() => settings.deny(this.camera, this.label, this.check.checked)));
     this.range.addEventListener("input", () => {
       this.value.textContent = Number(this.range.value).toFixed(2);
-      preview(this.label, Number(this.range.value), (text) => (this.outcome.textContent = text));
+      preview(this.label, Number(this.range.value), (text) => (this.previewed.textContent = text));
     });
     this.range.addEventListener("change", () =>
       this.change(() => settings.put({ thresholds: { [this.label]: Number(this.range.value) } })),
@@ -35,6 +37,7 @@ export class Actions {
     if (!row) return;
     this.label = event.label;
     this.camera = event.camera;
+    this.previewed.textContent = "";
     this.outcome.textContent = "";
     this.denied.textContent = `Do not report ${this.label} at ${this.camera}`;
     this.name.textContent = `Threshold of ${this.label} at all cameras`;

@@ -6,6 +6,7 @@ import { named, noun, picture, placed } from "./moment.js";
 const EVENTS = "Y yes, N no, S skip, U undo, A with all alike. Drawn at random; what is skipped counts against the statement.";
 const FRAMES = "Does the frame show it? Y yes, N no, S skip, U undo. Answers are examples to teach and train with; they prove nothing of events.";
 const FEW = 5;
+const PAUSE = 200;
 
 export class Review {
   /** `path`: of the questions; `frames`: whether they are frames that teach, instead of events and frames that prove. */
@@ -43,7 +44,14 @@ export class Review {
     this.dialog.answers.at(-1).disabled = !this.done.length;
     if (!moment) return;
     if (this.queue[1]) new Image().src = picture(this.queue[1].id);
-    if (moment.event) this.findAlike(moment).then(() => this.dialog.explain(moment)).catch(() => null);
+    if (moment.event) setTimeout(() => this.describe(moment).catch(() => null), PAUSE);
+  }
+
+  /** Adds what takes a while: whoever answers at once does not wait for it. */
+  async describe(moment) {
+    if (this.dialog.moment !== moment || !this.dialog.element.open) return;
+    await this.findAlike(moment);
+    await this.dialog.explain(moment);
   }
 
   /** Offers to answer the events alike that look like the shown one. */
@@ -72,29 +80,32 @@ export class Review {
       this.queue = this.queue.filter((one) => !answered.has(key(one)));
     }
     const count = this.done.reduce((sum, one) => sum + 1 + one.alike.length, 0);
-    this.stored = this.stored.then(() => this.store(moment, answer === "undo" ? null : answer, alike, count));
+    const told = this.stored.then(() => this.store(moment, answer === "undo" ? null : answer, alike));
+    this.stored = told;
     try {
+      if (answer === "undo") await told;
       if (!this.queue.length) await this.fill();
       else if (this.queue.length < FEW) this.fill().catch(() => null);
     } catch (error) {
       this.dialog.note.textContent = error.message;
     }
     this.ask();
+    const text = await told;
+    if (text) this.dialog.note.textContent = `${count} answered. ${text}.`;
   }
 
-  /** Stores the answer about an event and those alike, or about a frame, and tells what all `count` answers prove. */
-  async store(moment, answer, alike, count) {
+  /** Stores the answer about an event and those alike, or about a frame; returns what the answers prove. */
+  async store(moment, answer, alike) {
     try {
       const path = moment.event ? `events/${encodeURIComponent(moment.event)}` : `frames/${moment.id}`;
       const about = moment.event ? { alike: alike.map((one) => one.event) } : { label: moment.label };
-      const { statement } = await request("PUT", `/v1/memory/${path}/answer`, { answer, ...about });
-      this.dialog.note.textContent = `${count} answered. ${statement}.`;
+      return (await request("PUT", `/v1/memory/${path}/answer`, { answer, ...about })).statement;
     } catch (error) {
       this.dialog.note.textContent = error.message;
+      return null;
     }
   }
 }
-
 
 function key({ event, id }) {
   return event ?? id;

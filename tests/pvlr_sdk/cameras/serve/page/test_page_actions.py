@@ -108,5 +108,5 @@ def test_keys_that_are_typed_fast_are_all_answers(
     sync_api.expect(dialog.locator("#moment-title")).to_contain_text("Is this a car?")
     for _ in range(12):
         page.keyboard.press("y")
-    sync_api.expect(dialog.get_by_role("status")).to_contain_text("12 answered.")
+    sync_api.expect(dialog.get_by_role("status")).to_contain_text("12 answered.", timeout=60_000)
     assert len(Reader(remembered).answers()) == 12

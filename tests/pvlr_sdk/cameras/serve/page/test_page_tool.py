@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def test_filter_export_and_gallery(
     }  # fmt: skip
     assert (row["start"], row["snapshot"]) == (event.to_dict()["start"], event.snapshot)
 
-    thumbnail = page.get_by_role("button", name="cat at yard")
+    thumbnail = page.get_by_role("button", name=re.compile("^cat at yard"))
     thumbnail.focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="cat at yard, ")
