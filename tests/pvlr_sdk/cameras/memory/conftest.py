@@ -199,10 +199,11 @@ class Site:
             self.answer(name, answer)
         return name
 
-    def answer(self, event: str, answer, alike: Sequence[str] = ()) -> None:
+    def answer(self, event: str, answer, alike: Sequence[str] = (), *, drawn=True) -> None:
         """Answer events by their ids."""
         numbers = {row.event: row.id for row in self.store.rows("kind = 'event'")}
-        self.store.answer(numbers[event], answer, alike=[numbers.get(one, 10**6) for one in alike])
+        others = [numbers.get(one, 10**6) for one in alike]
+        self.store.answer(numbers[event], answer, alike=others, drawn=drawn)
 
     def answers(self) -> dict[str, str]:
         found = self.store.answers()

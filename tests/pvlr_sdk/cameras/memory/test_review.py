@@ -236,3 +236,16 @@ def test_without_features_frames_are_likely_or_uncertain(site):
         (wanted[0], "cat"),
     ]
     assert to_label(site.store, 0) == []
+
+
+def test_an_event_that_a_person_chose_counts_once_the_review_has_come_to_it(site):
+    first, second, third = sorted(site.event(0.9) for _ in range(3))
+    site.answer(second, "yes", drawn=False)
+    assert statement(site.store, "car", 0.9).reviewed == 0
+    assert [row.event for row in to_review(site.store)] == [first, third]
+    site.answer(first, "yes")
+    assert statement(site.store, "car", 0.9).reviewed == 1
+    site.answer(third, "yes")
+    assert statement(site.store, "car", 0.9).reviewed == 3
+    site.answer(second, None, drawn=False)
+    assert set(site.answers()) == {first, third}
