@@ -28,8 +28,8 @@ def evaluate(
     Prints mAP, precision, recall, F1 and the average precision of each label, in
     percent, and what to expect on other images, with 95 % intervals: where labels
     are as frequent as in these images, and as frequent as --prevalence states.
-    Warns if there are too few images for reliable metrics. It measures the labels of
-    --words or --bank instead of the plan's.
+    Warns if there are too few images for reliable metrics. --words and --bank
+    measure other labels than the plan's.
 
     The CSV has the columns file, split (optional) and one column per label, with
     the values 1 (present), -1 (absent) and 0 or empty (not counted). In a file
