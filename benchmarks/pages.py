@@ -74,8 +74,11 @@ def shipped(results: Path) -> str:
         report = json.loads(path.read_text())
         data = path.stem.split("-on-")[1].replace("_", " ")  # eval-<plan>-on-<data>.json
         scores = [f"{report[key]:.2f}" for key in ("mAP", "mAP_11pt", "CF1", "OF1")]
+        scores.append(f"{report['ECE']:.2f}" if "ECE" in report else "-")
         rows.append([f"`{report['model']}`", f"{data}, {report['images']:,}", *scores])
-    return Table("", ["Model", "Images", "mAP", "mAP, 11 points", "CF1", "OF1"], rows).markdown()
+    return Table(
+        "", ["Model", "Images", "mAP", "mAP, 11 points", "CF1", "OF1", "ECE"], rows
+    ).markdown()
 
 
 def _conditions(data: Data) -> str:

@@ -84,13 +84,15 @@ def measured(folder: Path) -> str:
     )
     lines = [
         f"{model['labels']} labels, {pixels} pixels, {size / 1e6:.1f} MB. All figures are in percent; precision (P),",
-        "recall (R) and F1 of all tags (O) and as the mean of the labels (C) are at the thresholds of the plan.",
+        "recall (R) and F1 of all tags (O) and as the mean of the labels (C) are at the thresholds of the plan; ECE is",
+        "the expected calibration error of the scores.",
         "",
-        "| Images | Number | mAP | CP | CR | CF1 | OP | OR | OF1 |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| Images | Number | mAP | CP | CR | CF1 | OP | OR | OF1 | ECE |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, result in [(data, own), *others]:
-        figures = (f"{result[key]:.1f}" for key in ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1"))
+        figures = [f"{result[key]:.1f}" for key in ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1")]
+        figures.append(f"{result['ECE']:.1f}" if "ECE" in result else "-")
         lines.append(f"| {name} | {result['images']:,} | {' | '.join(figures)} |")
     counts, columns = json.loads(COUNTS.read_text())[data], 4
     lines += [

@@ -26,6 +26,8 @@ def save_model(folder: Path, model: PVLR, config: Config, extra: dict[str, Any])
 def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
     """Read what ``save_model`` wrote: (model in evaluation mode, its configuration, the rest of the JSON).
 
+    Its logits are calibrated, as in a plan; the weights in the file are those of training, which continues from them.
+
     Raises:
         CheckpointError: a file is missing or damaged, or the weights do not match the configuration.
     """
@@ -36,6 +38,8 @@ def load_model(folder: Path) -> tuple[PVLR, Config, dict[str, Any]]:
         untrained = config.model.model_copy(update={"pretrained": False})
         model = PVLR(config.data.labels, spec.height, spec.width, untrained)
         model.load_state_dict(tensors)
+        if calibration := extra.get("calibration"):
+            model.calibrate(**calibration)
     except (KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             str(folder),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from pvlr_sdk.labels.knowledge import Calibration, Knowledge
 from pvlr_sdk.labels.words import TEMPLATES, encode_prompts
 from pvlr_sdk.workshop.compile.exported import read_payload, read_spec
 
+from .captions import captions_of, learn_words
 from .checkpoint import load_model
 from .data.augmentation import Views
 from .data.images import ImageDataset
@@ -26,6 +27,7 @@ from .export import resize
 from .frozen import Frozen
 from .machine import Machine
 from .model.backbone import Backbone
+from .ridge import regress
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +37,7 @@ SHARPNESS = 5.0
 _RIDGE = 1.0
 _FLOOR = 0.01
 """Chosen on photos of COCO's train split (docs/open_labels.md)."""
-_KEPT = 1500
+_KEPT = 1250
 """Photos whose features are kept, 2.6 kB each. With 4,000, the words of docs/open_labels.md gain 0.15 mAP."""
 CALIBRATION = Calibration(scale=0.866, offset=-3.578, threshold=0.165, precise_threshold=0.961)
 """Of the 80 labels of COCO, as words, on its 3,595 training photos, with version 0.2: docs/open_labels.md."""
@@ -118,12 +120,28 @@ def look(
     return Seen(means / np.linalg.norm(means, axis=1, keepdims=True), logits, peaks)
 
 
+@torch.inference_mode()
+def features_of(
+    backbone: Backbone, dataset: ImageDataset, views: Views, advance: Callable[[int], None]
+) -> Floats:
+    """(n, D): the ``features`` of :func:`look` alone."""
+    of_tokens = Frozen(backbone, Machine("auto"))
+    rows = []
+    for images in views.batches(dataset):
+        rows.append(of_tokens(images).cpu().mean(1).numpy())
+        advance(len(images))
+    means = np.concatenate(rows).astype(np.float64)
+    features: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return features
+
+
 def learn(
     run: Path,
     network: Path,
     photos: Path,
     size: tuple[int, int] | None = None,
     advance: Callable[[int, int], None] = lambda count, total: None,
+    captions: Path | None = None,
 ) -> Path:
     """Write the knowledge of an open network, ``<network>.knowledge.safetensors``; returns its path.
 
@@ -131,25 +149,26 @@ def learn(
         run: the run that ``network`` was exported from, at the input size ``size``.
         photos: a folder of photos without labels.
         advance: called with the number of photos seen since the last call, and the total.
+        captions: a CSV file of photos in ``images/`` beside it, which teaches :mod:`everyday words <.captions>`.
 
     Raises:
         ConfigError: the backbone has no classifier of ImageNet's classes.
-        OptionError: there are too few photos.
+        OptionError: there are too few photos, or the captions are invalid.
         CheckpointError, OutputError, MissingPartError: as :func:`load_model`, ``write_files`` and ``encode_prompts``.
     """
     spec = read_spec(read_payload(str(network)), str(network)).open
     assert spec is not None, "an open network"
     files = find([str(photos)], lambda name, error: None)
+    texts = {} if captions is None else captions_of(captions)
     model, config, extra = load_model(run)
     if size is not None:
         config, _ = resize(model, config, extra, size)
     pretrained = Backbone(config.model.backbone, pretrained=True, classifier=True).eval()
     dataset = ImageDataset.unlabelled(files)
-    total = len(files)
+    total = len(files) + len(texts)
     backbone = DeployedPVLR(model).backbone
-    seen = look(
-        backbone, pretrained, dataset, Views(config.data, 0), lambda count: advance(count, total)
-    )
+    views = Views(config.data, 0)
+    seen = look(backbone, pretrained, dataset, views, lambda count: advance(count, total))
     kept = [row for row, file in enumerate(files) if str(file) not in dataset.failed]
     if len(kept) < _LEAST:
         raise OptionError(
@@ -160,7 +179,17 @@ def learn(
         )
     seen = Seen(seen.features[kept], seen.logits[kept], seen.peaks[kept])
     path = network.with_suffix(".knowledge.safetensors")
-    knowledge_of(seen, class_vectors(), spec).save(path)
+    knowledge = knowledge_of(seen, class_vectors(), spec)
+    if texts:
+        told = ImageDataset.unlabelled(list(texts))
+        features = features_of(backbone, told, views, lambda count: advance(count, total))
+        kept = [row for row, file in enumerate(texts) if str(file) not in told.failed]
+        lines = list(texts.values())
+        everyday = learn_words(
+            features[kept], [lines[row] for row in kept], knowledge, config.data.labels
+        )
+        knowledge = replace(knowledge, everyday=everyday)
+    knowledge.save(path)
     return path
 
 
@@ -214,11 +243,3 @@ def evidence(seen: Seen) -> Floats:
     best = np.log(seen.peaks + _FLOOR)
     parts = ((part - part.mean(0)) / part.std(0) for part in (whole, best))
     return sum(parts)
-
-
-def regress(features: Floats, targets: Floats, strength: float) -> Floats:
-    """Weights (K, D) of ridge regression, with a constant, from features (n, D) to targets (n, K)."""
-    centred = features - features.mean(0)
-    gram = centred.T @ centred + strength * np.eye(centred.shape[1])
-    weights: Floats = np.linalg.solve(gram, centred.T @ (targets - targets.mean(0))).T
-    return weights

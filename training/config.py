@@ -71,6 +71,8 @@ class TrainConfig(Strict):
     keep: float = Field(0.0, ge=0, lt=1)
     """Share of the weights of ``init`` in the final ones: a run that adapts a model to other images keeps what it knew
     (WiSE-FT, Wortsman et al. 2022)."""
+    best: bool = False
+    """End with the weights of the epoch with the highest mAP on the held-out images, not with those of the last."""
     teacher: TeacherConfig = TeacherConfig()
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     save_every: float = Field(5.0, ge=0)

@@ -191,8 +191,7 @@ def senses_of(
     wordnet: WordNet, words: Mapping[str, Sequence[int]], encoding: Mapping[str, NDArray[Any]]
 ) -> dict[str, Any]:
     """The senses of each word, first the one that agrees best with ``encoding``, the result of :func:`encoded`."""
-    info = ImageNetInfo("imagenet-1k")
-    classes = [int(info.index_to_label_name(index)[1:]) for index in range(info.num_classes())]
+    classes = class_synsets()
     below = _classes_below(wordnet, classes)
     synsets = sorted({offset for senses in words.values() for offset in senses})
     numbers = {offset: number for number, offset in enumerate(synsets)}
@@ -214,6 +213,12 @@ def senses_of(
         "ambiguous": np.array([sense.ambiguous for sense in every], np.uint8),
         **_taxonomy(wordnet, synsets, below),
     }
+
+
+def class_synsets() -> list[int]:
+    """The synset of each of ImageNet's classes."""
+    info = ImageNetInfo("imagenet-1k")
+    return [int(info.index_to_label_name(index)[1:]) for index in range(info.num_classes())]
 
 
 def _classes_below(wordnet: WordNet, classes: Sequence[int]) -> dict[int, list[int]]:

@@ -9,7 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from pvlr_sdk.labels.thresholds import sigmoid
-from pvlr_sdk.workshop.evaluation.metrics import f1_scores, mean_average_precision, top_k
+from pvlr_sdk.workshop.evaluation.metrics import (
+    calibration_error,
+    f1_scores,
+    mean_average_precision,
+    top_k,
+)
 
 from .data.augmentation import Views
 from .data.images import ImageDataset
@@ -42,10 +47,12 @@ def predict_logits(
 def measure(
     logits: Floats, targets: NDArray[np.int8], thresholds: Floats | None = None
 ) -> dict[str, float]:
-    """mAP and, with thresholds (C,), CP to OF1 of all tags and of the top 3 (CP_top3, ...); in percent."""
+    """mAP and, with thresholds (C,), CP to OF1 of all tags and of the top 3 (CP_top3, ...), and ECE; in percent."""
     metrics = {"mAP": mean_average_precision(logits, targets)}
     if thresholds is not None:
-        tagged = sigmoid(logits) >= thresholds
+        scores = sigmoid(logits)
+        metrics["ECE"] = calibration_error(scores, targets)
+        tagged = scores >= thresholds
         metrics |= f1_scores(tagged, targets)
         top3 = f1_scores(top_k(logits, 3, tagged), targets)
         metrics |= {f"{name}_top3": value for name, value in top3.items()}

@@ -8,6 +8,8 @@ from pvlr_sdk.errors import CheckpointError
 
 STATE = "state.safetensors"
 """The state of an unfinished run."""
+BEST = "best.safetensors"
+"""The averaged weights of the epoch with the highest mAP so far, of an unfinished run with ``train.best``."""
 PREVALENCE = "prevalence.json"
 """How frequent labels are where the plan of the run is used: {label: share of images}."""
 

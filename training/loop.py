@@ -17,12 +17,12 @@ from torch.optim.swa_utils import AveragedModel
 from pvlr_sdk._util.validation import few
 from pvlr_sdk.errors import LossError
 
-from .checkpoint import write_checkpoint
+from .checkpoint import read_checkpoint, write_checkpoint
 from .config import STAGES, Config, Stage, StageConfig
 from .data.augmentation import Views
 from .data.features import cache_features
 from .data.images import ImageDataset, image_batches
-from .folder import has_state
+from .folder import BEST, has_state
 from .logs import RunLog
 from .losses import StageLoss
 from .machine import Machine
@@ -143,6 +143,8 @@ class StageLoop:
         began = time.perf_counter()
         metrics = run.evaluate() if run.machine.leads and (last or self.stage == "finetune") else {}
         run.evaluation = time.perf_counter() - began if metrics else run.evaluation
+        if metrics and run.config.train.best:
+            self._keep_if_best(metrics["holdout_mAP"])
         row = {
             "stage": self.stage,
             "epoch": progress.epoch + 1,
@@ -157,6 +159,15 @@ class StageLoop:
         progress.loss = 0.0
         run.log.epoch(row, run.steps_before(progress), self.settings.epochs)
         self._save()
+
+    def _keep_if_best(self, score: float) -> None:
+        """Keep the averaged weights unless those of an earlier epoch were better."""
+        path = self.shared.folder / BEST
+        best = read_checkpoint(path)[1]["holdout_mAP"] if path.exists() else -math.inf
+        if score > best:
+            weights = self.shared.average.module.state_dict()
+            place = {"stage": self.stage, "epoch": self.progress.epoch + 1, "holdout_mAP": score}
+            write_checkpoint(path, weights, place)
 
     def _fit(self, step: int) -> bool:
         """With a budget: reduce the epochs to what its time allows; returns whether it is used up.

@@ -119,9 +119,14 @@ def _recipe(quick: bool, budget: float | None) -> dict[str, Any]:
         return {
             "model": model,
             "data": _input(288),
-            "train": {"head": {}, "finetune": {"epochs": 6}},
+            "train": {"best": True, "head": {}, "finetune": {"epochs": 6}},
         }
-    train = {"budget": max(0.1, budget - _AFTER), "head": {"epochs": 16}, "finetune": {"epochs": 8}}
+    train = {
+        "best": True,
+        "budget": max(0.1, budget - _AFTER),
+        "head": {"epochs": 16},
+        "finetune": {"epochs": 8},
+    }
     return {"model": model, "data": _input(224 if budget < 3 else 288), "train": train}
 
 

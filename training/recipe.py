@@ -55,18 +55,24 @@ class Photos(Strict):
 
 
 class Open(Strict):
-    """An open plan: its most labels, and the role whose photos its knowledge file is computed from."""
+    """An open plan: its most labels, and the role whose photos its knowledge file is computed from.
+
+    ``captions``: a CSV file below ``$PVLR_DATA`` with captions of the photos in ``images/`` beside it, for
+    :mod:`everyday words <.captions>`.
+    """
 
     max_labels: int = Field(128, ge=1)
     knowledge: str | None = None
+    captions: str | None = None
 
 
 class Recipe(Strict):
     """The keys of a recipe beside those of a configuration, which hold for all stages.
 
-    Each stage is a run: its name, and the keys that differ. ``train.init`` and ``train.teacher.runs`` may name earlier
-    stages. ``tiles``: layouts, such as ``2x2``, whose thresholds are chosen on the held-out photos of the last stage.
-    ``expected``: the mAP on the split testdev of a role, in percent.
+    Each stage is a run: its name, and the keys that differ; ``without`` are roles that it does not train on.
+    ``train.init`` and ``train.teacher.runs`` may name earlier stages. ``tiles``: layouts, such as ``2x2``, whose
+    thresholds are chosen on the held-out photos of the last stage. ``expected``: the mAP on the split testdev of a
+    role, in percent.
     """
 
     stages: dict[_Stage, dict[str, Any]] = Field(min_length=1)
@@ -133,7 +139,7 @@ def train_recipe(
     if photos := _knowledge_photos(recipe):
         from .concepts import learn
 
-        learn(run, network, photos)
+        learn(run, network, photos, captions=_captions(recipe, log))
     table = _held_out(load_config(config, tuple(overrides)))
     count = len(table.files)
     plan = folder / "engine.plan"
@@ -161,15 +167,15 @@ def write_stages(
         recipe = Recipe.model_validate(own)
     except ValidationError as error:
         raise config_error(Recipe, path, own, error) from None
-    sources = [
-        {
+    sources = {
+        role: {
             "images": str(found / "images"),
             "labels": str(found / "labels.csv"),
             **photos.model_dump(mode="json", exclude={"folder"}),
         }
         for role, photos in recipe.photos.items()
         if (found := _folder(role, recipe))
-    ]
+    }
     if not sources:
         raise ConfigError(
             "photos",
@@ -177,14 +183,17 @@ def write_stages(
             f"none in {os.environ.get('PVLR_DATA') or 'PVLR_DATA, which is not set'}",
             "Set PVLR_DATA to the folder that contains them.",
         )
-    shared = merged({"name": path.stem, "data": {"sources": sources}}, shared)
+    shared = merged({"name": path.stem}, shared)
     configs: dict[str, Path] = {}
     for name, changes in recipe.stages.items():
         # The names of earlier stages were read as paths relative to the recipe.
         earlier = {
             str(path.parent.resolve() / stage): str((folder / stage).resolve()) for stage in configs
         }
-        config = merged(shared, changes)
+        changes = dict(changes)
+        left_out = _roles(f"stages.{name}.without", changes.pop("without", []), recipe)
+        used = [source for role, source in sources.items() if role not in left_out]
+        config = merged(merged(shared, {"data": {"sources": used}}), changes)
         train = config.get("train", {})
         if train.get("init") in earlier:
             train["init"] = earlier[train["init"]]
@@ -196,11 +205,32 @@ def write_stages(
     return recipe, configs
 
 
+def _roles(argument: str, names: object, recipe: Recipe) -> list[str]:
+    """The roles that a stage names. Raises ConfigError for anything else."""
+    if isinstance(names, list) and all(name in recipe.photos for name in names):
+        return names
+    raise ConfigError(
+        argument, f"a list of {', '.join(recipe.photos)}", repr(names), "Correct the recipe."
+    )
+
+
 def _knowledge_photos(recipe: Recipe) -> Path | None:
     """The images that the knowledge file is computed from, if the recipe has one and they are there."""
     role = recipe.open.knowledge if recipe.open else None
     folder = _folder(role, recipe) if role else None
     return folder and folder / "images"
+
+
+def _captions(recipe: Recipe, log: RunLog) -> Path | None:
+    """The captions of the recipe, if it has some and they are there."""
+    name = recipe.open.captions if recipe.open else None
+    if name is None:
+        return None
+    path = Path(os.environ.get("PVLR_DATA", ".")) / name
+    if not path.is_file():
+        log.warn(f"open.captions: {path} is absent; the knowledge file has no everyday words")
+        return None
+    return path
 
 
 def _held_out(config: Config) -> LabelTable:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pvlr_sdk import Tagger
 from pvlr_sdk.bundle.bundle import read_manifest
 from pvlr_sdk.errors import CheckpointError, PlanNotFoundError
-from pvlr_sdk.labels.meaning import same_labels
+from pvlr_sdk.labels.meaning import kind_among, same_labels
 from pvlr_sdk.models.catalogue import catalogue, locate
 from pvlr_sdk.models.find import default_plan, find_plan
 from pvlr_sdk.workshop.evaluation.evaluate import EvalReport, evaluate
@@ -97,6 +97,10 @@ def compare(measured: EvalReport, images: Path, labels: Path) -> Comparison | No
             label: value for label, value in measured.per_class.items() if value is not None
         }
         pairs = match(tuple(measured.per_class), tagger.labels)
+        for label in measured.per_class:  # a pedestrian is a person
+            kind = None if label in pairs else kind_among(label, tagger.labels)
+            if kind is not None and kind not in pairs.values():
+                pairs[label] = kind
         known = {label: its for label, its in pairs.items() if label in averages}
         if not known:
             return None

@@ -19,7 +19,7 @@ from pvlr_sdk.errors import CheckpointError
 
 from .checkpoint import read_checkpoint, write_checkpoint
 from .config import Config, Stage, stored_config
-from .folder import STATE, has_state
+from .folder import BEST, STATE, has_state
 
 # The order of an epoch and the shapes of the weights depend on these.
 _FIXED = (
@@ -129,7 +129,7 @@ def interrupted(folder: Path) -> str:
 
 def clear_leftovers(folder: Path) -> None:
     """Remove the temporary files of a killed process; only one run writes to a folder."""
-    for name in (STATE, "model.safetensors", "model.json", "log.jsonl"):
+    for name in (STATE, BEST, "model.safetensors", "model.json", "log.jsonl"):
         for path in folder.glob(f".{name}.*.tmp"):
             path.unlink(missing_ok=True)
 

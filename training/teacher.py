@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,18 +39,21 @@ class Teacher:
     """
 
     def __init__(self, run: Path, words: tuple[str, ...], machine: Machine) -> None:
-        model, self.config = load_teacher(run, words)
+        model, self.config, extra = load_teacher(run, words)
         known = self.config.model.text.words(self.config.data.labels)
         self._columns = [known.index(label) for label in words]
         self._network = Frozen(DeployedPVLR(model).to(machine.device), machine)
+        self._calibrated = "calibration" in extra
 
     def probability(self, images: Tensor) -> Tensor:
         """(B, C) in [0, 1], on the CPU, for images (B, 3, H, W) that are prepared as for the teacher.
 
-        The score of a teacher trained with ASL is no probability: as a target, it would make the student's score higher
-        again.
+        Without a calibration, the score of a teacher trained with ASL is no probability: as a target, it would make the
+        student's score higher again.
         """
         scores = self._network(images).cpu()[:, self._columns].sigmoid()
+        if self._calibrated:
+            return scores
         return asl_probability(scores, self.config.train.gamma_neg)
 
 
@@ -125,9 +129,9 @@ def soften(targets: Tensor, probability: Tensor, weight: float, fill: bool = Tru
     return soft if fill else torch.where(known == 0, 0.0, soft)
 
 
-def load_teacher(run: Path, words: tuple[str, ...]) -> tuple[PVLR, Config]:
-    """A finished run that has all labels; arguments and errors as :class:`Teacher`."""
-    model, config, _ = load_model(run)
+def load_teacher(run: Path, words: tuple[str, ...]) -> tuple[PVLR, Config, dict[str, Any]]:
+    """A finished run that has all labels, as ``load_model``; arguments and errors as :class:`Teacher`."""
+    model, config, extra = load_model(run)
     known = config.model.text.words(config.data.labels)
     if missing := [label for label in words if label not in known]:
         raise ConfigError(
@@ -136,4 +140,4 @@ def load_teacher(run: Path, words: tuple[str, ...]) -> tuple[PVLR, Config]:
             f"{run} without {few(missing, 4)}",
             "Train a teacher with these labels, or remove them from data.labels.",
         )
-    return model, config
+    return model, config, extra

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,14 @@ from pvlr_sdk.labels.thresholds import choose_thresholds, precise_thresholds, si
 from pvlr_sdk.workshop.evaluation.metrics import doubts
 
 from . import evaluate
-from .checkpoint import save_model
+from .calibration import fit_calibration
+from .checkpoint import read_checkpoint, save_model
 from .checks import describe, examine
 from .config import STAGES, Config, load_config
 from .data.augmentation import Views
 from .data.images import ImageDataset, load_dataset, split_holdout
 from .deploy import DeployedPVLR
-from .folder import STATE, check_folder, has_state
+from .folder import BEST, STATE, check_folder, has_state
 from .logs import RunLog, duration
 from .loop import Run, StageLoop, draw_weights
 from .machine import Machine, keep_freed_memory
@@ -175,10 +178,13 @@ def _execute(
     )
     if machine.leads:
         clear_leftovers(folder)
+        if not restore:
+            (folder / BEST).unlink(missing_ok=True)
         log.open(_finished(config, progress), run.steps_before(progress))
     _train_stages(run, progress, restore)
     training.skip(machine.union(list(training.failed)))
     if machine.leads:
+        _use_best(run)
         _blend(average.module.state_dict(), first, config.train.keep)
         _finish(run, holdout, summary)
 
@@ -215,6 +221,16 @@ def _train_stages(run: Run, progress: Progress, restore: bool) -> None:
         restore = False
 
 
+def _use_best(run: Run) -> None:
+    """Go back to the weights of the best epoch, if the run has kept them."""
+    path = run.folder / BEST
+    if not (run.config.train.best and path.exists()):
+        return
+    weights, place = read_checkpoint(path)
+    run.average.module.load_state_dict(weights)
+    run.log.say(f"uses {place['stage']} epoch {place['epoch']}, the best on the held-out images")
+
+
 def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in weights.items()}
 
@@ -228,10 +244,16 @@ def _blend(weights: Mapping[str, Tensor], first: Mapping[str, Tensor], share: fl
 
 def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
     model = run.average.module
-    logits = evaluate.predict_logits(
-        DeployedPVLR(model), holdout, run.views, device=run.machine.device
-    )
     targets = holdout.targets.numpy()
+
+    def predict(network: PVLR) -> evaluate.Floats:
+        deployed = DeployedPVLR(network)
+        return evaluate.predict_logits(deployed, holdout, run.views, device=run.machine.device)
+
+    calibration = asdict(fit_calibration(predict(model), targets))
+    calibrated = copy.deepcopy(model)
+    calibrated.calibrate(**calibration)
+    logits = predict(calibrated)  # its weights are rounded as well
     thresholds = choose_thresholds(logits, targets)
     stored = [round(float(t), 4) for t in np.asarray(thresholds)]
     measured = evaluate.measure(logits, targets, thresholds)
@@ -245,6 +267,7 @@ def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
     }
     seconds = round(time.perf_counter() - run.started)
     extra: dict[str, Any] = {
+        "calibration": calibration,
         "thresholds": stored,
         "precise_thresholds": precise_thresholds(logits, targets, np.array(stored))
         .round(6)
@@ -255,7 +278,8 @@ def _finish(run: Run, holdout: ImageDataset, summary: bool) -> None:
         "skipped": sorted(run.dataset.failed),
     }
     save_model(run.folder, model, run.config, extra)
-    (run.folder / STATE).unlink(missing_ok=True)
+    for name in (STATE, BEST):
+        (run.folder / name).unlink(missing_ok=True)
     if run.dataset.failed:
         run.log.warn(f"skipped images: {few(extra['skipped'])}")
     if summary:

@@ -19,7 +19,8 @@ void Labels::thresholds_for(const Layout& layout, std::vector<float>* to) const 
   const double factor = std::sqrt(std::sqrt(1.0 + layout.count()));
   for (std::size_t i = 0; i < to->size(); ++i) {
     const double odds = static_cast<double>((*to)[i]) / (1 - static_cast<double>((*to)[i])) * factor;
-    const float higher = found == tiled.end() ? static_cast<float>(odds / (1 + odds)) : found->second[i];
+    const float measured = found == tiled.end() ? kUnknown : found->second[i];
+    const float higher = std::isnan(measured) ? static_cast<float>(odds / (1 + odds)) : measured;
     (*to)[i] = std::max((*to)[i], higher);
   }
 }

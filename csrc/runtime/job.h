@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,12 +16,14 @@ namespace pvlr::runtime {
 
 class Tagger;
 
+constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
+
 // The labels that a result is computed with. Never changed: other labels are another object.
 struct Labels {
   std::vector<std::string> names;
   std::vector<const char*> pointers;  // to the names
   std::vector<float> thresholds;
-  std::map<std::string, std::vector<float>> tiled;  // thresholds by tile layout, where the plan has them
+  std::map<std::string, std::vector<float>> tiled;  // thresholds by tile layout, where the plan has them, or kUnknown
   bool corrected;                                   // whether thresholds of other layouts rise
   std::shared_ptr<const LabelTensors> tensors;      // null for a closed plan
 

@@ -66,6 +66,7 @@ std::shared_ptr<Tagger> Tagger::open(const std::filesystem::path& plan, const Ta
 Tagger::Tagger(const Bundle& bundle, const TaggerOptions& options, std::unique_ptr<Runner> runner)
     : source_(bundle.source),
       manifest_(bundle.manifest),
+      own_labels_(bundle.labels),
       golden_(bundle.golden),
       options_(options),
       runner_(std::move(runner)),
@@ -79,14 +80,30 @@ std::shared_ptr<const Labels> Tagger::read_labels(const LabelBank& bank, const s
   labels->thresholds = options_.precise ? bank.precise_thresholds : bank.thresholds;
   labels->corrected = options_.threshold == 0;
   if (!labels->corrected) labels->thresholds.assign(bank.names.size(), options_.threshold);
-  if (bank.sha256 == manifest_.label_bank.sha256) {
-    for (const auto& [name, points] : manifest_.tiles) {
-      const std::vector<double>& values = options_.precise ? points.precise : points.f1;
-      labels->tiled[name].assign(values.begin(), values.end());
-    }
-  }
   if (manifest_.open) labels->tensors = runner_->read_labels(label_inputs(bank, *manifest_.open, source));
+  if (manifest_.tiles.empty()) return labels;
+  const std::vector<std::optional<std::size_t>> rows = measured_rows(bank);
+  for (const auto& [name, points] : manifest_.tiles) {
+    const std::vector<double>& values = options_.precise ? points.precise : points.f1;
+    std::vector<float>& tiled = labels->tiled[name];
+    for (const auto& row : rows) tiled.push_back(row ? static_cast<float>(values[*row]) : kUnknown);
+  }
   return labels;
+}
+
+std::vector<std::optional<std::size_t>> Tagger::measured_rows(const LabelBank& bank) const {
+  std::vector<std::optional<std::size_t>> rows(bank.names.size());
+  if (bank.sha256 == own_labels_.sha256) {
+    for (std::size_t label = 0; label < rows.size(); ++label) rows[label] = label;
+    return rows;
+  }
+  rows = same_labels(own_labels_, bank, *manifest_.open);  // a closed plan has no other bank
+  const std::vector<float>& before = options_.precise ? own_labels_.precise_thresholds : own_labels_.thresholds;
+  const std::vector<float>& after = options_.precise ? bank.precise_thresholds : bank.thresholds;
+  for (std::size_t label = 0; label < rows.size(); ++label) {
+    if (rows[label] && before[*rows[label]] != after[label]) rows[label].reset();
+  }
+  return rows;
 }
 
 std::shared_ptr<const Labels> Tagger::labels() const {

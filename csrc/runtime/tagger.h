@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "engine/runner.h"
@@ -47,6 +48,8 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
   Tagger(const Bundle& bundle, const TaggerOptions& options, std::unique_ptr<Runner> runner);
 
   std::shared_ptr<const Labels> read_labels(const LabelBank& bank, const std::string& source) const;
+  // The row in the plan of each label for which the plan's thresholds for tiles hold.
+  std::vector<std::optional<std::size_t>> measured_rows(const LabelBank& bank) const;
   std::shared_ptr<const Labels> labels() const;
   Job* submit(const InputFrame& frame, const Layout& layout, std::shared_ptr<const Labels> labels);
   // Compares the logits of the golden image with the manifest's.
@@ -55,6 +58,7 @@ class Tagger : public std::enable_shared_from_this<Tagger> {
 
   const std::string source_;
   const Manifest manifest_;
+  const LabelBank own_labels_;
   const Image golden_;
   const TaggerOptions options_;
   const std::unique_ptr<Runner> runner_;

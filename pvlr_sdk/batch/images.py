@@ -1,8 +1,7 @@
-"""Loads images for a batch: local files, encoded bytes, URLs of any store that fsspec knows, HEIC and AVIF."""
+"""Loads images for a batch: local files, encoded bytes, URLs of any store that fsspec knows."""
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -15,7 +14,7 @@ from fsspec.asyn import sync
 
 from .. import errors
 from .._util.deadline import within
-from ..frames import images, limits
+from ..frames import limits
 from ..frames.frames import FrameLike
 from ..inference.overlap import overlapped
 
@@ -23,15 +22,6 @@ Image: TypeAlias = "str | bytes | errors.FrameError | None"
 """A path or URL, encoded bytes, why there are none, or null."""
 Loaded: TypeAlias = "tuple[FrameLike | errors.FrameError, int]"
 
-HEIF = frozenset({".heic", ".heif", ".avif"})
-_BRANDS = {
-    b"heic": "heif",
-    b"heix": "heif",
-    b"mif1": "heif",
-    b"hevc": "heif",
-    b"msf1": "heif",
-    b"avif": "avif",
-}
 MAX_TEXT = 8192
 """Characters of an id, name or URL: a file of a kilobyte may have the same megabytes in each row."""
 _AT_ONCE = 32
@@ -43,7 +33,7 @@ _NO_ADDRESS = (bytes, errors.FrameError, type(None))
 _REMOTE = ("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf")
 
 
-def load(found: Iterable[Image], memory: int, *, heif: bool = True) -> Iterator[Loaded]:
+def load(found: Iterable[Image], memory: int) -> Iterator[Loaded]:
     """Yield what ``Tagger.predict`` accepts, or an error, for each image, and the size in bytes of what is encoded.
 
     Reads ahead, until the images take a half of the memory.
@@ -51,7 +41,6 @@ def load(found: Iterable[Image], memory: int, *, heif: bool = True) -> Iterator[
     Args:
         found: paths, URLs and bytes.
         memory: in bytes; an image has at most :func:`largest` of it.
-        heif: decode HEIC and AVIF too, in this process.
     """
     limit = largest(memory)
     ahead = 0
@@ -68,13 +57,13 @@ def load(found: Iterable[Image], memory: int, *, heif: bool = True) -> Iterator[
             yield weight, image
 
     def work(images: list[tuple[int, Image]]) -> list[tuple[int, Image, Loaded | None]]:
-        return [(weight, image, _load(image, heif, limit, part)) for weight, image in images]
+        return [(weight, image, _load(image, limit, part)) for weight, image in images]
 
     def full() -> bool:
         return ahead >= memory // 2
 
     for weight, image, loaded in overlapped(work, weighed(), workers=_AT_ONCE, full=full):
-        yield loaded or cast("Loaded", _load(image, heif, limit, limit))
+        yield loaded or cast("Loaded", _load(image, limit, limit))
         ahead -= weight
 
 
@@ -142,7 +131,7 @@ def cause(error: object) -> str:
     return f"{type(error).__name__}: {error}"[:500]
 
 
-def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
+def _load(image: Image, limit: int, most: int) -> Loaded | None:
     """The frame of an image, or an error; None for a file with more than ``most`` bytes that has to be read here."""
     try:
         if isinstance(image, errors.FrameError):
@@ -156,29 +145,26 @@ def _load(image: Image, heif: bool, limit: int, most: int) -> Loaded | None:
             )
         if not isinstance(image, str):
             _check_size(len(image), limit)
-            return _frame_of(image, heif), len(image)
+            return image, len(image)
         address = local_path(image)
         if address is not None:
-            return _load_file(Path(address), heif, limit, most)
+            return _load_file(Path(address), limit)
         data = _fetch(image, most + 1)
         _check_size(len(data), limit)
-        return None if len(data) > most else (_frame_of(data, heif), len(data))
+        return None if len(data) > most else (data, len(data))
     except errors.FrameError as error:
         return error, 0
     except Exception as error:  # of the address, the store or the disk
         return unreadable(image if isinstance(image, str) else "image", cause(error)), 0
 
 
-def _load_file(path: Path, heif: bool, limit: int, most: int) -> Loaded | None:
-    """As :func:`_load`: HEIC and AVIF are read here, the path of any other file is the frame."""
+def _load_file(path: Path, limit: int) -> Loaded:
     # Where there is no file, the error follows when it is read.
     size = os.path.getsize(path) if os.path.exists(path) else 0
     _check_size(size, limit)
-    if path.suffix.lower() not in HEIF:
-        # in /proc, 0 bytes may be gigabytes
-        is_empty = size == 0 and path.is_file()
-        return b"" if is_empty else path, size
-    return None if size > most else (_frame_of(images.read(path), heif), size)
+    # in /proc, 0 bytes may be gigabytes
+    is_empty = size == 0 and path.is_file()
+    return b"" if is_empty else path, size
 
 
 def _check_size(size: int, limit: int) -> None:
@@ -187,14 +173,8 @@ def _check_size(size: int, limit: int) -> None:
             "image",
             f"at most {limit} bytes",
             "more",
-            "Save it as JPEG or PNG; --memory raises a limit below 512 MiB.",
+            "Save it as JPEG or PNG; pvlr batch --read-ahead raises a limit below 512 MiB.",
         )
-
-
-def _frame_of(data: bytes, heif: bool) -> FrameLike:
-    """Encoded bytes as they are, but a PIL image of HEIC and AVIF where they are decoded in this process."""
-    brand = _BRANDS.get(data[8:12]) if data[4:8] == b"ftyp" else None
-    return _open_heif(data, brand) if brand and heif else data
 
 
 def _fetch(url: str, count: int) -> bytes:
@@ -227,29 +207,3 @@ def _http() -> Any:
             return bytes(data)
 
     return Http(client_kwargs={"auto_decompress": False})
-
-
-def _open_heif(data: bytes, brand: str) -> FrameLike:
-    """A PIL image that is decoded when it is tagged."""
-    try:
-        from PIL import Image as Pillow
-
-        formats = ["AVIF"]  # no others: for an EPS Pillow runs Ghostscript
-        if brand == "heif":
-            import pi_heif
-
-            pi_heif.register_heif_opener()
-            formats = ["HEIF", "AVIF"]
-    except ImportError as error:
-        raise errors.ImageDecodeError(
-            "image", "a package for HEIC and AVIF", str(error), errors.install_hint("heif")
-        ) from None
-    try:
-        return Pillow.open(io.BytesIO(data), formats=formats)
-    except Exception as error:  # of several packages
-        raise errors.ImageDecodeError(
-            "image",
-            "a HEIC or AVIF image",
-            str(error),
-            "Open it in an image viewer; if that works, save it as JPEG or PNG.",
-        ) from None

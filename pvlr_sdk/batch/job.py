@@ -21,7 +21,10 @@ from .. import errors
 from .._util.files import system_errors
 from ..bundle.bundle import knowledge_path, labels_path, manifest_path
 from ..models.find import find_plan
+from ..result.spans import VideoTags
+from ..tagger import Tagger
 from .dataset import Dataset
+from .images import local_path
 from .shards import Input, Shard, read
 from .tag_batch import Outcome, TagBatch
 
@@ -128,6 +131,8 @@ class Job:
         retry_failed: tag the rows with an error again.
         options: of the ``Tagger`` that change its results: ``threshold``, ``top_k``, ``precision``, ...
         machine: of the ``Tagger`` that do not, ``num_threads``, ``device``, ..., and ``memory`` of :class:`TagBatch`.
+        tag_video: tags a video of the input, such as :func:`pvlr_sdk.cameras.stream.video.tag_video`; None: videos are
+            left out.
     """
 
     input: Input
@@ -138,6 +143,7 @@ class Job:
     retry_failed: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    tag_video: Callable[[Tagger, Path], VideoTags] | None = None
 
     def __post_init__(self) -> None:
         plan = find_plan(self.plan)
@@ -149,7 +155,8 @@ class Job:
         source = (
             self.input.source if "://" in self.input.source else os.path.abspath(self.input.source)
         )
-        object.__setattr__(self, "input", replace(self.input, source=source))
+        resolved = replace(self.input, source=source, videos=self.tag_video is not None)
+        object.__setattr__(self, "input", resolved)
 
     def dataset(self) -> Dataset:
         """The dataset of this plan with these options. Raises what :class:`Dataset` raises, or ``Tagger``."""
@@ -164,6 +171,8 @@ class Job:
         with system_errors(errors.PlanNotFoundError, str(plan), expected=expected, hint=hint):
             files = [sha256(path.read_bytes()).hexdigest() for path in bundle]
         options = {name: value for name, value in self.options.items() if value is not None}
+        if self.tag_video:  # which adds a column
+            options["spans"] = True
         text = json.dumps([files, self.scores, options], sort_keys=True)
         return Dataset(self.out, blake2b(text.encode(), digest_size=8).hexdigest())
 
@@ -189,7 +198,7 @@ class Job:
         tasks = self._tasks(dataset, present, summary)
         first = next(tasks, None)
         if first is None and not summary.present:
-            hint = "Files are recognised by their extension: .jpg, .png, .heic, .parquet, .tar, ..."
+            hint = "Files are recognised by their extension: .jpg, .png, .heic, .parquet, .tar; videos need --spans."
             nothing = errors.ImageNotFoundError(
                 self.input.source, "at least one image", "none", hint
             )
@@ -253,6 +262,7 @@ class Worker:
             id=columns.id,
             image=columns.image,
             scores=job.scores,
+            spans=job.tag_video is not None,
             **job.options,
             **job.machine,
         )
@@ -289,11 +299,27 @@ class Worker:
         elif task.known:
             known_ids = self._known_ids(task.known)
             rows = (row for row in rows if hash(row[0]) not in known_ids)
-        yield from _row_groups(self._tagged(rows, done))
+        tag = self._tag_videos if task.shard.kind == "video" else self._tag.tag
+        yield from _row_groups(self._tagged(tag(rows), done))
 
-    def _tagged(self, rows: Iterator[Any], done: Summary) -> Iterator[pa.Table]:
-        """The results of rows in small tables, counted in ``done``."""
-        outcomes = self._tag.tag(rows)
+    def _tag_videos(self, rows: Iterable[Any]) -> Iterator[tuple[str | None, Outcome]]:
+        """The spans or the error of each video, by its id and its path or URL."""
+        assert self._job.tag_video is not None
+        for name, address in rows:
+            path = local_path(address)
+            if path is None:
+                hint = "Copy the video to this machine, or leave it out with --exclude."
+                yield name, errors.ImageNotFoundError(address, "a local video", "a URL", hint)
+                continue
+            try:
+                yield name, self._job.tag_video(self._tag.tagger, Path(path))
+            except (errors.FrameError, errors.NonFiniteError) as error:
+                yield name, error
+
+    def _tagged(
+        self, outcomes: Iterator[tuple[str | None, Outcome]], done: Summary
+    ) -> Iterator[pa.Table]:
+        """These results in small tables, counted in ``done``."""
         while chunk := list(islice(outcomes, _CHUNK)):
             done.add_outcomes(chunk)
             yield self._tag.table(chunk)

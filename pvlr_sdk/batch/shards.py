@@ -18,13 +18,12 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from .. import errors
-from ..frames import find as local
+from ..frames.find import IMAGES, VIDEOS
 from .archive import read_members
 from .columns import Columns
-from .images import HEIF, Image, cause, largest, open_filesystem
+from .images import Image, cause, largest, open_filesystem
 from .pages import Pages
 
-IMAGES = local.IMAGES | HEIF
 _TARS = (".tar", ".tar.gz", ".tgz")
 _BUFFER = 2**20
 """Bytes of a Parquet file read at once."""
@@ -34,20 +33,20 @@ _MAX_LIST = 10_000
 
 @dataclass(frozen=True)
 class Shard:
-    """A part of the input whose results are one file: some images of a folder, a Parquet file or a tar.
+    """A part of the input whose results are one file: some images of a folder, a Parquet file, a tar or a video.
 
     Attributes:
         group: identifies the folder or file, in hex.
         key: identifies what is in the shard (names, sizes and times of modification), in hex.
         source: the folder or file.
         kind: how to read it.
-        images: paths or URLs, of a folder's images.
+        images: paths or URLs, of a folder's images or of the video.
     """
 
     group: str
     key: str
     source: str
-    kind: Literal["images", "parquet", "tar"]
+    kind: Literal["images", "parquet", "tar", "video"]
     images: tuple[str, ...] = ()
 
 
@@ -61,12 +60,14 @@ class Input:
             searched.
         size: images of a shard, on average.
         columns: of Parquet files.
+        videos: whether videos are tagged, too.
     """
 
     source: str
     exclude: Sequence[str] = ()
     size: int = 500
     columns: Columns = field(default_factory=Columns)
+    videos: bool = False
 
     def shards(
         self, on_error: Callable[[errors.SourceOpenError], None], leave_out: str = ""
@@ -151,6 +152,8 @@ class Input:
                 )
             elif path.lower().endswith(_TARS):
                 yield Shard(_hash(address), _hash(state), address, "tar")
+            elif self.videos and PurePosixPath(path).suffix.lower() in VIDEOS:
+                yield Shard(_hash(address), _hash(state), address, "video", (address,))
             elif PurePosixPath(path).suffix.lower() in IMAGES:
                 images.append(state)
         source = _address(store, folder)
@@ -166,7 +169,7 @@ def read(shard: Shard, columns: Columns, memory: int) -> Iterator[tuple[str | No
         SourceOpenError: the file cannot be read.
         OptionError: a Parquet file lacks a column.
     """
-    if shard.kind == "images":
+    if shard.kind in ("images", "video"):
         yield from ((_text(name), name) for name in shard.images)
         return
     try:

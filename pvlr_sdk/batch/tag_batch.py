@@ -14,15 +14,27 @@ from .. import errors
 from .._util.cores import available_cores, usable_memory
 from .._util.escape import escaped
 from .._util.version import __version__
+from ..labels.tree import LabelTree
 from ..result import TagResult
+from ..result.spans import VideoTags
 from ..tagger import Tagger
 from .columns import Columns
 from .images import Image, Loaded, load
 
-Outcome: TypeAlias = "TagResult | errors.PvlrError"
+Outcome: TypeAlias = "TagResult | VideoTags | errors.PvlrError"
 
 _TAGS = pa.list_(
     pa.struct({"label": pa.string(), "score": pa.float32(), "threshold": pa.float32()})
+)
+_SPANS = pa.list_(
+    pa.struct(
+        {
+            "label": pa.string(),
+            **dict.fromkeys(("start", "end", "best"), pa.float64()),
+            "frame": pa.int64(),
+            **dict.fromkeys(("score", "threshold", "share"), pa.float32()),
+        }
+    )
 )
 _ERROR = pa.struct({"type": pa.string(), "message": pa.string(), "hint": pa.string()})
 
@@ -41,6 +53,8 @@ class TagBatch:
         image: the column of images: paths, URLs (any that fsspec knows), encoded bytes, or a struct with ``bytes`` and
             ``path``. None: the first of ``bytes``, ``image``, ``uri``, ``url`` and ``path`` that exists.
         scores: return the scores of all labels too.
+        spans: return the column ``spans`` too, as of :class:`.Span`; null for an image.
+        parents: also tag what the labels are kinds of: True, or a file of parents as for :meth:`.LabelTree.load`.
         options: more options of the ``Tagger``; ``optimize`` is ``throughput`` unless given. ``num_threads`` should be
             the cores that the engine reserves for the worker.
         memory: bytes for the images that are read ahead, still encoded. An image has at most an eighth of it, and at
@@ -58,20 +72,25 @@ class TagBatch:
         id: str = "id",
         image: str | None = None,
         scores: bool = False,
+        spans: bool = False,
+        parents: bool | str | os.PathLike[str] = False,
         memory: int | None = None,
         **options: Any,
     ) -> None:
         self.columns = Columns(id, image)
-        scored = {"scores": pa.list_(pa.float32())} if scores else {}
+        more: dict[str, pa.DataType] = {"scores": pa.list_(pa.float32())} if scores else {}
+        if spans:
+            more["spans"] = _SPANS
         about = {"error": _ERROR, "plan_sha256": pa.string(), "sdk_version": pa.string()}
-        self.schema = pa.schema({"id": pa.string(), "tags": _TAGS, **scored, **about})
+        self.schema = pa.schema({"id": pa.string(), "tags": _TAGS, **more, **about})
         cores = available_cores()
         self.memory = (
             memory
             or usable_memory() // 4 * min(options.get("num_threads") or cores, cores) // cores
         )
-        self._heif = not options.get("isolate")  # PIL would decode in this process
         self.tagger = Tagger(plan, **{"optimize": "throughput", **options})
+        tree = LabelTree.load(None if isinstance(parents, bool) else parents, self.labels)
+        self._parents = {label: tree.ancestors(label) for label in self.labels if parents}
 
     @property
     def labels(self) -> list[str]:
@@ -98,7 +117,7 @@ class TagBatch:
                 ids.append(name)
                 yield image
 
-        for outcome in self._outcomes(load(images(), self.memory, heif=self._heif)):
+        for outcome in self._outcomes(load(images(), self.memory)):
             yield ids.popleft(), outcome
 
     def table(self, outcomes: Iterable[tuple[str | None, Outcome]]) -> pa.Table:
@@ -108,10 +127,13 @@ class TagBatch:
             result, error = (
                 (None, outcome) if isinstance(outcome, errors.PvlrError) else (outcome, None)
             )
+            if result is not None:
+                result.roll_up(self._parents)
             row = {
                 "id": name,
                 "tags": result and [tag[:3] for tag in result.tags],
                 "scores": result and result.scores,
+                "spans": _spans(result),
                 "error": error and _described(error),
                 "plan_sha256": self.tagger.info["sha256"],
                 "sdk_version": __version__,
@@ -149,6 +171,12 @@ class TagBatch:
             return self.tagger.predict(frame)
         except (errors.FrameError, errors.NonFiniteError) as error:
             return error
+
+
+def _spans(result: TagResult | VideoTags | None) -> list[dict[str, Any]] | None:
+    if not isinstance(result, VideoTags):
+        return None
+    return [span._asdict() for span in result.spans]
 
 
 def _described(error: errors.PvlrError) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .._util.plain_json import Limits, read_json
@@ -47,6 +48,26 @@ def from_safetensors(data: bytes) -> tuple[dict[str, NDArray[Any]], Any, Any]:
     header = _read(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata = header["__metadata__"]
     return tensors, _read(metadata["names"]), _read(metadata.get("text", "{}"))
+
+
+def packed(name: str, tensor: NDArray[np.float16]) -> dict[str, NDArray[np.int8]]:
+    """A tensor (n, d) as those of a file: 8 bits per value, and an exponent of 2 per row."""
+    array = tensor.astype(np.float32)
+    peaks = np.abs(array).max(1, keepdims=True)
+    exponents = np.ceil(np.log2(np.maximum(peaks, 1e-6) / 127)).astype(np.int8)
+    return {
+        name: np.round(np.ldexp(array, -exponents)).astype(np.int8),
+        f"{name}_exponents": exponents,
+    }
+
+
+def unpacked(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    """float16, of :func:`packed`; files of version 0.2 have float16. Raises KeyError."""
+    exponents = tensors.get(f"{name}_exponents")
+    if exponents is None:
+        return tensors[name]
+    with np.errstate(over="ignore"):  # infinite values are refused
+        return np.ldexp(tensors[name].astype(np.float32), exponents).astype(np.float16)
 
 
 def _read(text: str | bytes) -> Any:

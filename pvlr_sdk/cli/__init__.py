@@ -17,6 +17,7 @@ from .bank import words
 from .batch import batch
 from .bench import bench
 from .build import build
+from .check_labels import check_labels
 from .commands import Command, Group, flattened
 from .deploy import deploy
 from .doctor import doctor
@@ -33,6 +34,7 @@ from .frigate import frigate
 from .info import info, labels
 from .mine import mine
 from .models import app as models
+from .names import names
 from .precision import precision
 from .remember import replay, why
 from .search import search
@@ -48,6 +50,8 @@ from .watch import watch
 from .xmp import xmp
 
 EPILOG = (
+    "A label of your own: [bold]--words[/bold] for a common noun, [bold]teach[/bold] for ten photos, "
+    "[bold]train[/bold] for hundreds (docs/labels.md says when). "
     "Exit status: 0 success; 1 a measurement misses its limit (verify); 2 an error, with one message on stderr; "
     "130 interrupted."
 )
@@ -56,7 +60,7 @@ _PLANS = "Models and plans"
 _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Images and cameras": (tag, batch, watch, serve),
     "Remembered events": (search, why, replay, precision),
-    _LABELS: (words, teach, mine),
+    _LABELS: (words, teach, mine, check_labels, names),
     "Train": (train, report, export),
     _PLANS: (build, info, labels, deploy, state, sign, verify_signature),
     "Measure": (doctor, bench, evaluate, verify, thresholds),
@@ -112,6 +116,8 @@ def _options(
 
 def main() -> None:
     """Run the command line: the entry point of ``pvlr``."""
+    # An image that OpenCV cannot decode is our error, which names the file. It reads this when it is imported.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal's encoding cannot show must not end a run over thousands of images, and a reader
         # of a pipe needs each line as soon as it is complete.

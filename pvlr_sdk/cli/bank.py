@@ -124,11 +124,14 @@ def join(
 
 def words(
     words: list[str] = Argument(..., metavar="WORD", help="Words or phrases."),
+    plan: options.PlanOption = None,
     as_json: options.Json = False,
 ) -> None:
     """Show the senses, the grade and the classes of words as labels, as --words uses them.
 
-    A word is a mixture of ImageNet's classes. Its grade says how far the mixture
+    An everyday word, such as street, was learned from captions of photos by the
+    plan's knowledge file: grade caption or doubtful, with what was measured for it.
+    Any other word is a mixture of ImageNet's classes. Its grade says how far it
     can be trusted: class (it is one, or some are kinds of it), doubtful or unknown.
     Of the tags of such words, and of the photos with them, the share is stated that
     is right and found at --operating-point f1, on average and of 95 % of the words,
@@ -144,18 +147,20 @@ def words(
     from rich.table import Table
 
     from .._util.escape import terminal
-    from ..labels.expectation import short
+    from ..labels.expectation import brief, short
     from ..labels.meaning import senses_of
     from ..labels.phrases import why_no_word
     from .screen import console, print_json
 
     by_word = {word: senses_of(word) for word in words}
+    everyday = _everyday(words, plan)
     if as_json:
         print_json(
             [
                 {
                     "word": word,
-                    "refused": why_no_word(word),
+                    "refused": None if word in everyday else why_no_word(word),
+                    "everyday": everyday.get(word),
                     "senses": [sense.provenance() for sense in senses],
                 }
                 for word, senses in by_word.items()
@@ -167,10 +172,15 @@ def words(
     for heading in ("Grade", "A kind of", "Classes", "Of 100"):
         table.add_column(heading)
     for word, senses in by_word.items():
-        if why := why_no_word(word):
+        if learned := everyday.get(word):
+            source = f"learned from {learned['mentions']} captions"
+            table.add_row(
+                terminal(word), learned["grade"], "", source, brief(learned["expected"]["f1"])
+            )
+        elif why := why_no_word(word):
             table.add_row(terminal(word), "refused", "", f"{why}: pvlr teach")
             continue
-        if not senses:
+        elif not senses:
             table.add_row(terminal(word), "unknown", "", "not in the dictionary")
         for sense in senses:
             table.add_row(
@@ -181,6 +191,17 @@ def words(
                 short(sense.grade),
             )
     console().print(table)
+
+
+def _everyday(words: list[str], plan: Path | None) -> dict[str, dict[str, Any]]:
+    """Those of the words that the knowledge file of a plan has learned from captions, with what it says of them."""
+    from ..labels import Knowledge
+
+    learned = Knowledge.load(plan).everyday
+    found = {word: learned.find(word) for word in words} if learned else {}
+    return {
+        word: learned.provenance(row) for word, row in found.items() if learned and row is not None
+    }
 
 
 def _sense(text: str) -> tuple[str, str]:

@@ -86,19 +86,26 @@ def batch(
     model: option_groups.Model,
     tagging: option_groups.Tagging,
     scores: bool = Option(False, "--scores", help="Write the scores of all labels too."),
+    spans: bool = Option(
+        False, "--spans", help="Also tag local videos, by spans of their labels (see pvlr tag)."
+    ),
     xmp: bool = Option(
         False, "--xmp", help="Also write the tags next to local photos (see pvlr xmp)."
     ),
+    parents: options.Parents = False,
+    naming: option_groups.Naming,
     selection: Selection,
     cluster: Cluster,
     machine: option_groups.Machine,
-    memory: int | None = options.machine(
+    read_ahead: int | None = options.machine(
         None,
+        "--read-ahead",
         metavar="MB",
         min=64,
         help="Memory to read images ahead, per worker.",
         show_default="a quarter",
     ),
+    memory: int | None = Option(None, "--memory", min=64, hidden=True),
     as_json: options.Json = False,
 ) -> None:
     """Tag an archive into a Parquet dataset, on this machine or on a Ray cluster.
@@ -112,6 +119,7 @@ def batch(
     [bold]Examples[/bold]
     pvlr batch photos/ --out tags/
     pvlr batch photos/ --out tags/ --exclude thumbs --only-new
+    pvlr batch films/ --out tags/ --spans --xmp
     pvlr batch 'shards/*.tar' --out tags/ --scores --json
     pvlr batch s3://bucket/photos --out s3://bucket/tags --engine ray
     """
@@ -119,10 +127,14 @@ def batch(
     from ..batch.job import Job, here
     from ..batch.on_ray import on_ray
     from ..batch.shards import Input
+    from ..cameras.stream.video import tag_video
     from ..workshop.export.xmp import lxml_module
     from .screen import Screen, note
 
     check_choice("--engine", cluster.engine, _ENGINES)
+    if memory is not None:
+        note("--memory of pvlr batch is --read-ahead now; 0.4 removes the old name")
+        read_ahead = read_ahead or memory
     if xmp:
         lxml_module()
         if "://" in out:
@@ -132,6 +144,7 @@ def batch(
                 out,
                 "Write the dataset to a folder of this machine, or copy it here and run pvlr xmp.",
             )
+    tree = naming.tree()
     columns = Columns(selection.id_column, selection.image_column)
     job = Job(
         Input(source, tuple(selection.exclude or ()), selection.shard_size, columns),
@@ -140,13 +153,14 @@ def batch(
         scores,
         selection.only_new,
         selection.retry_failed,
-        _settings(model, tagging, machine),
+        _settings(model, tagging, machine, parents and (naming.names or True)),
         {
             "device": machine.device,
             "isolate": tagging.isolate,
             "num_threads": machine.threads,
-            "memory": memory and memory << 20,
+            "memory": read_ahead and read_ahead << 20,
         },
+        tag_video if spans else None,
     )
     on_cluster = cluster.engine == "ray"
     run: Engine = here
@@ -163,13 +177,16 @@ def batch(
     _show(summary, as_json)
     failed = bool(summary.failed or summary.unreadable)
     if xmp:
-        failed |= _write_xmp(summary, job.input)
+        failed |= _write_xmp(summary, job.input, tree=tree, language=naming.language or "")
     if failed:
         raise typer.Exit(2)
 
 
 def _settings(
-    model: option_groups.Model, tagging: option_groups.Tagging, machine: option_groups.Machine
+    model: option_groups.Model,
+    tagging: option_groups.Tagging,
+    machine: option_groups.Machine,
+    parents: Path | bool,
 ) -> dict[str, Any]:
     """What decides the tags of an image, and is part of a dataset's key."""
     from ..frames.tiles import check_tiles
@@ -185,17 +202,20 @@ def _settings(
     }
     if tagging.operating_point != "f1":  # the default keeps a dataset's key
         settings["operating_point"] = tagging.operating_point
+    if parents:
+        settings["parents"] = parents if parents is True else str(parents.absolute())
     return settings
 
 
-def _write_xmp(summary: Summary, archive: Input) -> bool:
+def _write_xmp(summary: Summary, archive: Input, **how: Any) -> bool:
     """Write the tags of a dataset next to the photos of its input, and whether that failed for some."""
     from ..workshop.export.results import dataset_rows
 
     shards = archive.shards(lambda _: None)
     photos = {name for shard in shards for name in shard.images}  # a row may name any file
     rows = dataset_rows(Path(summary.dataset))
-    return write((name, scores) for name, scores in rows if name in photos)["failed"] > 0
+    results = ((name, scores) for name, scores in rows if name in photos)
+    return write(results, **how)["failed"] > 0
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -72,6 +73,12 @@ def evaluate(
         raise typer.Exit(2)
 
 
+def _few(labels: Sequence[str]) -> str | None:
+    from .._util.validation import few
+
+    return few(labels) or None
+
+
 def _print_report(report: EvalReport) -> None:
     from .screen import decimal, note, print_facts, shares, with_intervals
 
@@ -90,6 +97,7 @@ def _print_report(report: EvalReport) -> None:
             ("overall", f1("O")),
             ("per class, top 3", f1("C", "_top3")),
             ("overall, top 3", f1("O", "_top3")),
+            ("calibration error", decimal(report.ECE)),
             ("on other images", with_intervals(report.expected)),
             ("prevalence", shares(report.prevalence) if report.prevalence else None),
             (
@@ -97,8 +105,8 @@ def _print_report(report: EvalReport) -> None:
                 with_intervals(report.expected_there) if report.expected_there else None,
             ),
             ("seconds", f"{report.seconds:.1f}"),
-            ("not measured", ", ".join(report.missing_labels) or None),
-            ("unknown columns", ", ".join(report.extra_columns) or None),
+            ("not measured", _few(report.missing_labels)),
+            ("unknown columns", _few(report.extra_columns)),
         ],
     )
     print()

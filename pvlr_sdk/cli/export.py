@@ -44,6 +44,13 @@ class OpenNetwork:
             help="Photos without labels: also write a knowledge file for an open network.",
         ),
     ] = None
+    captions: Annotated[
+        Path | None,
+        Option(
+            metavar="CSV",
+            help="Captions of photos in images/ beside the file: also learn everyday words.",
+        ),
+    ] = None
 
     def check(self) -> None:
         """Raises OptionError for an option that needs ``--open``."""
@@ -51,6 +58,9 @@ class OpenNetwork:
         for option, value in of_open.items():
             if value is not None and not self.open_labels:
                 raise errors.OptionError(option, "--open", "a closed network", "Add --open.")
+        if self.captions is not None and self.knowledge is None:
+            hint = "Name a folder of photos."
+            raise errors.OptionError("--captions", "--knowledge", "no knowledge file", hint)
 
 
 def export(
@@ -158,7 +168,10 @@ def _export_run(
     print(network)
     if open_network.knowledge is not None:
         concepts = training_module("export", "concepts")
-        print(concepts.learn(folder, network, open_network.knowledge, *sizes))
+        learned = concepts.learn(
+            folder, network, open_network.knowledge, *sizes, captions=open_network.captions
+        )
+        print(learned)
     return network
 
 

@@ -74,8 +74,15 @@ def labels(
 
 
 def _label_row(label: LabelSpec) -> dict[str, Any]:
+    from ..labels.tree import LabelTree
+
     row = label.model_dump()
-    return {"label": row.pop("name"), **row}
+    tree = LabelTree.packaged()
+    relations = {
+        "parents": tree.ancestors(label.name),
+        "synonyms": tree.synonyms.get(label.name, []),
+    }
+    return {"label": row.pop("name"), **row, **relations}
 
 
 def _thresholds(label: LabelSpec) -> list[float]:

@@ -22,19 +22,18 @@ app = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode="rich
 def models(context: typer.Context, as_json: options.Json = False) -> None:
     """List the models that can be used by name, or download one.
 
-    A name works wherever a plan is expected. The mAP is in percent, measured on
-    images that the model was not trained on.
+    The name of a model that is here works wherever a plan is expected. The mAP is
+    in percent, measured on images that the model was not trained on.
 
     \b
     [bold]Examples[/bold]
     pvlr models
     pvlr models --json
-    pvlr models fetch pvlr-lite0-open
     pvlr tag photo.jpg --plan pvlr-lite0-open
     """
     if context.invoked_subcommand is not None:
         return
-    from ..models.catalogue import catalogue, locate
+    from ..models.catalogue import catalogue, locate, models_url
     from .screen import note, print_json
 
     rows = [(model, *(locate(model) or ("absent", None))) for model in catalogue().models]
@@ -53,7 +52,11 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
         return
     _print([(model, where) for model, where, _ in rows])
     if any(where == "absent" for _, where, _ in rows):
-        note("pvlr models fetch NAME downloads an absent model.")
+        note(
+            "pvlr models fetch NAME downloads an absent model."
+            if models_url()
+            else "an absent model is in models/ of a clone of the repository: give that path"
+        )
 
 
 @app.command(cls=Command, no_args_is_help=True)
@@ -65,12 +68,13 @@ def fetch(
     """Download models into the cache of this user, and print their plans.
 
     The size and SHA-256 of every file are verified before it is written. A model
-    that is installed already is not downloaded again. PVLR_MODELS_URL sets the
-    address to download from, PVLR_CACHE_DIR the folder.
+    that is installed already is not downloaded again. PVLR_MODELS_URL is the
+    address to download from, which this version has no default of; PVLR_CACHE_DIR
+    is the folder.
 
     \b
     [bold]Example[/bold]
-    pvlr models fetch pvlr-lite0-open
+    PVLR_MODELS_URL=https://example.org/models pvlr models fetch pvlr-lite0-open
     """
     from ..models.catalogue import catalogue
     from ..models.fetch import fetch as download

@@ -16,6 +16,7 @@ from . import options
 
 if TYPE_CHECKING:
     from ..bundle.schema import PlanPrecision
+    from ..labels.tree import LabelTree
     from ..workshop.compile.calibration import CalibrationImages
     from ..workshop.evaluation.labels_csv import LabelTable
 else:  # typer reads it as text, which the SDK checks
@@ -38,6 +39,24 @@ class Model:
     def arguments(self) -> dict[str, Any]:
         """Arguments of :class:`.Tagger`."""
         return {"plan": self.plan, "words": self.words_list, "bank": self.bank}
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Parents, synonyms and names of labels, besides WordNet's."""
+
+    names: options.Names = None
+    language: Annotated[
+        str | None, Option(metavar="CODE", help="Language of the tags in XMP, one of --names.")
+    ] = None
+
+    def tree(self, labels: Sequence[str] | None = None) -> LabelTree:
+        """Raises what :meth:`.LabelTree.load` and :meth:`.LabelTree.checked` raise."""
+        from ..labels.tree import LabelTree
+
+        tree = LabelTree.load(self.names, labels)
+        tree.checked(self.language)
+        return tree
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,13 @@ _POINT: Any = {
 }
 Point = Annotated[OperatingPoint, Option("--operating-point", **_POINT)]
 
+_NAMES = "Parents, synonyms and names of your own (see pvlr names)."
+Names = Annotated[Path | None, Option("--names", metavar="JSON", help=_NAMES)]
+
 # The tags of images
+Parents = Annotated[
+    bool, Option("--parents", help="Also tag what the labels are kinds of: animal, for a dog.")
+]
 TagThreshold = Annotated[
     float | None,
     Option(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..cameras.events import Event
     from ..cameras.memory.reader import Reader
     from ..cameras.memory.replay import Change
+    from ..cameras.memory.why import Explanation
     from ..cameras.site.config import SiteConfig
 
 _FOLDER = "The folder of the memory: that of pvlr watch --memory DIR."
@@ -78,23 +79,32 @@ def why(
         ("plan", f"{row.context.plan[:12]}, label bank {row.context.bank[:12]}"),
     ]
     print_facts(" ".join(filter(None, [on.camera, on.region, on.label, on.id])), facts)
-    grid = [[" "] * _WIDTH for _ in range(_HEIGHT + 1)]
-    for value, mark in ((explanation.lower, "."), (explanation.upper, "-")):
-        grid[round(value * _HEIGHT)] = [mark] * _WIDTH
-    for time, _, average in explanation.curve:
-        span = max(explanation.curve[-1][0] - explanation.curve[0][0], 1e-9)
-        column = int((time - explanation.curve[0][0]) / span * (_WIDTH - 1))
-        grid[round(average * _HEIGHT)][min(_WIDTH - 1, max(0, column))] = "*"
-    print_lines(
-        f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip()
-        for level in range(_HEIGHT, -1, -1)
-    )
+    if explanation.curve:
+        print_lines(_chart(explanation))
+    else:
+        note(
+            "no scores of this event are on the disk: a site writes those of each minute at its end"
+        )
     print_lines(
         f"  near {clock(miss.start)}  {miss.label} {miss.peak:.2f} ({miss.threshold:.2f}): {miss.reason}"
         for miss in explanation.near[-_NEAR:]
     )
     if len(explanation.near) > _NEAR:
         note(f"the newest {_NEAR} of {len(explanation.near)} near misses; --json has all")
+
+
+def _chart(explanation: Explanation) -> Iterator[str]:
+    """The moving average over time, and both thresholds."""
+    first = explanation.curve[0][0]
+    span = max(explanation.curve[-1][0] - first, 1e-9)
+    grid = [[" "] * _WIDTH for _ in range(_HEIGHT + 1)]
+    for value, mark in ((explanation.lower, "."), (explanation.upper, "-")):
+        grid[round(value * _HEIGHT)] = [mark] * _WIDTH
+    for time, _, average in explanation.curve:
+        column = int((time - first) / span * (_WIDTH - 1))
+        grid[round(average * _HEIGHT)][min(_WIDTH - 1, max(0, column))] = "*"
+    for level in range(_HEIGHT, -1, -1):
+        yield f"  {level / _HEIGHT:.1f} {''.join(grid[level])}".rstrip()
 
 
 def replay(

@@ -248,7 +248,8 @@ def precision_row(measured: dict[str, Any]) -> str:
     """The time of a precision and, if the accuracy gate ran, what it costs."""
     text = f"{measured['inference_ms']:.2f} ms"
     if "tag_sets" in measured:
-        text += f", same tags as fp32 on {100 * measured['tag_sets']:.1f} % of {measured['photos']} images"
+        share = f"{100 * measured['tag_sets']:.1f} % of {measured['photos']} images"
+        text += f", same tags as the exported network on {share}"
     if "mAP" in measured:
         text += f", mAP {measured['mAP']:.2f}"
     return text + (f" (fp32 {measured['mAP_fp32']:.2f})" if "mAP_fp32" in measured else "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from .. import errors
 from . import options
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     """An event or a frame, and its score."""
 
 
+def _time(text: str) -> datetime:
+    """A time with an offset, or else of this machine's time zone."""
+    try:
+        return datetime.fromisoformat(re.sub("[Zz]$", "+00:00", text))
+    except ValueError:
+        raise BadParameter(f"{text!r} is no time such as 2026-01-31T12:00:00Z") from None
+
+
+def _timestamp(time: datetime | None) -> float | None:
+    if time is None:
+        return None
+    first = datetime(1970, 1, 2, tzinfo=time.tzinfo)  # earlier times have no timestamp everywhere
+    return max(time, first).timestamp()
+
+
 @dataclass(frozen=True)
 class Selection:
     """The remembered events and frames of a camera, a label and a time."""
@@ -33,18 +49,19 @@ class Selection:
     ] = None
     since: Annotated[
         datetime | None,
-        Option(metavar="TIME", help="From this time on: 2026-01-31, or 2026-01-31T12:00:00."),
+        Option(
+            metavar="TIME",
+            help="From this time on: 2026-01-31, 2026-01-31T12:00:00 or 2026-01-31T12:00:00Z.",
+            parser=_time,
+        ),
     ] = None
-    until: Annotated[datetime | None, Option(metavar="TIME", help="Up to this time.")] = None
+    until: Annotated[
+        datetime | None, Option(metavar="TIME", help="Up to this time.", parser=_time)
+    ] = None
 
     def values(self) -> tuple[str | None, str | None, float | None, float | None]:
         """Camera and label, and both times in seconds since the epoch."""
         return self.camera, self.label, _timestamp(self.since), _timestamp(self.until)
-
-
-def _timestamp(time: datetime | None) -> float | None:
-    first = datetime(1970, 1, 2)  # earlier times have no timestamp in each time zone
-    return None if time is None else max(time, first).timestamp()
 
 
 def search(
@@ -58,6 +75,7 @@ def search(
     ),
     plan: options.PlanOption = None,
     bank: options.Bank = None,
+    names: options.Names = None,
     selection: Selection,
     limit: int = Option(20, "--limit", "-n", min=1, max=10_000, help="Show at most so many."),
     html: Html = None,
@@ -68,10 +86,11 @@ def search(
 ) -> None:
     """Search the remembered events and frames, the best first.
 
-    A label that was recorded is searched by its recorded scores, a taught label
-    of --bank and all other words by the image features. The grade of a word
-    says how far to trust it, see [bold]pvlr words[/bold]. Without words: the
-    newest.
+    A label that was recorded is searched by its recorded scores, also by a
+    synonym ("automobile"), by what it is a kind of ("animal"), and by a name
+    of --names. A taught label of --bank and all other words are searched by the
+    image features. The grade of a word says how far to trust it, see
+    [bold]pvlr words[/bold]. Without words: the newest.
 
     --delete overwrites on the disk, also while a site records. Of a label, it
     deletes the events and the scores; other pictures may still show it.
@@ -79,6 +98,7 @@ def search(
     \b
     [bold]Examples[/bold]
     pvlr search "golden retriever" --memory memory/
+    pvlr search animal --memory memory/
     pvlr search car --memory memory/ --camera door --since 2026-01-31 --json
     pvlr search "my mug" --memory memory/ --bank bank.safetensors --html mugs.html
     pvlr search --like cat.jpg --memory memory/
@@ -101,7 +121,7 @@ def search(
     if words is None and like is None:
         ranked = _newest(store, only, limit)
     else:
-        ranked = _best(store, words, like, plan, bank, only, limit)
+        ranked = _best(store, words, like, plan, bank, names, only, limit)
     lines = [_moment_line(row, score) for row, score in ranked]
     if not lines:
         _note_cameras(store)
@@ -137,21 +157,25 @@ def _best(
     like: Path | None,
     plan: Path | None,
     bank: Path | None,
+    names: Path | None,
     only: Condition,
     limit: int,
 ) -> list[Ranked]:
     """The frames with the highest scores of a label or words (0 to 1), or most like a picture (cosine, -1 to 1)."""
     import numpy as np
 
-    from ..cameras.memory.search import by_features, by_label
+    from ..cameras.memory.search import by_features, by_label, recorded_labels
+    from ..labels.tree import LabelTree
     from ..result.tags import sigmoid
 
     if like is not None:
-        return [*by_features(store, *_features_of(like, plan), only, limit)]
+        space, function = _features_of(like, plan)
+        ranked = by_features(store, space, function, only, limit)
+        return [(row, min(cosine, 1.0)) for row, cosine in ranked]  # rounding may exceed 1
     assert words is not None, "one of the two"
-    recorded = {name for context in store.contexts().values() for name in context.names}
-    if words in recorded and bank is None:
-        ranked = by_label(store, words, only, limit)
+    labels = LabelTree.load(names).matching(words, recorded_labels(store)) if bank is None else ()
+    if labels:
+        ranked = by_label(store, labels, only, limit)
     else:
         ranked = by_features(store, *_function_of(words, plan, bank), only, limit)
     return [(row, float(sigmoid(np.array(logit)))) for row, logit in ranked]

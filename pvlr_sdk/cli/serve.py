@@ -24,7 +24,7 @@ from .site import (
     return_freed_memory,
     systemd_unit,
 )
-from .site_settings import build_config
+from .site_settings import build_config, check_files
 
 if TYPE_CHECKING:
     from ..cameras.control.control import Control
@@ -94,6 +94,7 @@ def serve(
     if site.check:
         check_site(settings.config)
         return
+    check_files(uris or ())
     log_to_stderr()
     _run(_control(settings, from_options=site.config is None), listen)
 

@@ -129,9 +129,8 @@ class _Draft:
         of_file = self._section(self.raw, "cameras", dict)
         cameras = dict(of_file)
         for text in uris:
-            named = _NAMED.fullmatch(text)
-            uri = named[2] if named else text
-            name = named[1] if named else _free_name(uri, cameras)
+            named, uri = _split(text)
+            name = named or _free_name(uri, cameras)
             if name in cameras and name not in of_file:
                 raise errors.OptionError(
                     "URI", "each name once", f"{name!r} twice", "Rename a camera."
@@ -173,6 +172,27 @@ class _Draft:
         if value is not None and not isinstance(value, kind):
             self.parse()
         return kind() if value is None else value
+
+
+def check_files(uris: Iterable[str]) -> None:
+    """Raises SourceOpenError for a file or folder that is not there: a typo, unlike a camera that is away."""
+    from ..cameras.sources import parse_uri
+    from ..cameras.sources.uri import PathUri
+
+    for _, uri in map(_split, uris):
+        parsed = parse_uri(uri)
+        if not isinstance(parsed, PathUri) or uri.startswith("$"):  # a variable may be any URI
+            continue
+        if not os.path.exists(parsed.path):
+            raise errors.SourceOpenError(
+                uri, "an image, a video or a folder", "no such file", "Check the path."
+            )
+
+
+def _split(text: str) -> tuple[str | None, str]:
+    """The name, if there is one, and the URI of a camera on the command line."""
+    named = _NAMED.fullmatch(text)
+    return (named[1], named[2]) if named else (None, text)
 
 
 class SiteSettings(NamedTuple):

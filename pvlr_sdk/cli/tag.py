@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from typer import Argument, Option
 
 from .. import errors
 from .._util.escape import csv_row, terminal
-from . import option_groups
+from . import option_groups, options
+from .spans import SpanWriter, check_videos, tagged_videos
 from .xmp import Sidecars
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from ..frames.find import InputFrame
     from ..frames.frames import FrameLike
     from ..result import TagResult
+    from ..result.spans import VideoTags
     from ..tagger import Tagger
     from .screen import Screen
 
-    Write: TypeAlias = Callable[[InputFrame, TagResult], None]
-    """Writes the result of one image or video frame."""
+    Outcome: TypeAlias = TagResult | VideoTags | errors.FrameError
+    Write: TypeAlias = Callable[[InputFrame, Any], None]
+    """Writes the result of one image or video frame, or of a video."""
 
 _MANY = 32
 """Number of images at or above which an engine tuned for throughput pays off."""
@@ -57,6 +60,15 @@ class Output:
         bool,
         Option("--xmp", help="Write the tags next to each photo, as photo.jpg.xmp (see pvlr xmp)."),
     ] = False
+    parents: options.Parents = False
+    spans: Annotated[
+        bool,
+        Option(
+            "--spans",
+            help="Of each video, print from when to when each label is present, from a part of its frames.",
+            rich_help_panel="Videos",
+        ),
+    ] = False
 
     def check(self) -> None:
         """Raises OptionError for options that do not go together."""
@@ -65,6 +77,10 @@ class Output:
         if self.heatmap is not None and self.draw is None:
             raise errors.OptionError(
                 "--heatmap", "--draw DIR with it", "no --draw", "Add --draw DIR."
+            )
+        if self.spans and self.draw is not None:
+            raise errors.OptionError(
+                "--spans", "no --draw with it", "both", "Remove one: copies are of single frames."
             )
 
 
@@ -87,6 +103,7 @@ def tag(
     model: option_groups.Model,
     tagging: option_groups.Tagging,
     output: Output,
+    naming: option_groups.Naming,
     pace: Pace,
     machine: option_groups.Machine,
 ) -> None:
@@ -105,8 +122,10 @@ def tag(
     pvlr tag holiday/ --json > tags.jsonl
     pvlr tag 'shots/**/*.png' --csv --threshold 0.7
     pvlr tag clip.mp4 --fps 2 --draw annotated/
+    pvlr tag clip.mp4 --spans --csv
     pvlr tag photo.jpg --words "espresso, castle"
     pvlr tag street.jpg --tiles 3x2
+    pvlr tag holiday/ --xmp --names names.json --language de
     pvlr tag holiday/ --draw annotated/ --heatmap cat
     """
     from ..bundle.label_bank import find_label
@@ -120,6 +139,8 @@ def tag(
     files = sources.find(inputs, failures.add)
     if not files:
         raise typer.Exit(2)
+    if output.spans:
+        check_videos(files)
     total = sum(sources.count(path, every=pace.every, fps=pace.fps) for path in files)
     optimize: Optimize = "latency" if total < _MANY else "throughput"
     done = 0
@@ -132,19 +153,30 @@ def tag(
         ):
             if output.heatmap:
                 find_label(output.heatmap, dict.fromkeys(tagger.labels, 0))
-            writers = _Writers(output, screen, files, total, tagging.isolate)
-            for item, outcome in _tagged(tagger, _frames(files, pace, failures, screen)):
+            tree = naming.tree(tagger.labels)
+            parents = {label: tree.ancestors(label) for label in tagger.labels if output.parents}
+            sidecars = Sidecars(tagger, tree, naming.language or "") if output.xmp else None
+            writers = _Writers(output, screen, files, total, tagging.isolate, sidecars)
+            outcomes: Iterable[tuple[InputFrame, Outcome]] = (
+                tagged_videos(tagger, files, screen, every=pace.every, fps=pace.fps)
+                if output.spans
+                else _tagged(tagger, _frames(files, pace, failures, screen))
+            )
+            for item, outcome in outcomes:
                 with uninterrupted():
-                    screen.step()
+                    if not output.spans:
+                        screen.step()
                     done += 1
                     if isinstance(outcome, errors.FrameError):
                         failures.add(item.source, outcome)
                     else:
+                        outcome.roll_up(parents)
                         writers.write(item, outcome)
             failures.count += writers.close()
     except KeyboardInterrupt:
         kept = f", and their annotated copies are in {output.draw}" if output.draw else ""
-        note(f"interrupted: {done} of {total} images are done; their lines are complete{kept}.")
+        progress = f"{done} of {len(files)} videos" if output.spans else f"{done} of {total} images"
+        note(f"interrupted: {progress} are done; their lines are complete{kept}.")
         raise typer.Exit(130) from None
     if output.draw and sys.stderr.isatty():
         note(f"annotated copies: {output.draw}")
@@ -171,12 +203,20 @@ class _Writers:
     """Writes the result of each image in all forms that are asked for."""
 
     def __init__(
-        self, output: Output, screen: Screen, files: list[Path], total: int, isolate: bool
+        self,
+        output: Output,
+        screen: Screen,
+        files: list[Path],
+        total: int,
+        isolate: bool,
+        sidecars: Sidecars | None,
     ) -> None:
         from .album import Album
 
         self._writers: list[Write] = []
-        if output.as_json:
+        if output.spans:
+            self._writers.append(SpanWriter(screen, as_json=output.as_json, as_csv=output.as_csv))
+        elif output.as_json:
             self._writers.append(_json(screen))
         elif output.as_csv:
             self._writers.append(_csv(screen))
@@ -185,11 +225,11 @@ class _Writers:
         if output.draw:
             heatmap = output.heatmap or output.heatmap is not None
             self._writers.append(Album(output.draw, files, heatmap, isolate).add)
-        self._sidecars = Sidecars() if output.xmp else None
-        if self._sidecars:
-            self._writers.append(self._sidecars.add)
+        self._sidecars = sidecars
+        if sidecars:
+            self._writers.append(sidecars.add)
 
-    def write(self, item: InputFrame, result: TagResult) -> None:
+    def write(self, item: InputFrame, result: TagResult | VideoTags) -> None:
         for write in self._writers:
             write(item, result)
 

@@ -11,6 +11,7 @@ from typer import Option
 
 from .. import errors
 from . import option_groups, options
+from .correction import FalseEvent, as_values, print_correction
 
 if TYPE_CHECKING:
     from ..bundle.label_bank import LabelBank
@@ -99,6 +100,7 @@ def teach(
     forget: list[str] | None = Option(
         None, metavar="LABEL", help="Undo the teaching of LABEL; repeatable."
     ),
+    false_event: FalseEvent,
     report: Path | None = Option(
         None,
         metavar="HTML",
@@ -120,6 +122,9 @@ def teach(
     and from nothing otherwise. The thresholds are chosen by cross-validation;
     with a single photo of the label, nothing can be measured.
 
+    --not-again changes the label of a false event that a site remembers, and shows
+    which other events of the past day would not have been reported either.
+
     \b
     [bold]Examples[/bold]
     pvlr teach engine.plan --label "my mug" --positives mug/ --negatives other/ \\
@@ -130,6 +135,10 @@ def teach(
       --label "my pen" --positives pen/ --negatives other/
     pvlr teach engine.plan --bank bank.safetensors -o bank.safetensors \\
       --forget "my mug"
+    pvlr teach engine.plan --not-again 3f2a91c0 --memory memory/ \\
+      --bank bank.safetensors -o bank.safetensors
+    pvlr teach engine.plan --not-again 3f2a91c0 --memory memory/ --undo \\
+      --bank bank.safetensors -o bank.safetensors
     """
     from .._util.files import write_files
     from ..bundle.label_bank import LabelBank
@@ -141,6 +150,16 @@ def teach(
     bank_before = LabelBank.load(bank) if bank else None
     report = report or out.with_suffix(".html")
     page_before = _page_before(report, bank)
+    if false_event.is_named():
+        _check_alone(forget, examples)
+        made = false_event.write_correction(plan, bank_before, out)
+        if as_json:
+            print_json({"bank": str(out), **(as_values(made) if made else {})})
+            return
+        if made:
+            print_correction(made)
+        print(out)
+        return
     if forget:
         left = _without(forget, bank_before, examples)
         pages = {report: page(left, earlier=page_before).encode()} if page_before else {}
@@ -177,6 +196,17 @@ def _check_out(out: Path, bank: Path | None) -> None:
             "a new file",
             f"{out}, which exists",
             f"To change it, add --bank {out}; to start again, remove it.",
+        )
+
+
+def _check_alone(forget: list[str] | None, examples: Examples) -> None:
+    """A correction is the only change. Raises OptionError."""
+    if forget or examples.named():
+        raise errors.OptionError(
+            "--not-again",
+            "nothing to teach or to forget",
+            ", ".join([*(["--forget"] if forget else []), *examples.named()]),
+            "Correct an event first, then teach others.",
         )
 
 
@@ -221,6 +251,7 @@ def _print(taught: Teaching, out: Path, report: Path) -> None:
                     "of its words alone",
                     decimal(label.words_average_precision) if label.words else None,
                 ),
+                ("hurts most", label.harmful and f"{label.harmful}: check what it shows"),
             ],
         )
         note(f"{label.label}: {label.advice}")

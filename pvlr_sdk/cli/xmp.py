@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 from typer import Argument, Option
 
 from .. import errors
-from . import options
+from . import option_groups, options
 
 if TYPE_CHECKING:
+    from ..cameras.stream.video import SpanFinder
     from ..frames.find import InputFrame
+    from ..labels.tree import LabelTree
     from ..result import TagResult
+    from ..result.spans import VideoTags
+    from ..tagger import Tagger
 
 
 def xmp(
@@ -30,6 +34,8 @@ def xmp(
     remove: bool = Option(
         False, "--remove", help="Remove the tags of earlier runs from these photos."
     ),
+    *,
+    naming: option_groups.Naming,
     as_json: options.Json = False,
 ) -> None:
     """Write tags next to the photos, as XMP, which photo managers read.
@@ -50,6 +56,7 @@ def xmp(
     from .screen import complain, print_json
 
     unknown: list[errors.PvlrError] = []
+    tree = naming.tree()
     if remove:
         photos = find([str(source)], lambda _, error: unknown.append(error))
         results = dict[str, dict[str, float]]((str(photo), {}) for photo in photos)
@@ -57,7 +64,8 @@ def xmp(
         results = read_results(source)
     for error in unknown:
         complain(error)
-    counts = write(results.items(), len(results), prefix=prefix, embed=embed)
+    how = {"prefix": prefix, "embed": embed, "tree": tree, "language": naming.language or ""}
+    counts = write(results.items(), len(results), **how)
     counts["failed"] += len(unknown)
     if as_json:
         print_json(counts)
@@ -91,32 +99,41 @@ def write(
 
 
 class Sidecars:
-    """Writes the tags of each result of ``pvlr tag``; a video has the best score of each label.
+    """Writes the tags of each result of ``pvlr tag``; a video has those of its spans.
 
     ``failed``: the number of files whose tags could not be written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tagger: Tagger, tree: LabelTree, language: str) -> None:
         from ..workshop.export.xmp import lxml_module
 
         lxml_module()
         self.failed = 0
+        self._tagger = tagger
+        self._naming: dict[str, Any] = {"tree": tree, "language": language}
         self._source = ""
-        self._best = dict[str, float]()
+        self._video: SpanFinder | None = None
 
-    def add(self, item: InputFrame, result: TagResult) -> None:
-        """Write the tags of an image; note the tags of a frame until its video ends."""
+    def add(self, item: InputFrame, result: TagResult | VideoTags) -> None:
+        """Write the tags of an image or a video; note those of a frame until its video ends."""
+        from ..cameras.stream.video import SpanFinder
+
         if item.source != self._source:
             self.close()
-        self._source = item.source
-        for tag in result:
-            self._best[tag.label] = max(tag.score, self._best.get(tag.label, 0.0))
         if item.frame is None:
-            self.close()
+            self._write(item.source, result)
+        else:
+            self._source = item.source
+            self._video = self._video or SpanFinder(self._tagger.labels, self._tagger.thresholds)
+            self._video.add(item.frame, self._video.look(item), cast("TagResult", result))
 
     def close(self) -> None:
-        """Write the tags of the last file."""
-        if self._source:
-            self.failed += write([(self._source, self._best)])["failed"]
+        """Write the tags of the last video."""
+        if self._video:
+            self._write(self._source, self._video.close())
         self._source = ""
-        self._best = {}
+        self._video = None
+
+    def _write(self, source: str, result: TagResult | VideoTags) -> None:
+        scores = {tag.label: tag.score for tag in result.tags}
+        self.failed += write([(source, scores)], **self._naming)["failed"]

@@ -6,12 +6,17 @@ from __future__ import annotations
 def install_hint(extra: str, options: str = "") -> str:
     """A hint with the pip command that installs an extra from where this package came from.
 
-    That is the checkout that it runs in, the folder, wheel or repository that pip installed it from, or an index.
+    That is the checkout that it runs in, or the folder, wheel or repository that pip installed it from. Where none of
+    them is known, it is a wheel: no index has the project yet, and anyone could register its name there.
     """
-    return f'Run {" ".join(["pip install", *options.split()])} "{_requirement(extra)}".'
+    command = " ".join(["pip install", *options.split()])
+    requirement = _requirement(extra)
+    if requirement is None:
+        return f'Run {command} "WHEEL[{extra}]" with the path of your wheel of pvlr-sdk.'
+    return f'Run {command} "{requirement}".'
 
 
-def _requirement(extra: str) -> str:
+def _requirement(extra: str) -> str | None:
     import json
     from importlib import metadata
     from pathlib import Path
@@ -30,5 +35,5 @@ def _requirement(extra: str) -> str:
             return f"pvlr-sdk[{extra}] @ {origin['vcs_info']['vcs']}+{origin['url']}"
         root = Path(unquote(url.path))
         if url.scheme != "file" or not root.exists():
-            return f"pvlr-sdk[{extra}]"
+            return None
     return f"{'.' if root == Path.cwd() else root}[{extra}]"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
+from .heif import EXTENSIONS as HEIF
 from .images import URL, refused_path
 from .limits import check_pixels
 
@@ -34,6 +35,7 @@ IMAGES = frozenset(
         ".gif",
         ".ppm",
         ".pgm",
+        *HEIF,
     }
 )
 VIDEOS = frozenset(
@@ -164,7 +166,7 @@ def _files_below(folder: str, on_error: Callable[[str, errors.FrameError], None]
 def _nothing_in(text: str) -> errors.FrameError:
     if os.path.isdir(text):
         got = "a folder without any"
-        hint = "Files are recognised by their extension: .jpg, .png, .mp4, ..."
+        hint = "Files are recognised by their extension, such as .jpg, .heic or .mp4."
     elif not text:
         got = "an empty string"
         hint = "Check that the shell variable is set."
@@ -199,7 +201,7 @@ def _read_video(path: Path, every: int | None, fps: float | None) -> Iterator[In
                 str(path),
                 f"the {promised} frames of its header" if promised else "at least one frame",
                 f"{index} decodable frames",
-                "The video is damaged or truncated: copy it again. All frames before the damage were tagged.",
+                "The video is damaged or truncated: copy it again. The frames before the damage were read.",
             )
     finally:
         video.release()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import errors
-from . import images, yuv
+from . import heif, images, yuv
 from .limits import check_pixels
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def load_frame(
         frame: a uint8 array of any strides, (H, W, 3), (H, W, 4; alpha is ignored), (H, W) grey, or
             (H * 3 / 2, W) with a YUV ``color``; a tuple of such planes (:mod:`pvlr_sdk.frames.yuv`); the path of an
             image; the bytes of an encoded image; a PIL image, whose EXIF orientation is honoured as that of files; a
-            frame that was loaded.
+            frame that was loaded. HEIC and AVIF need the extra ``[heif]``.
         color: the channel order of an array: ``bgr`` (OpenCV), ``rgb``, ``nv12`` or ``i420``, the latter two optionally
             with ``-bt709`` and ``-full`` (:mod:`pvlr_sdk.frames.yuv`). Ignored for other inputs.
         least_size: decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves at least this height and width; None:
@@ -121,11 +121,11 @@ def load_frame(
     if isinstance(frame, tuple) and yuv.is_yuv(color):
         return _from_planes(frame, color)
     if isinstance(frame, (str, os.PathLike)):
-        return _decoded(decode(images.read(frame), frame_name(frame), least_size))
+        return _encoded(images.read(frame), frame_name(frame), least_size, decode)
     if isinstance(frame, (bytes, bytearray, memoryview)):
-        return _decoded(decode(bytes(frame), "frame", least_size))
+        return _encoded(bytes(frame), "frame", least_size, decode)
     if _is_pil(frame):
-        return _from_pil(frame)
+        return _from_pil(frame, "frame")
     expected = "a NumPy array, a path, encoded bytes or a PIL image"
     raise _invalid(errors.FrameTypeError, expected, type(frame).__name__, type_hint(frame))
 
@@ -241,7 +241,13 @@ def _invalid(
     return kind("frame", expected, got, hint)
 
 
-def _decoded(image: images.DecodedImage) -> Frame:
+def _encoded(
+    data: bytes, source: str, least_size: tuple[int, int] | None, decode: Decoder
+) -> Frame:
+    # Where another process decodes, HEIC and AVIF are refused: Pillow would decode them in this one.
+    if decode is images.decode and heif.brand(data):
+        return _from_pil(heif.open_image(data, source), source)
+    image = decode(data, source, least_size)
     return Frame(image.pixels, "bgr", image.full_size)
 
 
@@ -252,10 +258,10 @@ def _is_pil(frame: Any) -> bool:
     )
 
 
-def _from_pil(image: Image) -> Frame:
+def _from_pil(image: Image, source: str) -> Frame:
     from PIL import ImageOps
 
-    check_pixels(image.height, image.width, "frame")
+    check_pixels(image.height, image.width, source)
     try:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I;16"):
@@ -266,10 +272,8 @@ def _from_pil(image: Image) -> Frame:
     except Exception as error:  # Pillow decodes it here, and raises many classes for damaged data
         got = str(error) or type(error).__name__
         hint = "Copy or download it again."
-        raise _invalid(
-            errors.ImageDecodeError, "a PIL image that can be loaded", got, hint
-        ) from None
+        raise errors.ImageDecodeError(source, "an image that Pillow can load", got, hint) from None
     if 0 in pixels.shape:
         hint = "Check how the image was cropped."
-        raise _invalid(errors.EmptyFrameError, "at least one pixel", f"size {image.size}", hint)
+        raise errors.EmptyFrameError(source, "at least one pixel", f"size {image.size}", hint)
     return Frame(pixels, order)

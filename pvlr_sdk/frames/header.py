@@ -131,4 +131,5 @@ _FORMATS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes], tuple[int, int] |
     "pnm": (re.compile(rb"P[1-6]\s"), _pnm),
 }
 FORMATS = tuple(_FORMATS)
-"""The formats that are decoded; their parsers are the only ones that untrusted bytes reach."""
+"""The formats that are decoded here and in isolated processes. The only other parsers that bytes reach are those of
+HEIC and AVIF (:mod:`.heif`), which uploads and isolated processes refuse."""

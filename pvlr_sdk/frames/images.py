@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import errors
 from .._util.files import read_file
-from . import jpeg, limits, png
+from . import heif, jpeg, limits, png
 from .header import FORMATS, ImageHeader, read_header
 
 _MAX_SCANS = 100
@@ -109,6 +109,13 @@ def decode(
     """
     if not data:
         raise errors.EmptyFrameError(source, "an encoded image", "no bytes", "Check its origin.")
+    if heif.brand(data):
+        raise errors.ImageDecodeError(
+            source,
+            f"an image ({', '.join(formats)})",
+            "HEIC or AVIF, which uploads and isolated processes cannot contain",
+            "Save it as JPEG or PNG, or tag a file that you trust without isolation.",
+        )
     header = read_header(data)
     if header is None or header.format not in formats or not header.height * header.width:
         raise _undecodable(source, f"{len(data)} bytes in another format, or damaged", formats)
@@ -139,7 +146,8 @@ def _reduction(
     """The factor to decode at, after the check of the limits."""
     most = limits.MAX_PIXELS if max_pixels is None else max_pixels
     if header.format != "jpeg":
-        limits.check_pixels(header.height, header.width, source, most)
+        hint = f"A baseline JPEG may have {_MAX_REDUCED} times as many: it is decoded at half its size."
+        limits.check_pixels(header.height, header.width, source, most, None if max_pixels else hint)
         return 1
     if data.count(b"\xff\xda") > _MAX_SCANS:
         raise _undecodable(source, f"more than {_MAX_SCANS} scans", ("jpeg",))
@@ -180,7 +188,10 @@ def decode_pixels(data: bytes, factor: int, count: int) -> PixelsOrReason:
         return None, str(error).strip().splitlines()[-1]
     if pixels is not None and pixels.size > 3 * count:
         return None, "more pixels than its header states"
-    return pixels, f"{len(data)} bytes of damaged data"
+    return (
+        pixels,
+        f"{len(data)} bytes that are damaged, or of an unusual kind such as 32-bit samples",
+    )
 
 
 def _full_size(header: ImageHeader, pixels: NDArray[np.uint8]) -> tuple[int, int]:

@@ -12,13 +12,16 @@ MAX_PIXELS = 100_000_000
 ``pvlr_sdk.frames.limits.MAX_PIXELS``."""
 
 
-def check_pixels(height: int, width: int, source: str, max_pixels: int | None = None) -> None:
+def check_pixels(
+    height: int, width: int, source: str, max_pixels: int | None = None, hint: str | None = None
+) -> None:
     """Check the size that a header states, or that a decoder reports, before memory is allocated for the pixels.
 
     Args:
         height, width: in pixels.
         source: name of the image, frame or camera in the error.
         max_pixels: None: :data:`MAX_PIXELS`.
+        hint: of the error; None: to use a smaller image.
 
     Raises:
         ImageSizeError: there are more pixels than allowed.
@@ -29,5 +32,5 @@ def check_pixels(height: int, width: int, source: str, max_pixels: int | None = 
             source,
             f"at most {most} pixels",
             f"{width} x {height}",
-            "Use a smaller image; docs/isolation.md describes the limits.",
+            hint or "Use a smaller image; docs/isolation.md describes the limits.",
         )

@@ -27,6 +27,7 @@ from ..trust import Trust, accept
 from . import golden
 from .inference import Inference, Request
 from .overlap import AwaitableFuture, Workers, overlapped
+from .tile_thresholds import TileThresholds
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class LoadedPlan:
         bank: the label bank in use.
         frame: the golden frame, uint8 BGR, for other label banks.
         deployed: float32 (C,), the thresholds of the plan or the label bank, which ``thresholds`` may replace.
-        tiled: float32 (C,) for each tile layout that the plan has thresholds for, with its own label bank.
+        measured: the thresholds that the plan has for tiles.
+        tiled: float32 (C,) by the name of a tile layout, of ``measured``; NaN for labels that differ from the plan's.
         tried: the SHA-256 of the label banks that passed the test with the golden frame, the latest 256.
     """
 
@@ -79,6 +81,7 @@ class LoadedPlan:
     bank: LabelBank
     frame: NDArray[np.uint8]
     deployed: NDArray[np.float32]
+    measured: TileThresholds
     tiled: dict[str, NDArray[np.float32]]
     tried: deque[str]
     _workers: Workers[Callable[[], TagResult], TagResult] | None = field(default=None, init=False)
@@ -148,6 +151,7 @@ class LoadedPlan:
         tiled = {
             name: np.array(points[options.operating_point], np.float32) for name, points in layouts
         }
+        measured = TileThresholds(bundle.labels, deployed, tiled)
         tried = deque([space.bank], maxlen=256)
         return cls(
             backend,
@@ -158,6 +162,7 @@ class LoadedPlan:
             bundle.labels,
             frame,
             deployed,
+            measured,
             tiled,
             tried,
         )
@@ -198,6 +203,7 @@ class LoadedPlan:
             },
             bank=bank,
             deployed=deployed,
+            tiled=self.measured.of(bank, deployed),
         )
         changed._workers = self._workers
         changed._process = self._process
@@ -210,11 +216,11 @@ class LoadedPlan:
         tiles."""
         if layout is None:
             return self.thresholds
-        is_own_bank = self.space.bank == self.info["own_bank"]
-        stored = self.tiled.get(layout_name(layout)) if is_own_bank else None
-        if stored is None:
-            stored = corrected_thresholds(self.deployed, layout[0] * layout[1])
-        return thresholds_for(np.maximum(stored, self.deployed), self.space.index, wanted)
+        values = corrected_thresholds(self.deployed, layout[0] * layout[1])
+        measured = self.tiled.get(layout_name(layout))
+        if measured is not None:
+            values = np.where(np.isnan(measured), values, measured)
+        return thresholds_for(np.maximum(values, self.deployed), self.space.index, wanted)
 
     def stream(
         self, backend: Backend, request: Request, frames: Iterable[FrameLike]

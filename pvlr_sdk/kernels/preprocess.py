@@ -127,6 +127,8 @@ class _Opened(NamedTuple):
 def _open(arguments: Arguments, name: str, frame: Any, order: str) -> _Opened:
     layout = _layout(arguments, order)
     in_planes = layout in _PLANES and isinstance(frame, (list, tuple))
+    if in_planes and not frame:
+        raise arguments.wrong(name, f"the planes of a frame in order {order}", "no plane")
     planes = [arguments.view(name, plane) for plane in (frame if in_planes else [frame])]
     for plane in planes:
         if plane.type != "uint8":

@@ -114,7 +114,7 @@ class Dictionary:
         """The entry of a word or phrase, of its singular, or of its last words; None if there is none."""
         words = text.casefold().split()
         for start in range(len(words)):
-            for form in _forms(" ".join(words[start:])):
+            for form in forms(" ".join(words[start:])):
                 index = bisect_left(self._words, form)
                 if index < len(self._words) and self._words[index] == form:
                     return self._entry(index, start > 0)
@@ -158,7 +158,7 @@ def _unit(vectors: Floats) -> Floats:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def _forms(phrase: str) -> Iterator[str]:
+def forms(phrase: str) -> Iterator[str]:
     """A word or phrase, with other hyphens, and their singular."""
     for form in (phrase, phrase.replace("-", " "), phrase.replace(" ", "-")):
         yield form

@@ -47,7 +47,7 @@ def add_labels(base: LabelBank, labels: Sequence[str], spec: OpenSpec, words: bo
     if new and words and spec.space == MINILM:
         arrays["embeddings"][len(base) :] = bank_from_words(new).embeddings
     taught = {**base.taught, **{label: {"before": None} for label in new}}
-    return _bank(
+    return rebuilt(
         base, [*base.names, *new], arrays, {**base.text, "features": spec.features}, taught
     )
 
@@ -66,7 +66,7 @@ def with_label(
     """
     row = bank.index(label)
     arrays = bank.arrays()
-    before = {name: shortest_decimal(arrays[name][row]) for name in _SCALARS}
+    before = scalars_of(arrays, row)
     if label in bank.taught:
         before = bank.taught[label]["before"]  # its first teaching is what is undone
     weights = fitted.weights
@@ -79,7 +79,7 @@ def with_label(
     arrays["weights"][row] = weights
     for name, value in zip(_SCALARS, (gain, bias, *thresholds), strict=True):
         arrays[name][row] = value
-    return _bank(
+    return rebuilt(
         bank, bank.names, arrays, bank.text, {**bank.taught, label: {**source, "before": before}}
     )
 
@@ -133,10 +133,15 @@ def forget(bank: LabelBank, labels: Iterable[str]) -> LabelBank:
                 "another provenance",
                 "Teach it again, with a bank of its plan.",
             ) from None
-    return _bank(bank, bank.names, arrays, bank.text, taught).select(kept)
+    return rebuilt(bank, bank.names, arrays, bank.text, taught).select(kept)
 
 
-def _bank(
+def scalars_of(arrays: Mapping[str, NDArray[Any]], row: int) -> dict[str, float]:
+    """The values of a label that :func:`forget` restores, from the arrays of a bank."""
+    return {name: shortest_decimal(arrays[name][row]) for name in _SCALARS}
+
+
+def rebuilt(
     old: LabelBank,
     names: list[str],
     arrays: dict[str, NDArray[Any]],

@@ -6,6 +6,7 @@ interval with 95 % of them. Where 3 of 100 photos show a word: rarer words have 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 Share: TypeAlias = tuple[int, int, int]
@@ -39,7 +40,11 @@ def short(grade: str, point: str = "f1") -> str:
     """For a table, such as "67 % (14 to 99)": the share of right tags, and of found photos."""
     if grade not in EXPECTED:
         return "not measured"
-    shares = EXPECTED[grade][point]
+    return brief(EXPECTED[grade][point])
+
+
+def brief(shares: Mapping[str, Sequence[int]]) -> str:
+    """The shares of one operating point in words, such as "right 67 % (14 to 99), found 49 % (5 to 97)"."""
     return ", ".join(f"{name} {_text(share)}" for name, share in shares.items())
 
 
@@ -53,6 +58,6 @@ def sentence(grade: str) -> str:
     return f"grade {grade}: {points} ({where}); {cameras}"
 
 
-def _text(share: Share) -> str:
+def _text(share: Sequence[int]) -> str:
     mean, low, high = share
     return f"{mean} % ({low} to {high})"

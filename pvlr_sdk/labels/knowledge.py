@@ -6,7 +6,7 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -19,20 +19,19 @@ from .. import errors
 from .._util.files import system_errors, write_files
 from ..backends.backend import closed
 from ..bundle.label_bank import LabelBank
-from ..bundle.tensors import from_safetensors, to_safetensors
+from ..bundle.tensors import from_safetensors, packed, to_safetensors, unpacked
 from ..models.find import find_knowledge
 from ..trust.verify import TrustLike, read_signed
 from .dictionary import Floats, shares_of
 from .encoder import TextEncoder
-from .expectation import sentence
-from .meaning import Encode, Meaning, meanings, same_labels
+from .everyday import Everyday
+from .meaning import WARNINGS, Encode, Meaning, meanings, same_labels, warn
 from .words import TEMPLATES, checked_words, prompts_of
 
 _log = logging.getLogger(__name__)
 _MAX_BYTES = 2**30
 _MAX_NUMBER = 8192
 """Of a manifest's ``width``, too: each label gets so many numbers."""
-_WARNINGS = 20
 _TENSORS = ("vectors", "weights", "photos")
 _RANGE = (-3.0, 5.0)
 """Of standardised evidence, before its exponential."""
@@ -83,6 +82,7 @@ class Knowledge:
         calibration: see :class:`Calibration`.
         text: the provenance: ``space`` and ``width`` of the embeddings of the plans, the name of their ``features``,
             ``sharpness``.
+        everyday: words learned from captions, which stand for themselves; None: there are none.
     """
 
     names: list[str]
@@ -91,6 +91,7 @@ class Knowledge:
     photos: NDArray[np.float16]
     calibration: Calibration
     text: dict[str, Any]
+    everyday: Everyday | None = None
 
     def bank(
         self,
@@ -104,8 +105,10 @@ class Knowledge:
     ) -> LabelBank:
         """A label bank of words alone. The provenance of each label has the grade of its word (:mod:`.meaning`).
 
-        Of a phrase that is not in the dictionary, its last words stand for it. The language model encodes words with a
-        description, and all if the templates are not the default.
+        A word that was learned from captions (:mod:`.everyday`) is that function of the features, unless it has a sense
+        or a description, or the templates are not the default. Of a phrase that is not in the dictionary, its last
+        words stand for it. The language model encodes words with a description, and all if the templates are not the
+        default.
 
         Args:
             words: C words or short phrases.
@@ -125,24 +128,33 @@ class Knowledge:
         without_sense = [name for name in names if name not in senses]
         same = {} if base is None else same_labels(without_sense, base.names)
         prompts = prompts_of(names, templates, descriptions)
+        is_default = tuple(templates) == TEMPLATES
+        asked = [name for name in without_sense if name not in same and name not in descriptions]
+        rows = self._everyday_rows(asked if is_default else ())
         others = {
-            name: texts for name, texts in zip(names, prompts, strict=True) if name not in same
+            name: texts
+            for name, texts in zip(names, prompts, strict=True)
+            if name not in same and name not in rows
         }
-        as_text = descriptions if tuple(templates) == TEMPLATES else names
+        as_text = descriptions if is_default else names
         labels = () if base is None else base.names
         word_meanings = meanings(
             others, self.names, as_text, self._encoder(), senses, labels=labels, force=force
         )
-        _warn(word_meanings)
-        if base is None or not same:
-            return self._bank_of_meanings(word_meanings)
-        taken = base.select(same.values()).renamed(list(same))
-        if not others:
-            return taken
-        return taken.join(self._bank_of_meanings(word_meanings)).select(names)
+        warn(word_meanings)
+        parts = []
+        if base is not None and same:
+            parts.append(base.select(same.values()).renamed(list(same)))
+        if rows:
+            parts.append(self._bank_of_everyday(rows))
+        if others:
+            parts.append(self._bank_of_meanings(word_meanings))
+        return functools.reduce(LabelBank.join, parts).select(names)
 
     def knows(self, word: str) -> bool:
         """Whether :meth:`bank` accepts a word."""
+        if self._everyday_rows([word]):
+            return True
         try:
             meanings(
                 {word: prompts_of([word], TEMPLATES, {})[0]}, self.names, (), self._encoder(), {}
@@ -157,7 +169,18 @@ class Knowledge:
         """The label bank of C labels with the shares (C, K) of the concepts; ``meant`` is part of their provenance."""
         weights = self._in_context(self._standardised(shares @ self.weights.astype(np.float64)))
         biases = self.calibration.offset - self.calibration.scale * (self._mean @ weights.T)
-        thresholds = self._thresholds(weights)
+        scale = self.calibration.scale
+        return self._label_bank(names, scale * weights, biases, self._thresholds(weights), meant)
+
+    def _label_bank(
+        self,
+        names: Sequence[str],
+        weights: Floats,
+        biases: Floats,
+        thresholds: NDArray[np.float32],
+        meant: Sequence[Mapping[str, Any]],
+    ) -> LabelBank:
+        """A bank of C labels: (C, D), (C,), (2, C), and what the provenance has in addition."""
         count = len(names)
         source = {
             "positives": 0,
@@ -176,7 +199,7 @@ class Knowledge:
             {**{key: self.text[key] for key in ("space", "features")}, "taught": taught},
             thresholds[1],
             biases=biases.astype(np.float32),
-            weights=(self.calibration.scale * weights).astype(np.float16),
+            weights=weights.astype(np.float16),
         )
 
     def _thresholds(self, weights: Floats) -> NDArray[np.float32]:
@@ -194,6 +217,26 @@ class Knowledge:
             [meaning.word for meaning in word_meanings],
             np.stack([meaning.shares for meaning in word_meanings]),
             [meaning.provenance() for meaning in word_meanings],
+        )
+
+    def _everyday_rows(self, words: Collection[str]) -> dict[str, int]:
+        """Those of the words that were learned from captions."""
+        rows = {word: self.everyday.find(word) for word in words} if self.everyday else {}
+        return {word: row for word, row in rows.items() if row is not None}
+
+    def _bank_of_everyday(self, rows: Mapping[str, int]) -> LabelBank:
+        everyday = self.everyday
+        assert everyday is not None, "it has the rows"
+        for word, row in list(rows.items())[:WARNINGS]:
+            _log.warning("%s", everyday.sentence(word, row))
+        chosen = list(rows.values())
+        biases, *thresholds = everyday.values[chosen, :3].T
+        return self._label_bank(
+            list(rows),
+            everyday.weights[chosen].astype(np.float64),
+            biases,
+            np.stack(thresholds),
+            [everyday.provenance(row) for row in chosen],
         )
 
     def shares(self, vectors: Floats) -> tuple[Floats, Floats]:
@@ -252,13 +295,10 @@ class Knowledge:
         text = {**self.text, "calibration": vars(self.calibration)}
         tensors = dict[str, NDArray[Any]]()
         for name in _TENSORS:
-            array = getattr(self, name).astype(np.float32)
-            peaks = np.abs(array).max(1, keepdims=True)
-            exponents = np.ceil(np.log2(np.maximum(peaks, 1e-6) / 127)).astype(np.int8)
-            tensors |= {
-                name: np.round(np.ldexp(array, -exponents)).astype(np.int8),
-                f"{name}_exponents": exponents,
-            }
+            tensors |= packed(name, getattr(self, name))
+        if self.everyday:
+            tensors |= self.everyday.tensors()
+            text["everyday"] = self.everyday.text()
         return to_safetensors(tensors, self.names, text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -293,11 +333,11 @@ class Knowledge:
             calibration = Calibration(
                 **{key: float(value) for key, value in text.pop("calibration").items()}
             )
-            arrays = {
-                name: _expanded(tensors[name], tensors.get(f"{name}_exponents"))
-                for name in _TENSORS
-            }
-            loaded = cls(list(names), **arrays, calibration=calibration, text=text)
+            arrays = {name: unpacked(tensors, name) for name in _TENSORS}
+            everyday = Everyday.read(tensors, text.pop("everyday", None))
+            loaded = cls(
+                list(names), **arrays, calibration=calibration, text=text, everyday=everyday
+            )
         except Exception as error:  # the exception classes differ between releases of safetensors
             bank = isinstance(text, dict) and "calibration" not in text
             raise _invalid(
@@ -341,14 +381,8 @@ class Knowledge:
             raise _invalid(source, f"{words}")
         if not self.calibration.is_valid():
             raise _invalid(source, f"{self.calibration}")
-
-
-def _expanded(tensor: NDArray[Any], exponents: NDArray[Any] | None) -> NDArray[Any]:
-    """float16 from 8 bits and the exponent of each row; files of version 0.2 have float16."""
-    if exponents is None:
-        return tensor
-    with np.errstate(over="ignore"):  # infinite values are refused
-        return np.ldexp(tensor.astype(np.float32), exponents).astype(np.float16)
+        if self.everyday and (problem := self.everyday.problem(depth)):
+            raise _invalid(source, problem)
 
 
 def _is_finite_float16(tensor: NDArray[Any], shape: tuple[int, ...]) -> bool:
@@ -358,19 +392,6 @@ def _is_finite_float16(tensor: NDArray[Any], shape: tuple[int, ...]) -> bool:
 
 def _is_in_range(number: Any) -> bool:
     return type(number) in (int, float) and 0 < number <= _MAX_NUMBER
-
-
-def _warn(word_meanings: Sequence[Meaning]) -> None:
-    """Log what to expect of words by their grades, the first warnings, and how many more there are."""
-    for grade in dict.fromkeys(meaning.grade for meaning in word_meanings):
-        names = [meaning.word for meaning in word_meanings if meaning.grade == grade]
-        more = f" and {len(names) - _WARNINGS} more" if len(names) > _WARNINGS else ""
-        _log.warning("%s%s: %s", ", ".join(names[:_WARNINGS]), more, sentence(grade))
-    warnings = [meaning.warning() for meaning in word_meanings if meaning.grade != "class"]
-    for warning in warnings[:_WARNINGS]:
-        _log.warning("%s", warning)
-    if len(warnings) > _WARNINGS:
-        _log.warning("and %d more words that are doubtful or unknown", len(warnings) - _WARNINGS)
 
 
 def _invalid(source: str, got: str) -> errors.LabelBankError:

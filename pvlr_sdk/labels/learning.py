@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import errors
 from ..bundle.label_bank import LabelBank
 from .edit import LinearFunction, with_label
-from .fit import Fit, Floats, fit
+from .fit import Fit, Floats, fit, harm
 from .intervals import expected, reweighted
 from .precision_recall import average_precision
 from .thresholds import choose_thresholds, precise_thresholds, sigmoid
@@ -20,7 +20,7 @@ from .words import THRESHOLD
 
 OTHERS = 1000
 """Number of other photos on which the intervals hold."""
-_NOT_KEPT = {"label", "threshold", "precise_threshold", "advice", "mistakes"}
+_NOT_KEPT = {"label", "threshold", "precise_threshold", "advice", "mistakes", "harmful"}
 """What the label bank does not keep of a report: it has neither photos nor their names."""
 _FEW = 16
 """Photos that show a label: up to this many, words improve it."""
@@ -53,6 +53,8 @@ class LabelReport:
         average_precision: of the scores.
         words_average_precision: of the words alone; None without words.
         mistakes: the worst first.
+        harmful: the photo that hurts the label most, by leave-one-out: without it, the others are told apart best. None
+            if none does, or with fewer than three photos of a kind.
     """
 
     label: str
@@ -70,6 +72,7 @@ class LabelReport:
     average_precision: float | None
     words_average_precision: float | None
     mistakes: list[Mistake]
+    harmful: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,9 @@ def learn(
         of_words = (words or {}).get(label)
         logits = None if of_words is None else of_words.logits[answered]
         fitted = fit(features[answered], logits, present)
-        report = _report(
-            label, fitted, logits, present, [images[row] for row in answered.tolist()], prevalence
-        )
+        files = [images[row] for row in answered.tolist()]
+        report = _report(label, fitted, logits, present, files, prevalence)
+        report = replace(report, harmful=_harmful(features[answered], present, files))
         if words is not None and of_words is None and report.positives <= _FEW:
             report = replace(
                 report, advice=f"{report.advice[:-1]}, or give it a name that pvlr words knows."
@@ -132,6 +135,14 @@ def learn(
         )
         reports.append(report)
     return bank, reports
+
+
+def _harmful(features: Floats, present: NDArray[np.bool_], files: Sequence[str]) -> str | None:
+    """The file of :attr:`LabelReport.harmful`."""
+    if min(present.sum(), (~present).sum()) < 3:
+        return None
+    gains = harm(features, present)
+    return files[int(gains.argmax())] if gains.max() > 0 else None
 
 
 def check_both(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -10,7 +11,7 @@ import numpy as np
 
 from .. import errors
 from .dictionary import Dictionary, Entry, Floats, Sense
-from .expectation import expectations
+from .expectation import expectations, sentence
 from .phrases import why_no_word
 
 Grade: TypeAlias = Literal["class", "doubtful", "unknown"]
@@ -22,6 +23,9 @@ _TEACH = (
     "A word stands for one thing, whatever else is there. "
     "Teach the label with photos that show it and photos that do not: pvlr teach."
 )
+WARNINGS = 20
+"""The most warnings of one kind in the log."""
+_log = logging.getLogger(__name__)
 _STEPS = 6
 """From a word to what it is a kind of, and so on, in a search for a label."""
 _SHOWN = 5
@@ -134,7 +138,7 @@ def meanings(
         all_meanings.append(meaning)
         if meaning.grade == "unknown" and not force:
             refused[word] = f"whose nearest concepts are {meaning.described()}"
-            if label := _kind_among(word, labels):
+            if label := kind_among(word, labels):
                 refused[word] += f", and which is a kind of {label!r}, a label"
     if refused:
         got = "; ".join(f"{word!r}, {why}" for word, why in refused.items())
@@ -142,7 +146,7 @@ def meanings(
     return all_meanings
 
 
-def _kind_among(word: str, labels: Collection[str]) -> str | None:
+def kind_among(word: str, labels: Collection[str]) -> str | None:
     """The first of the labels that a word is a kind of, such as "person" of a pedestrian; None: there is none."""
     kind = word
     for _ in range(_STEPS):
@@ -246,3 +250,16 @@ def same_labels(words: Collection[str], labels: Collection[str]) -> dict[str, st
             )
         same_by_word[word] = same
     return same_by_word
+
+
+def warn(word_meanings: Sequence[Meaning]) -> None:
+    """Log what to expect of words by their grades, the first warnings, and how many more there are."""
+    for grade in dict.fromkeys(meaning.grade for meaning in word_meanings):
+        names = [meaning.word for meaning in word_meanings if meaning.grade == grade]
+        more = f" and {len(names) - WARNINGS} more" if len(names) > WARNINGS else ""
+        _log.warning("%s%s: %s", ", ".join(names[:WARNINGS]), more, sentence(grade))
+    warnings = [meaning.warning() for meaning in word_meanings if meaning.grade != "class"]
+    for warning in warnings[:WARNINGS]:
+        _log.warning("%s", warning)
+    if len(warnings) > WARNINGS:
+        _log.warning("and %d more words that are doubtful or unknown", len(warnings) - WARNINGS)

@@ -11,6 +11,7 @@ from .._util.escape import html
 from ..bundle.label_bank import LabelBank
 from ..result.drawing import thumbnail
 from .learning import OTHERS, LabelReport, Mistake
+from .moving import learned
 
 _MOST = 60
 """Pictures of a label."""
@@ -72,7 +73,8 @@ def page(
     """
     sections = dict(_EARLIER.findall(earlier))
     sections |= {html(report.label): _section(report) for report in reports}
-    shown = [name for name in bank.names if name in bank.taught]
+    taught = learned(bank)
+    shown = [name for name in bank.names if name in taught]
     parts = [_SECTION.format(key, sections[key]) for key in map(html, shown) if key in sections]
     if failed:
         listed = "".join(
@@ -88,10 +90,10 @@ def page(
     )
 
 
-def gallery(title: str, pictures: Iterable[tuple[bytes | None, str]]) -> str:
-    """A page of pictures, as JPEG, with their captions; None: the picture is gone."""
+def gallery(title: str, pictures: Iterable[tuple[bytes | Path | None, str]]) -> str:
+    """A page of pictures, as JPEG or a file, with their captions; None: the picture is gone."""
     figures = "\n".join(
-        _figure(thumbnail(jpeg, description=text), html(text)) for jpeg, text in pictures
+        _figure(thumbnail(picture, description=text), html(text)) for picture, text in pictures
     )
     return _document(title, f'<main class="photos">\n{figures}\n</main>')
 

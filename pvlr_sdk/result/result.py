@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
@@ -156,6 +156,26 @@ class TagResult:
             self._tags = tuple(map(self._tag, chosen.tolist()))
         return self._tags
 
+    def roll_up(self, parents: Mapping[str, Sequence[str]]) -> None:
+        """Add to ``tags`` what they are kinds of. Its score is the highest of all labels below it.
+
+        Its threshold is the lowest of the tags below it. A label that is a parent of others gets their scores too.
+
+        Args:
+            parents: by label, all that it is a kind of, as ``LabelTree.ancestors`` has it.
+        """
+        below = dict[str, list[str]]()
+        for label in self.labels:
+            for parent in parents.get(label, ()):
+                below.setdefault(parent, [parent] if parent in self._space.index else []).append(label)  # fmt: skip
+        tags = {tag.label: tag for tag in self.tags}
+        rolled = dict(tags)
+        for parent, labels in below.items():
+            if thresholds := [tags[label].threshold for label in labels if label in tags]:
+                score = max(self[label].score for label in labels)
+                rolled[parent] = Tag(parent, score, min(thresholds), score - min(thresholds))
+        self._tags = tuple(sorted(rolled.values(), key=lambda tag: -tag.score))
+
     @property
     def scores_by_label(self) -> dict[str, float]:
         """The score of every label, in the order of ``Tagger.labels``."""
@@ -300,7 +320,9 @@ class TagResult:
         tags = self.tags
         heat = None
         if heatmap is not False and (tags or heatmap is not True):
-            best = tags[0] if heatmap is True else self._tag(find_label(heatmap, self._space.index))
+            with_map = (tag.label for tag in tags if tag.label in self._space.index)
+            label = next(with_map) if heatmap is True else heatmap  # a parent has no map
+            best = self._tag(find_label(label, self._space.index))
             tags = (best, *(tag for tag in tags if tag.label != best.label))
             heat = self.attention(best.label, HEAT_SIZE)
         return draw_tags(frame, color, tags, heat)

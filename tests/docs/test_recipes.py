@@ -96,7 +96,7 @@ def test_backend(copy: Copy, tmp_path: Path) -> None:
     )
     assert copy.pvlr(
         "tag", "docs/images/chelsea.jpg", "--plan", str(tmp_path / "engine.plan")
-    ).endswith("cat 0.99\n")
+    ).endswith("cat 1.00\n")
 
 
 def test_source(copy: Copy, tmp_path: Path) -> None:

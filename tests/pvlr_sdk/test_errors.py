@@ -50,7 +50,8 @@ def test_a_package_from_a_folder_or_a_wheel_names_it(installed, tmp_path):
 
 def test_a_folder_that_is_gone_is_not_named(installed, tmp_path):
     installed({"url": (tmp_path / "gone").as_uri(), "dir_info": {}})
-    assert errors.install_hint("serve") == 'Run pip install "pvlr-sdk[serve]".'
+    expected = 'Run pip install "WHEEL[serve]" with the path of your wheel of pvlr-sdk.'
+    assert errors.install_hint("serve") == expected
 
 
 def test_a_package_from_a_repository_names_its_address(installed):
@@ -61,7 +62,10 @@ def test_a_package_from_a_repository_names_its_address(installed):
     )
 
 
-def test_a_package_from_an_index_is_named_alone(installed):
+def test_a_wheel_of_unknown_place_is_not_replaced_by_a_name_that_no_index_has(installed):
     installed(None)
-    expected = 'Run pip install --extra-index-url https://example.org "pvlr-sdk[tensorrt]".'
+    expected = (
+        'Run pip install --extra-index-url https://example.org "WHEEL[tensorrt]" with the path of '
+        "your wheel of pvlr-sdk."
+    )
     assert errors.install_hint("tensorrt", "--extra-index-url https://example.org") == expected

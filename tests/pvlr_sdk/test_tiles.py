@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pvlr_sdk import Camera, Tagger, errors
+from pvlr_sdk import Camera, LabelBank, Tagger, errors
 from pvlr_sdk.cameras.events import EventDetector
+from pvlr_sdk.labels.moving import move
 from pvlr_sdk.result.tags import corrected_thresholds
 from tests.manifests import edit_manifest
 
@@ -214,6 +215,38 @@ class TestThresholds:
         with Tagger(two_points, operating_point="precise") as tagger:
             expected = np.maximum(tagger.thresholds, np.float32(0.9))
             np.testing.assert_array_equal(tagger.predict(FRAME, tiles=(2, 2)).thresholds, expected)
+
+    def test_measured_ones_hold_for_each_label_that_is_as_in_the_plan(self) -> None:
+        with Tagger(operating_point="precise", tiles=(2, 2)) as tagger:
+            measured = tagger.predict(FRAME).thresholds
+            corrected = corrected_thresholds(tagger.thresholds, 4)
+            bank = tagger.label_bank
+            car = bank.names.index("car")
+            others = np.arange(len(bank)) != car
+            assert (measured[others] != corrected[others]).mean() > 0.9
+            change = np.zeros(1280)
+            change[0] = -1
+            tagger.set_labels(move(bank, "car", change, tagger.info["features"], "event"))
+            now = tagger.predict(FRAME).thresholds
+            np.testing.assert_array_equal(now[others], measured[others])
+            assert now[car] == corrected[car]
+            tagger.set_labels(bank)
+            np.testing.assert_array_equal(tagger.predict(FRAME).thresholds, measured)
+            raised = tagger.thresholds.copy()
+            raised[car] = 0.99
+            values = {"biases": bank.biases, "gains": bank.gains, "precise_thresholds": raised}
+            tagger.set_labels(
+                LabelBank(bank.names, bank.embeddings, bank.thresholds, bank.text, **values)
+            )
+            now = tagger.predict(FRAME).thresholds
+            np.testing.assert_array_equal(now[others], measured[others])
+            assert now[car] == corrected_thresholds(raised[[car]], 4)[0]
+            tagger.set_labels(
+                bank.select(["car", "person"])
+            )  # they share their attention with fewer
+            np.testing.assert_array_equal(
+                tagger.predict(FRAME).thresholds, corrected_thresholds(tagger.thresholds, 4)
+            )
 
     def test_events_use_them(self, tagger: Tagger) -> None:
         detector = EventDetector("door", ["cat", "dog"], [0.3, 0.5])

@@ -98,6 +98,23 @@ def test_the_command_writes_the_knowledge_of_the_network(
 
 
 @pytest.mark.slow
+def test_captions_add_everyday_words(run: Path, tmp_path: Path, vectors: np.ndarray) -> None:
+    folder = photos(tmp_path / "images", 200)
+    lines = [f"{index}.png,A cat{' at night' * (index < 60)}" for index in range(200)]
+    for index in range(60):
+        cv2.imwrite(str(folder / f"{index}.png"), np.full((40, 40, 3), index % 9, np.uint8))
+    (folder / "7.png").write_bytes(b"no image")
+    captions = tmp_path / "captions.csv"
+    captions.write_text("\n".join(["file,caption", *lines, "absent.png,A night"]))
+    arguments = ["export", str(run), "--open", "--knowledge", str(folder)]
+    done = CliRunner().invoke(app, [*arguments, "--captions", str(captions)])
+    assert done.exit_code == 0, done.output
+    everyday = Knowledge.load(run / "model-open.knowledge.safetensors").everyday
+    assert "night" in everyday.names
+    assert (everyday.photos, everyday.counts[everyday.find("night"), 0]) == (199, 59)
+
+
+@pytest.mark.slow
 def test_too_few_photos(run: Path, tmp_path: Path) -> None:
     arguments = ["export", str(run), "--open", "--knowledge", str(photos(tmp_path / "photos", 3))]
     with pytest.raises(
@@ -111,4 +128,10 @@ def test_a_closed_network_has_no_knowledge(tmp_path: Path) -> None:
     with pytest.raises(
         errors.OptionError, match="--knowledge: expected --open, got a closed network"
     ):
+        app(arguments, standalone_mode=False)
+
+
+def test_captions_need_a_knowledge_file(tmp_path: Path) -> None:
+    arguments = ["export", str(tmp_path), "--open", "--captions", str(tmp_path / "captions.csv")]
+    with pytest.raises(errors.OptionError, match="--captions: expected --knowledge"):
         app(arguments, standalone_mode=False)

@@ -18,7 +18,8 @@ from pvlr_sdk.models.find import load_bundle
 from pvlr_training import recipe
 from pvlr_training.checkpoint import load_model
 from pvlr_training.config import load_config
-from pvlr_training.recipe import train_recipe
+from pvlr_training.logs import RunLog
+from pvlr_training.recipe import train_recipe, write_stages
 
 from .conftest import COLOURS, tiny_config
 
@@ -63,6 +64,18 @@ def write_recipe(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return path
 
     return write
+
+
+def test_captions_that_are_absent_are_named(write_recipe: Any, tmp_path: Path) -> None:
+    path = write_recipe(open={"max_labels": 9, "captions": "squares/captions.csv"})
+    read, _ = write_stages(path, tmp_path / "out")
+    console = Console(file=io.StringIO(), width=400)
+    log = RunLog(tmp_path / "out", console)
+    assert recipe._captions(read, log) is None
+    assert "squares/captions.csv is absent" in console.file.getvalue()
+    captions = tmp_path / "data/squares/captions.csv"
+    captions.touch()
+    assert recipe._captions(read, log) == captions
 
 
 @pytest.mark.slow
@@ -120,6 +133,19 @@ def test_an_invalid_key_of_a_later_stage_stops_before_the_first(
     assert not (tmp_path / "out/teacher").exists()
 
 
+def test_a_stage_leaves_out_roles(write_recipe: Any, tmp_path: Path) -> None:
+    photos = {"squares": {"splits": ["train"]}, "again": {"folder": "squares", "holdout": 0.3}}
+    stages = {"first": {}, "second": {"without": ["again"], "train": {"init": "first"}}}
+    _, configs = recipe.write_stages(write_recipe(photos=photos, stages=stages), tmp_path / "out")
+    sources = {name: load_config(path).data.sources for name, path in configs.items()}
+    assert [source.holdout for source in sources["first"]] == [None, 0.3]
+    assert [source.holdout for source in sources["second"]] == [None]
+    for wrong in (["circles"], "again"):
+        path = write_recipe(photos=photos, stages={"first": {"without": wrong}})
+        with pytest.raises(ConfigError, match=r"stages\.first\.without"):
+            recipe.write_stages(path, tmp_path / "out")
+
+
 def test_photos_that_are_absent_are_said_and_left_out(write_recipe: Any, tmp_path: Path) -> None:
     path = write_recipe(photos={"squares": {"splits": ["train"]}, "circles": {}})
     said = io.StringIO()
@@ -171,5 +197,6 @@ def test_every_stage_of_a_shipped_recipe_is_valid(
         (tmp_path / "data" / role / "labels.csv").write_text("file,split\n")
     _, configs = recipe.write_stages(path, tmp_path / "out")
     assert list(configs) == list(raw["stages"])
-    for config in configs.values():
-        assert len(load_config(config).data.sources) == len(raw["photos"])
+    for name, config in configs.items():
+        left_out = raw["stages"][name].get("without", [])
+        assert len(load_config(config).data.sources) == len(raw["photos"]) - len(left_out)

@@ -32,6 +32,13 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "model.safetensors")
 
 
+def as_trained(run: Path) -> PVLR:
+    """The network of a run without its calibration."""
+    model = load_model(run)[0]
+    model.load_state_dict(weights(run))
+    return model
+
+
 def renamed(photos: Path, folder: Path, labels: str) -> str:
     """The override that gives labels of ``photos`` other names."""
     (folder / "rename.json").write_text(labels)
@@ -119,7 +126,7 @@ def test_positions_are_interpolated_for_another_input_size(
         second = train(
             write_config(), [*STILL, *size], out=tmp_path / f"second-{side}", console=QUIET
         )
-        expected, model = load_model(first)[0], load_model(second)[0]
+        expected, model = as_trained(first), as_trained(second)
         expected.resize(side, side)
         images = torch.randn(2, 3, side, side)
         with torch.inference_mode():
@@ -179,7 +186,7 @@ def test_a_run_starts_from_what_a_plan_has(
     )
     assert f"starts from {plan.parent}: " in said.getvalue()
 
-    models = [load_model(run)[0] for run in (first, second)]
+    models = [load_model(first)[0], as_trained(second)]
     before, after = (model.state_dict() for model in models)
     reads_image = re.compile(r"head\.(project|norm|position|dma\.0\.(visual|label_output)).*")
     names = [name for name in after if reads_image.fullmatch(name)]

@@ -73,6 +73,12 @@ def test_the_bundled_model_is_measured_on_the_same_images(
         f"2 of 3 labels are in {comparison.model} (true cat as cat): "
         "there it has 100.0 mAP on the held-out images, this run 75.0"
     )
+    kinds = tmp_path / "kinds.csv"
+    kinds.write_text(labels.read_text().replace("person,true cat", "pedestrian,true cat"))
+    own = {"pedestrian": 50.0, "true cat": 100.0, "helmet": 0.0}
+    comparison = compare(type(measured)(**{**vars(measured), "per_class": own}), IMAGES, kinds)
+    assert comparison is not None
+    assert comparison.known == {"pedestrian": "person", "true cat": "cat"}
     alone = tmp_path / "alone.csv"
     alone.write_text(
         f"file,split,helmet\n{rows.replace(',1,-1,1', ',1').replace(',-1,1,-1', ',-1').replace(',-1,-1,-1', ',-1')}"

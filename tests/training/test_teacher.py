@@ -51,7 +51,7 @@ def test_soft_targets_are_the_mixture_of_the_formula(write_config: Any, teacher:
             scores = torch.cat(
                 [deployed(image).logits.sigmoid(), deployed(image.flip(-1)).logits.sigmoid()]
             )
-        probabilities = (scores**3 / (scores**3 + 1 - scores)).mean(0)  # ASL with gamma_neg 2
+        probabilities = scores.mean(0)
         for column, known in enumerate(dataset.targets[row].tolist()):
             expected = 2 * probabilities[column].item() - 1
             wanted = 0.75 * known + 0.25 * expected if known else expected

@@ -166,6 +166,40 @@ def test_a_resumed_run_ends_with_the_same_weights(
     assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("killed_in", [None, 4])
+def test_the_best_epoch_is_kept(
+    write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int | None
+) -> None:
+    """Fine-tuning with such a rate forgets what the head has learned."""
+    config = write_config()
+    wild = ["train.finetune.lr=0.3", "train.finetune.backbone_lr=0.3", "train.head.epochs=6"]
+    out = tmp_path / "run"
+    console = Console(file=io.StringIO(), width=200)
+    if killed_in is not None:
+        keep = loop.StageLoop._keep_if_best
+        calls = iter(range(9))
+
+        def stop(self: Any, score: float) -> None:
+            keep(self, score)
+            if next(calls) == killed_in - 1:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.StageLoop, "_keep_if_best", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, [*wild, "train.best=true"], out=out, console=console)
+    train(config, [*wild, "train.best=true"], out=out, console=console, resume=True)
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    measured = [row["holdout_mAP"] for row in rows if "holdout_mAP" in row]
+    assert len(measured) == 4
+    assert measured[-1] < max(measured) - 10
+    holdout = json.loads((out / "model.json").read_text())["holdout"]
+    assert holdout["mAP"] == pytest.approx(max(measured), abs=2)  # without autocast
+    assert "the best on the held-out images" in console.file.getvalue()
+    assert not (out / "best.safetensors").exists()
+
+
 def test_a_batch_larger_than_the_data_is_an_error(write_config: Any, tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"train\.head\.batch: expected at most \d\d images, got 120"

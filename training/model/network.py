@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from pvlr_sdk.errors import OptionError
@@ -84,6 +87,10 @@ class PVLR(nn.Module):
         self.grid = self.backbone.resize(height, width)
         if hasattr(self.head, "resize"):  # the others have no positions
             self.head.resize(before, self.grid)
+
+    def calibrate(self, scale: float, offsets: Sequence[float]) -> None:
+        """Scale the logits and add the offsets of C labels, in the weights of the head."""
+        self.head.calibrate(scale, torch.tensor(offsets))
 
     def forward(self, images: Tensor) -> Output:
         return self.head(self.backbone(images), self.text())

@@ -30,6 +30,21 @@ void check_fits(const LabelBank& bank, const OpenSpec& spec, const std::string& 
   check_width("weights", *bank.weights, spec.feature_width);
 }
 
+std::vector<float> row_of(const LabelInputs& inputs, const char* name, std::size_t label, std::size_t width) {
+  const auto begin = inputs.at(name).begin() + static_cast<long>(label * width);
+  return {begin, begin + static_cast<long>(width)};
+}
+
+// The embeddings of all labels with words, in one order: each of these labels attends to all of them.
+std::vector<std::vector<float>> worded_rows(const LabelInputs& inputs, const OpenSpec& spec) {
+  std::vector<std::vector<float>> rows;
+  for (std::size_t i = 0; i < spec.max_labels; ++i) {
+    if (inputs.at(kMask)[i] != 0) rows.push_back(row_of(inputs, kLabels, i, spec.width));
+  }
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
 }  // namespace
 
 std::map<std::string, std::vector<std::size_t>> label_shapes(const OpenSpec& spec) {
@@ -67,6 +82,28 @@ LabelInputs label_inputs(const LabelBank& bank, const OpenSpec& spec, const std:
   weights.resize(room * spec.feature_width);
   for (std::size_t i = 0; i < room; ++i) gains[i] *= mask[i];
   return {{kLabels, labels}, {kBiases, biases}, {kMask, mask}, {kGains, gains}, {kWeights, weights}};
+}
+
+std::vector<std::optional<std::size_t>> same_labels(const LabelBank& own, const LabelBank& bank, const OpenSpec& spec) {
+  const LabelInputs before = label_inputs(own, spec, "");
+  const LabelInputs after = label_inputs(bank, spec, "");
+  const bool same_words = worded_rows(before, spec) == worded_rows(after, spec);
+  const auto same = [&](const char* name, std::size_t first, std::size_t second, std::size_t width) {
+    return row_of(before, name, first, width) == row_of(after, name, second, width);
+  };
+  std::vector<std::optional<std::size_t>> rows;
+  for (std::size_t label = 0; label < bank.names.size(); ++label) {
+    rows.emplace_back();
+    const auto found = std::find(own.names.begin(), own.names.end(), bank.names[label]);
+    if (found == own.names.end()) continue;
+    const auto row = static_cast<std::size_t>(found - own.names.begin());
+    const bool uses_words = after.at(kGains)[label] != 0;
+    if (same(kLabels, row, label, spec.width) && same(kBiases, row, label, 1) && same(kGains, row, label, 1) &&
+        same(kWeights, row, label, spec.feature_width) && (same_words || !uses_words)) {
+      rows.back() = row;
+    }
+  }
+  return rows;
 }
 
 }  // namespace pvlr::runtime

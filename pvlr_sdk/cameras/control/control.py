@@ -67,6 +67,10 @@ class Control:
         self.state = state
         self.bank_file = bank
         self._config = site.config if site else config or SiteConfig()
+        self.tree = self._config.tree
+        """The parents, synonyms and names of labels."""
+        self.shown = self._config.shown
+        """From a label to its name in the language of the site."""
         self._changes = changes or Changes()
         self._plan_labels = None if bank else frozenset(tagger.labels)
         self._lock = threading.RLock()
@@ -287,6 +291,12 @@ class Control:
             plan = self._open_plan()
             self.set_labels(forget(self.tagger.label_bank, [label]))
             self._before.pop((plan, label), None)
+
+    def change_bank(self, change: Callable[[LabelBank], LabelBank]) -> None:
+        """Use and keep a changed label bank. Raises what ``change`` and :meth:`set_labels` raise, and OptionError: the
+        plan is closed. In each case nothing is changed."""
+        with self._lock:
+            self.set_labels(change(self.label_bank()))
 
     def label_bank(self) -> LabelBank:
         """The label bank in use. Raises OptionError: the plan is closed."""

@@ -33,9 +33,12 @@ class FeatureFiles:
 
     def write(self, space: str, number: int, features: NDArray[np.float32]) -> None:
         """Write the features (D,) of a moment. Raises OSError."""
-        scale = float(np.abs(features).max()) / 127 or 1.0
+        values = np.rint(features * (127 / (float(np.abs(features).max()) or 1.0)))
+        # of their length, so that the product of unit vectors stays a cosine
+        scale = float(np.linalg.norm(features)) / (float(np.linalg.norm(values)) or 1.0) or 1.0
         row = np.zeros((), _row(len(features)))
-        row["values"], row["scale"] = np.rint(features / scale), scale
+        row["values"] = values
+        row["scale"] = scale
         path = self._folder / _name(space, len(features)) / f"{number // ROWS}.i8"
         for folder in (self._folder, path.parent):
             folder.mkdir(mode=0o700, exist_ok=True)

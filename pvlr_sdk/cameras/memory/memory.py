@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
+from ...bundle.fingerprints import fingerprints
 from ...tagger import Tagger
 from ..events import Event, EventDetector
 from ..sinks import SinkStats, SinkWorker
 from ..stream import Observation
 from .proofs import Proofs, Use
 from .recorder import Recorded, Recorder
-from .sameness import fingerprints
 from .sink import MemoryConfig
 
 _log = logging.getLogger(__name__)

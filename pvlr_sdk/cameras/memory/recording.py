@@ -36,7 +36,7 @@ _LOWEST = -8.0
 class Context:
     """What scores and events depend on: C labels, their deployed thresholds, higher ones of frames with tiles, the
     settings of events, SHA-256 of the plan and of the label bank, the floor of the scores that are kept exactly, and
-    the fingerprint of each label's vector (:func:`.sameness.fingerprints`); None: they are unknown."""
+    the fingerprint of each label's vector (:func:`.fingerprints.fingerprints`); None: they are unknown."""
 
     names: tuple[str, ...]
     settings: EventSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,23 +29,29 @@ def chosen(
     return " AND ".join(["time IS NOT NULL", *used]), tuple(used.values())
 
 
+def recorded_labels(reader: Reader) -> list[str]:
+    """All labels with recorded logits."""
+    return list({name: None for context in reader.contexts().values() for name in context.names})
+
+
 def by_label(
-    reader: Reader, label: str, only: Condition, limit: int = 20
+    reader: Reader, labels: Collection[str], only: Condition, limit: int = 20
 ) -> list[tuple[Row, float]]:
-    """The frames with the highest recorded logits of a label, the best first, each with its logit."""
+    """The frames with the highest recorded logits of any of the labels, the best first, each with its logit."""
     numbers = list[int]()
-    logits = list[bytes]()
+    logits = list[NDArray[np.float16]]()
     for key, context in reader.contexts().items():
-        if label in context.names:
-            at = 1 + 2 * context.names.index(label)
-            query = f"SELECT id, substr(logits, {at}, 2) FROM moments WHERE {only[0]} AND context = {key}"
-            for number, logit in reader.query(query, *only[1]):
-                numbers.append(number)
-                logits.append(logit)
+        if places := [at for at, name in enumerate(context.names) if name in labels]:
+            parts = ", ".join(f"substr(logits, {1 + 2 * at}, 2)" for at in places)
+            query = f"SELECT id, {parts} FROM moments WHERE {only[0]} AND context = {key}"
+            rows = list(reader.query(query, *only[1]))
+            numbers += [number for number, *_ in rows]
+            scores = np.frombuffer(b"".join(b"".join(row[1:]) for row in rows), np.float16)
+            logits.append(scores.reshape(-1, len(places)).max(1, initial=-np.inf))
     return _best(
         reader,
         np.array(numbers, np.int64),
-        np.frombuffer(b"".join(logits), np.float16),
+        np.concatenate([np.zeros(0, np.float16), *logits]),
         only,
         limit,
     )

@@ -11,7 +11,18 @@ from ..._util.version import __version__
 from ..bridges import galleries, label_studio, open_inference
 from ..control.control import Control
 from ..site import Site
-from .api import cameras, events, explanations, live, monitoring, plans, reviews, search, teaching
+from .api import (
+    cameras,
+    corrections,
+    events,
+    explanations,
+    live,
+    monitoring,
+    plans,
+    reviews,
+    search,
+    teaching,
+)
 from .api import settings as site_settings
 from .api import uploads as images
 from .api.live_feed import LiveFeed
@@ -62,6 +73,7 @@ def create_app(
     app.include_router(search.make_router(control, memory))
     app.include_router(explanations.make_router(control, memory))
     app.include_router(reviews.make_router(control, memory, access.audit))
+    app.include_router(corrections.make_router(control, memory, access.audit))
     app.include_router(live.make_router(feed, access))
     app.include_router(monitoring.make_probes(site, feed))
     app.include_router(monitoring.make_router(tagger, site, feed, uploads.counts, glances))
@@ -73,8 +85,12 @@ def create_app(
     def name() -> str:
         return str(tagger.info["name"])
 
+    async def tag_shown(request: Request, find: galleries.Finder) -> Sequence[galleries.Tag]:
+        tags = (await uploads.tag(request, find=find)).tags
+        return [tag.model_copy(update={"label": control.shown(tag.label)}) for tag in tags]
+
     if settings.galleries:
-        app.include_router(galleries.make_router(tag, name, tagger.info["input"]["width"]))
+        app.include_router(galleries.make_router(tag_shown, name, tagger.info["input"]["width"]))
     if settings.open_inference:
         app.include_router(open_inference.make_router(tag, name))
     if (studio := settings.label_studio) is not None:

@@ -48,7 +48,7 @@ class WebServer:
             probes = None
             if settings.probe_port is not None:
                 probes = opened.enter_context(_bind(settings.host, settings.probe_port))
-            self._feed = LiveFeed(control.tagger, control.site)
+            self._feed = LiveFeed(control.tagger, control.site, control.shown)
             self._uploads = UploadTagger(control, settings)
             self._name: tuple[str, int] = main.getsockname()[:2]
             self.probe_port: int | None = probes.getsockname()[1] if probes else None

@@ -153,11 +153,11 @@ class HomeAssistant:
         if not self.discovery:
             return {}
         devices = [
-            self._camera(place, labels, _groups(site, place))
+            self._camera(site, place, labels, _groups(site, place))
             for place, labels in site.labels.items()
         ]
         if self.commands:
-            devices.append(self._site(site.thresholds))
+            devices.append(self._site(site))
         return {device.topic: device for device in devices}
 
     def announced(self, config: bytes) -> dict[str, str]:
@@ -220,7 +220,11 @@ class HomeAssistant:
         return shown
 
     def _camera(
-        self, place: str, labels: Collection[str], groups: Collection[tuple[str, str, list[str]]]
+        self,
+        site: SiteStatus,
+        place: str,
+        labels: Collection[str],
+        groups: Collection[tuple[str, str, list[str]]],
     ) -> Device:
         """For each label a binary sensor and its score, for each group its state; the events, the snapshot of the last
         one, and a switch."""
@@ -229,12 +233,12 @@ class HomeAssistant:
         for label, name in sensor_ids(labels).items():
             components[name] = {
                 "platform": "binary_sensor",
-                "name": label,
+                "name": site.shown(label),
                 "state_topic": topics.state(place, name),
             }
             components[f"{name}_score"] = {
                 "platform": "sensor",
-                "name": f"{label} score",
+                "name": f"{site.shown(label)} score",
                 "state_topic": topics.score(place, name),
                 "unit_of_measurement": "%",
                 "state_class": "measurement",
@@ -263,17 +267,17 @@ class HomeAssistant:
             components["enabled"] = {"platform": "switch", "name": "Tagging", **switch}
         return Device(topics, place, (topics.status, topics.availability(place)), components)
 
-    def _site(self, labels: Collection[str]) -> Device:
+    def _site(self, site: SiteStatus) -> Device:
         """For each label its threshold."""
         scale = {"min": 0, "max": 1, "step": 0.01, "mode": "box"}
         components = {
             f"{name}_threshold": {
                 "platform": "number",
-                "name": f"{label} threshold",
+                "name": f"{site.shown(label)} threshold",
                 **_changed_through(self.topics.threshold(name)),
                 **scale,
             }
-            for label, name in sensor_ids(labels).items()
+            for label, name in sensor_ids(site.thresholds).items()
         }
         return Device(self.topics, None, (self.topics.status,), components)
 

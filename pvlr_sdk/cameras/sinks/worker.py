@@ -33,12 +33,16 @@ class CameraStatus(NamedTuple):
 
 class SiteStatus(NamedTuple):
     """What sinks are told of a site: the labels that each place can report, its cameras, the thresholds of these
-    labels, and the groups of labels that exclude each other."""
+    labels, the groups of labels that exclude each other, and what is shown for a label."""
 
     labels: Mapping[str, Sequence[str]]
     cameras: Mapping[str, CameraStatus] = {}
     thresholds: Mapping[str, float] = {}
     groups: Mapping[str, Sequence[str]] = {}
+    names: Mapping[str, str] = {}
+
+    def shown(self, label: str) -> str:
+        return self.names.get(label, label)
 
 
 class Commands(NamedTuple):

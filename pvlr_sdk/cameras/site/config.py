@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -22,6 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from ..._util.validation import did_you_mean, expected, joined, written
 from ...bundle.schema import OperatingPoint, PlanPrecision
 from ...errors import ConfigError
+from ...labels.tree import LabelTree
 from ...models.catalogue import is_model
 from ..events import EventSettings
 from ..events.settings import MOST_PER_HOUR
@@ -173,6 +175,7 @@ class SiteConfig(Section):
     ``bank``: a label bank that an open plan uses instead of its own; ``words``: its labels, instead of a bank.
     ``timezone``: of the schedules, such as ``Europe/Berlin``; None: the system's.
     ``operating_point`` selects the thresholds of the plan, which those of ``events`` replace.
+    ``names``: parents, synonyms and names of labels; ``language``: of what is shown of them (``docs/tree.md``).
     ``memory``: where and how much is remembered of events (``docs/memory.md``); None: nothing.
     ``health``: report cameras that are covered, turned, out of focus, frozen or dark (``docs/events.md``).
 
@@ -193,6 +196,8 @@ class SiteConfig(Section):
     allow_unsigned: bool = False
     trust: ConfigPath | None = None
     timezone: TimeZone = None
+    names: ConfigPath | None = None
+    language: str | None = None
     cameras: dict[Name, Annotated[CameraConfig, BeforeValidator(_uri_alone)]] = Field(
         default_factory=dict
     )
@@ -226,6 +231,17 @@ class SiteConfig(Section):
                 "words_and_bank", "words or bank, not both", {"place": ("words",)}
             )
         return self
+
+    @functools.cached_property
+    def tree(self) -> LabelTree:
+        """The parents, synonyms and names of labels. Raises ConfigError, and OptionError without that language."""
+        tree = LabelTree.load(self.names)
+        tree.checked(self.language)
+        return tree
+
+    def shown(self, label: str) -> str:
+        """The name of a label in the language of the site."""
+        return self.tree.name(label, self.language or "")
 
     @field_validator("plan", "previous_plan", mode="wrap")
     @classmethod
@@ -300,6 +316,8 @@ def _explained(
         names = known.get(id(written(expanded, location[:-1], keep_last=False)[1]))
         got = repr(keys[-1])
         hint = _closest(keys[-1], names) if names else hint
+        if len(keys) > 1 and keys[-1] in SiteConfig.model_fields:
+            hint = f"{keys[-1]} is a key of the file's top level."
     elif kind == "unknown_camera":
         hint = _closest(str(value), list(raw["cameras"]))
     elif kind in ("union_tag_invalid", "union_tag_not_found"):

@@ -60,7 +60,8 @@ def make_clocks(config: SiteConfig) -> dict[str, Clock]:
 
 
 def make_tagger(config: SiteConfig) -> Tagger:
-    """The tagger of the configuration. Raises what :class:`Tagger` raises."""
+    """The tagger of the configuration. Raises what :class:`Tagger` and :attr:`SiteConfig.tree` raise."""
+    config.shown("")  # its errors come first
     same = config.model_dump(
         include={"words", "bank", "operating_point", "device", "precision", "trust"}
     )
@@ -267,4 +268,5 @@ def site_status(
         name: CameraStatus(states[name] in ("live", "paused"), camera.enabled)
         for name, camera in config.cameras.items()
     }
-    return SiteStatus(labels, cameras, values, config.events.groups)
+    names = {label: config.shown(label) for label in thresholds.plan}
+    return SiteStatus(labels, cameras, values, config.events.groups, names)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...frames.frames import Color, Region
 from ...frames.yuv import is_yuv
@@ -19,9 +19,9 @@ CELLS = 24
 """Rows and columns of a thumbnail: for a network with 288 pixels, each cell is 12 x 12 of these."""
 _NOISE = 8.0
 _LEAST = 5.0
-_MOST = 10.0
+MOST_NOISE = 10.0
 """A cell has changed if it differs by ``_NOISE`` times the median difference of consecutive frames, and ``_LEAST`` gray
-levels: key frames of a codec differ by 4. ``_MOST`` is always a change: a median over what moves is not noise."""
+levels: key frames of a codec differ by 4. ``MOST_NOISE`` is always a change: a median over what moves is not noise."""
 _LIGHT = 1.25
 """A light that is brighter or darker by this factor is a change."""
 _SETTLE = 1.0
@@ -90,16 +90,13 @@ class StillScene:
         if self._format != (pixels.shape, color):
             return Look(pixels, color, now)
         rectangles = list(self._results)
-        cells = _cells(pixels, color, rectangles)
+        cells = thumbnails(pixels, color, rectangles)
         flicker = np.median(_difference(cells, self._last_cells)[0], axis=(1, 2, 3))
         self._noise = 0.8 * self._noise + 0.2 * flicker
         self._last_cells = cells
 
-        difference, light = _difference(cells, self._computed_cells)
-        limit = np.clip(_NOISE * self._noise, _LEAST, _MOST)
-        changed = (difference.max(axis=(1, 2, 3)) > limit) | (
-            np.abs(np.log(light)) > np.log(_LIGHT)
-        )
+        limit = np.clip(_NOISE * self._noise, _LEAST, MOST_NOISE)
+        changed = changes(cells, self._computed_cells, limit)
         self._changed_at[changed] = now
         age = now - self._computed_at
         due = np.flatnonzero(
@@ -146,7 +143,7 @@ class StillScene:
         """Compare later frames with this one, all of which was computed."""
         self._format = frame_format
         self._results = parts
-        self._last_cells = _cells(look.pixels, look.color, list(parts))
+        self._last_cells = thumbnails(look.pixels, look.color, list(parts))
         self._computed_cells = self._last_cells.copy()
         self._noise = np.zeros(len(parts))
         self._computed_at = np.full(len(parts), look.now)
@@ -154,12 +151,12 @@ class StillScene:
         self._changed_at = np.full(len(parts), -np.inf)
 
 
-def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -> Cells:
+def thumbnails(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -> Cells:
     """Means over the cells of each rectangle: of the luma, for YUV."""
     if is_yuv(color):
         pixels = pixels[: pixels.shape[0] * 2 // 3]
     scale = 1
-    thumbnails = []
+    means = []
     # halves are much faster than other sizes
     while min(min(region[2:]) for region in regions) >= 4 * CELLS * scale:
         height = pixels.shape[0] // 2
@@ -171,8 +168,17 @@ def _cells(pixels: NDArray[np.uint8], color: Color, regions: Sequence[Region]) -
     for left, top, width, height in regions:
         left, top, right, bottom = (n // scale for n in (left, top, left + width, top + height))
         part = pixels[top : max(top + 1, bottom), left : max(left + 1, right)]
-        thumbnails.append(cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA))
-    return np.stack(thumbnails).reshape(len(regions), CELLS, CELLS, -1).astype(np.float32)
+        means.append(cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA))
+    return np.stack(means).reshape(len(regions), CELLS, CELLS, -1).astype(np.float32)
+
+
+def changes(cells: Cells, before: Cells, limit: ArrayLike) -> NDArray[np.bool_]:
+    """(R,): which rectangles have changed: the light, or a cell by more than ``limit`` gray levels (R,)."""
+    difference, light = _difference(cells, before)
+    changed: NDArray[np.bool_] = (difference.max(axis=(1, 2, 3)) > limit) | (
+        np.abs(np.log(light)) > np.log(_LIGHT)
+    )
+    return changed
 
 
 def _difference(cells: Cells, before: Cells) -> tuple[Cells, NDArray[np.float32]]:

@@ -42,6 +42,7 @@ class EvalReport:
         per_class: average precision of each label that has a column in the labels file.
         CP, CR, CF1, OP, OR, OF1: precision, recall and F1 of the tags at the plan's thresholds (or the given one).
         CP_top3, ...: the same for the three highest-scoring tags of each image.
+        ECE: expected calibration error of the scores, see :func:`.metrics.calibration_error`.
         missing_labels: labels of the model without a column in the labels file; not measured.
         extra_columns: columns of the labels file without a label in the model; not measured.
         failed_images: images that could not be tagged, with the reason; not measured.
@@ -71,6 +72,7 @@ class EvalReport:
     OP_top3: float | None
     OR_top3: float | None
     OF1_top3: float | None
+    ECE: float | None
     missing_labels: list[str]
     extra_columns: list[str]
     failed_images: list[dict[str, str]]
@@ -156,6 +158,7 @@ def evaluate(
         per_class={label: _percent(average[index]) for label, index in measured.items()},
         **{name: _percent(value) for name, value in f1.items()},
         **{f"{name}_top3": _percent(value) for name, value in top3.items()},
+        ECE=_percent(metrics.calibration_error(results.scores[done], targets)),
         missing_labels=table.missing,
         extra_columns=table.extra,
         failed_images=results.failed,

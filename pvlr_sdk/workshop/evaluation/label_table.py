@@ -61,7 +61,7 @@ class _Table:
 
     @classmethod
     def parse(cls, path: Path, text: str) -> _Table:
-        header, rows = _cells(path, text)
+        header, rows = read_cells(path, text)
         names = [cell.lower() for cell in header]
         file = next((i for i, name in enumerate(names) if name in _FILE), None)
         split = next((i for i, name in enumerate(names) if name in _SPLIT and i != file), None)
@@ -161,7 +161,7 @@ def _meaning(cells: set[str]) -> dict[str, int]:
     }
 
 
-def _cells(path: Path, text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_cells(path: Path, text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and each row with its line number; the separator is the one that gives most columns, with a file."""
     read = partial(csv.reader, text.splitlines(keepends=True), strict=True)
     try:

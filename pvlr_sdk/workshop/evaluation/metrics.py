@@ -54,6 +54,36 @@ def mean_average_precision(scores: ArrayLike, targets: ArrayLike) -> float:
     return nan_mean(per_class(scores, targets))
 
 
+CALIBRATION_BINS = 15
+
+
+def calibration_error(scores: ArrayLike, targets: ArrayLike) -> float:
+    """Expected calibration error (Naeini et al. 2015): how far scores are from the share of cells that are present.
+
+    Over all images and labels, in 15 bins of equal width: the mean of the difference between the mean score of a bin
+    and the share of its targets that are 1, weighted by how many are in the bin.
+
+    Args:
+        scores: (N, C), probabilities in 0..1.
+        targets: (N, C).
+
+    Returns:
+        A fraction; NaN if nothing is known.
+
+    Raises:
+        OptionError: as :func:`per_class`.
+    """
+    scores, targets = _matrices(scores, targets)
+    known = targets != 0
+    if not known.any():
+        return np.nan
+    score = scores[known]
+    present = targets[known] == 1
+    bins = np.minimum((score * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    excess = np.bincount(bins, score - present)
+    return float(np.abs(excess).sum() / len(score))
+
+
 FEW_IMAGES = 50
 FEW_POSITIVES = 10
 

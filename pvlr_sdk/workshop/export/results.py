@@ -14,7 +14,9 @@ _LINE = Limits(size=2**24, values=2**20, depth=8)
 
 
 def read_results(source: Path) -> dict[str, dict[str, float]]:
-    """The scores of the tags of each photo or video, by its path; the best frame of a video counts for each tag.
+    """The scores of the tags of each photo or video, by its path.
+
+    Of a video whose frames were tagged, a label needs two frames, and the best one counts; spans are tags already.
 
     Args:
         source: a dataset of ``pvlr batch``, or a file of ``pvlr tag --json``.
@@ -24,11 +26,17 @@ def read_results(source: Path) -> dict[str, dict[str, float]]:
         MissingPartError: a dataset without the extra ``[batch]``.
     """
     results: dict[str, dict[str, float]] = {}
+    single: dict[str, dict[str, float]] = {}
+    """By video, labels of which one frame is known so far."""
     try:
-        for photo, scores in dataset_rows(source) if source.is_dir() else _lines(source):
+        for photo, scores, is_frame in _dataset(source) if source.is_dir() else _lines(source):
             best = results.setdefault(photo, {})
+            earlier = single.setdefault(photo, {})
             for label, score in scores.items():
-                best[label] = max(score, best.get(label, 0.0))
+                if is_frame and label not in best and label not in earlier:
+                    earlier[label] = score
+                else:
+                    best[label] = max(score, best.get(label, 0.0), earlier.get(label, 0.0))
     except errors.PvlrError:
         raise
     except (
@@ -42,11 +50,17 @@ def read_results(source: Path) -> dict[str, dict[str, float]]:
     return results
 
 
-def _lines(source: Path) -> Iterator[tuple[str, dict[str, float]]]:
+def _lines(source: Path) -> Iterator[tuple[str, dict[str, float], bool]]:
+    """The path of each line, the scores of its tags, and whether it is a frame of a video."""
     with source.open() as lines:
         for line in iter(partial(lines.readline, _LINE.size + 1), ""):
             row = read_json(line, _LINE, printable=False)
-            yield str(row["source"]), _scores(row["tags"])
+            yield str(row["source"]), _scores(row["tags"]), row.get("frame") is not None
+
+
+def _dataset(source: Path) -> Iterator[tuple[str, dict[str, float], bool]]:
+    """The rows of a dataset as of :func:`_lines`: none is a frame."""
+    return ((name, scores, False) for name, scores in dataset_rows(source))
 
 
 def _scores(tags: list[dict[str, Any]]) -> dict[str, float]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import importlib
 import stat
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ... import errors
 from ..._util.files import read_file, system_errors, write_files
+from ...labels.tree import LabelTree
 
 NAMESPACE = "https://pvlr-sdk.org/xmp/1.0/"
 _PREFIX = "pvlrSdk"
@@ -45,7 +47,13 @@ def sidecar(photo: Path) -> Path:
 
 
 def tag_photo(
-    photo: Path, scores: Mapping[str, float], *, prefix: str = "", embed: bool = False
+    photo: Path,
+    scores: Mapping[str, float],
+    *,
+    prefix: str = "",
+    embed: bool = False,
+    tree: LabelTree | None = None,
+    language: str = "",
 ) -> bool:
     """Write tags next to a photo, or into it; tags of other programs are kept. Returns whether the file has changed.
 
@@ -54,6 +62,8 @@ def tag_photo(
         scores: the labels and their scores; none removes the tags of earlier runs.
         prefix: the parent of the tags in the two fields with levels, such as ``pvlr``; levels are separated by ``/``.
         embed: write into the photo (JPEG, PNG, TIFF, WebP) instead of a sidecar.
+        tree: the parents of the labels, which these two fields have above them, and their names; None: none.
+        language: of the names.
 
     Raises:
         ImageNotFoundError: there is no such photo.
@@ -75,9 +85,9 @@ def tag_photo(
     if before is None and not scores:
         return False
     after = (
-        _embedded(path, before or b"", scores, prefix)
+        _embedded(path, before or b"", scores, prefix, tree, language)
         if embed
-        else merged(before, scores, prefix, str(path))
+        else merged(before, scores, prefix, str(path), tree, language)
     )
     if after in (before, None):
         return False
@@ -101,7 +111,12 @@ def _check_link(path: Path, photo: Path) -> None:
 
 
 def merged(
-    packet: bytes | None, scores: Mapping[str, float], prefix: str = "", source: str = "XMP"
+    packet: bytes | None,
+    scores: Mapping[str, float],
+    prefix: str = "",
+    source: str = "XMP",
+    tree: LabelTree | None = None,
+    language: str = "",
 ) -> bytes | None:
     """An XMP packet with these tags instead of those of an earlier run, or ``packet`` itself if it has them.
 
@@ -111,7 +126,8 @@ def merged(
         MissingPartError: as :func:`tag_photo`.
     """
     etree = lxml_module()
-    for text in (*scores, prefix):
+    paths = [[label] if tree is None else tree.levels(label, language) for label in scores]
+    for text in (*scores, prefix, *chain(*paths)):
         if not text.isprintable():
             raise errors.OptionError(
                 "tags", "printable characters", ascii(text)[:200], "XML cannot hold the others."
@@ -119,8 +135,8 @@ def merged(
     rdf = _parse(etree, _EMPTY if packet is None else packet, source)
     fields = _Fields(etree, rdf)
     levels = [*filter(None, prefix.split("/"))]
-    labels = [label.replace("|", "-").replace("/", "-") for label in scores]
-    if not _write_fields(fields, levels, labels, scores):
+    paths = [[name.replace("|", "-").replace("/", "-") for name in path] for path in paths]
+    if not _write_fields(fields, levels, paths, scores):
         return packet
     after: bytes = etree.tostring(rdf.getroottree(), encoding="UTF-8", xml_declaration=False)
     if len(after) > _MAX_BYTES:  # the next run could not read it
@@ -152,9 +168,9 @@ def _invalid(source: str, got: str) -> errors.OutputError:
 
 
 def _write_fields(
-    fields: _Fields, levels: list[str], labels: list[str], scores: Mapping[str, float]
+    fields: _Fields, levels: list[str], paths: list[list[str]], scores: Mapping[str, float]
 ) -> bool:
-    """Write the labels to the fields of all programs, and those that we add to fields of our own.
+    """Write the tags to the fields of all programs, and those that we add to fields of our own.
 
     Returns whether a field changes.
     """
@@ -164,7 +180,7 @@ def _write_fields(
     for name, (space, short, separator) in _FIELDS.items():
         earlier = {*fields.get(name, NAMESPACE)}
         others = [tag for tag in fields.get(name, space) if tag not in earlier]
-        ours = [separator.join([*levels, label]) if separator else label for label in labels]
+        ours = [separator.join([*levels, *path]) if separator else path[-1] for path in paths]
         if ours and not others:  # a program that reads this field ignores dc:subject
             ours = theirs + ours
         ours = [tag for tag in dict.fromkeys(ours) if tag not in others]
@@ -218,7 +234,9 @@ class _Fields:
         ]
 
 
-def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str) -> bytes | None:
+def _embedded(
+    path: Path, photo: bytes, scores: Mapping[str, float], prefix: str, *naming: Any
+) -> bytes | None:
     """The bytes of a photo with these tags; None: without a change."""
     try:
         pyexiv2 = importlib.import_module("pyexiv2")
@@ -230,7 +248,7 @@ def _embedded(path: Path, photo: bytes, scores: Mapping[str, float], prefix: str
     try:
         with pyexiv2.ImageData(photo) as image:
             before = image.read_raw_xmp().encode() or None
-            after = merged(before, scores, prefix, str(path))
+            after = merged(before, scores, prefix, str(path), *naming)
             if after == before or after is None:
                 return None
             image.modify_raw_xmp(after.decode())

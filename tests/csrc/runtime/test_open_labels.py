@@ -16,6 +16,7 @@ import pytest
 
 from pvlr_sdk import LabelBank, Tagger, errors
 from pvlr_sdk.bundle.tensors import to_safetensors
+from pvlr_sdk.labels.moving import move
 from pvlr_sdk.models.find import load_bundle
 from tests.manifests import edit_manifest
 from tests.pvlr_sdk.labels.tiny_open import DEPTH, FEATURES, MAX, SPACE, WIDTH, random_bank
@@ -23,7 +24,7 @@ from tests.pvlr_sdk.labels.tiny_open import DEPTH, FEATURES, MAX, SPACE, WIDTH, 
 from ..library import ROOT
 from .conftest import Runtime
 from .test_bundles import INVALID, NOT_FOUND, OK, STEP, UNSUPPORTED, flip, opener
-from .test_parity import compare, synthetic_cases
+from .test_parity import compare, photo_case, synthetic_cases
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +60,38 @@ def test_results_of_the_shipped_open_model(
     )  # fmt: skip
     bank.save(tmp_path / "bank.safetensors")
     compare(plan, runtime, synthetic_cases(), tmp_path, tmp_path / "bank.safetensors")
+
+
+def test_thresholds_of_tiles_hold_for_labels_that_are_as_in_the_plan(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    plan = shutil.copytree(MODEL.parent, tmp_path / "own") / MODEL.name
+    own = load_bundle(plan).labels
+    features = load_bundle(plan).manifest.open.features
+    change = np.zeros(1280)
+    change[0] = -0.01
+    banks = {
+        "corrected": move(own, "person", change, features, "event"),
+        "another corrected": move(own, "car", change, features, "event"),
+        "fewer": own.select(["person", "car"]),
+        "in another order": own.select(list(reversed(own.names))),
+        "another threshold": LabelBank(
+            own.names, own.embeddings, np.full_like(own.thresholds, 0.4), own.text,
+            biases=own.biases, gains=own.gains,
+        ),
+    }  # fmt: skip
+    # It has the tag person, with its threshold.
+    photo = [photo_case(0, ROOT / "docs/images/astronaut.jpg")]
+    for name, bank in banks.items():
+        bank.save(tmp_path / f"{name}.safetensors")
+        compare(
+            plan,
+            runtime,
+            photo,
+            tmp_path,
+            tmp_path / f"{name}.safetensors",
+            tiles=(2, 2),
+        )
 
 
 def changed(**changes: Any) -> bytes:

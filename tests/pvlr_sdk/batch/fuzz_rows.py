@@ -91,10 +91,7 @@ def _fetch(url: str, count: int) -> bytes:
 
 def _checked(found: Iterable[images.Image], memory: int, **options: Any) -> Iterator[images.Loaded]:
     for frame, size in _load(found, memory, **options):
-        loaded = isinstance(frame, (bytes, Path, errors.FrameError)) or frame.format in (
-            "HEIF",
-            "AVIF",
-        )
+        loaded = isinstance(frame, (bytes, Path, errors.FrameError))
         if not (loaded and 0 <= size <= memory // 8):
             raise AssertionError((frame, size))
         yield frame, size

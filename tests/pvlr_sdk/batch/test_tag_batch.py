@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import io
+import json
 import pickle
 import sys
 
@@ -14,6 +14,7 @@ import pytest
 from pvlr_sdk import __version__, errors
 from pvlr_sdk.batch import TagBatch
 from pvlr_sdk.inference.inference import Inference
+from tests.heic import HEIC
 
 
 @pytest.fixture(scope="module")
@@ -130,16 +131,6 @@ def test_a_pickled_object_opens_its_plan_again(tag, images):
     assert copy(table).equals(tag(table))
 
 
-HEIC = base64.b64decode(
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAA"
-    "AERAAAEAAQAAAAABegABAAAAAAAAABsAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlwcnAAAAC3"
-    "aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAA"
-    "AwAeoDCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABgAAAAQAAAABBw"
-    "aXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAACNtZGF0AAAAFygBrxmA93yFN//zqZ/5wgv9/BXitCs8"
-)
-"""96 x 64 pixels of RGB (200, 60, 20)."""
-
-
 def test_heic_and_avif(tag, tmp_path):
     image = pytest.importorskip("PIL.Image")
     pytest.importorskip("pi_heif")
@@ -170,4 +161,16 @@ def test_isolation_refuses_what_this_process_would_decode(plan):
     (row,) = isolated(pa.table({"bytes": [HEIC]})).to_pylist()
     isolated.tagger.close()
     assert row["error"]["type"] == "ImageDecodeError"
-    assert "another format" in row["error"]["message"]
+    assert "HEIC or AVIF" in row["error"]["message"]
+
+
+def test_parents_are_tags(plan, images, tmp_path):
+    names = tmp_path / "names.json"
+    batch = TagBatch(plan, threshold=0.0, num_threads=2)
+    names.write_text(json.dumps({"parents": {batch.labels[0]: "top", batch.labels[1]: "top"}}))
+    batch.tagger.close()
+    batch = TagBatch(plan, threshold=0.0, num_threads=2, parents=names)
+    (row,) = batch(pa.table({"bytes": images(1)})).to_pylist()
+    batch.tagger.close()
+    scores = {tag["label"]: tag["score"] for tag in row["tags"]}
+    assert scores["top"] == max(scores[label] for label in batch.labels[:2])

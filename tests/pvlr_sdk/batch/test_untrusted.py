@@ -204,18 +204,6 @@ def test_a_file_of_the_system_is_not_read():
     assert list(images.load(["/proc/self/pagemap"], MIB)) == [(b"", 0)]
 
 
-def test_a_heic_is_no_other_format():
-    """Pillow runs Ghostscript for an EPS."""
-    for brand in (b"heic", b"avif"):
-        eps = (
-            b"%!PSftyp"
-            + brand
-            + b"\n%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
-        )
-        ((error, _),) = images.load([eps], MIB)
-        assert isinstance(error, errors.ImageDecodeError)
-
-
 def test_rows_that_python_cannot_hold(plan, images):
     (image,) = images(1)
     cases = [
@@ -350,7 +338,7 @@ def test_the_peak_of_memory(kind, plan, tmp_path, images, rows):
             ],
             check=True,
         )
-    options = ["--plan", str(plan), "--out", str(tmp_path / "out"), "--memory", "256"]
+    options = ["--plan", str(plan), "--out", str(tmp_path / "out"), "--read-ahead", "256"]
     done = subprocess.run(
         [sys.executable, "-c", RUN, "batch", str(source), *options],
         capture_output=True,

@@ -53,6 +53,19 @@ def test_wrong_options(pvlr, folder, plan, tmp_path, options, told):
     assert told in done.err
 
 
+def test_the_former_name_of_read_ahead(pvlr, folder, plan, tmp_path, monkeypatch):
+    from pvlr_sdk.batch import tag_batch
+
+    given = []
+    load = tag_batch.load
+    monkeypatch.setattr(tag_batch, "load", lambda *args: given.append(args[1]) or load(*args))
+    for option in ("--memory", "--read-ahead"):
+        done = pvlr("batch", folder, "--out", tmp_path / option, "--plan", plan, option, 80)
+        assert done.code == 0
+        assert ("--read-ahead now" in done.err) == (option == "--memory")
+        assert given.pop() == 80 << 20
+
+
 def test_ctrl_c_says_how_to_continue(pvlr, folder, plan, tmp_path, monkeypatch):
     from pvlr_sdk.batch import job
 

@@ -30,7 +30,7 @@ def only_the_wheel(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def test_list(pvlr, only_the_wheel):
+def test_list(pvlr, only_the_wheel, monkeypatch):
     done = pvlr("models")
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0] == [
@@ -45,15 +45,17 @@ def test_list(pvlr, only_the_wheel):
         "Where",
     ]
     assert (
-        " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 10.3 68.5 COCO + VOC Apache-2.0 bundled"
+        " ".join(lines[1]) == "pvlr-lite2-open 80 COCO 288 10.5 70.3 COCO + VOC Apache-2.0 bundled"
     )
     assert [line[-1] for line in lines[2:]] == ["absent"] * 2
-    assert "pvlr models fetch NAME" in done.err
+    assert "an absent model is in models/ of a clone" in done.err
+    monkeypatch.setenv("PVLR_MODELS_URL", "http://127.0.0.1:9")
+    assert "pvlr models fetch NAME" in pvlr("models").err
     found = json.loads(pvlr("models", "--json").out)
     assert [(model["where"], bool(model["plan"])) for model in found] == [("bundled", True)] + [
         ("absent", False)
     ] * 2
-    assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 68.451}
+    assert found[0]["accuracy"][0] == {"data": "COCO testdev", "images": 539, "mAP": 70.281}
     assert found[0]["bytes"] == sum(file["bytes"] for file in found[0]["files"].values())
 
 

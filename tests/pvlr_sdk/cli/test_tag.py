@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from typing import Any
 
 import cv2
@@ -45,6 +47,21 @@ def test_threshold_and_top_k(pvlr, plan, folder):
         done = pvlr("tag", folder / "a.jpg", "--plan", plan, *wrong)
         assert (done.code, done.out) == (2, "")
         assert "OptionError" in done.err
+
+
+@pytest.mark.slow
+def test_a_decoder_prints_nothing_of_its_own(plan, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.tiff"), np.random.default_rng(0).random((64, 64), np.float32))
+    command = "from pvlr_sdk.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "tag", tmp_path / "a.tiff", "--plan", plan],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (message,) = done.stderr.splitlines()
+    assert "ImageDecodeError" in message
+    assert "of an unusual kind such as 32-bit samples" in message
 
 
 def test_csv(pvlr, plan, folder, clip):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pvlr_sdk import LabelBank
+from pvlr_sdk.bundle.bundle import knowledge_path
+from tests.pvlr_sdk.labels.tiny_everyday import make_knowledge
 
 COFFEE = Path(__file__).parents[3] / "docs/images/coffee.jpg"
 
@@ -24,11 +26,23 @@ def test_the_table_has_every_sense_and_words_that_are_not_in_the_dictionary(pvlr
     assert [" ".join(line.split()[:3]) for line in lines] == starts
 
 
+def test_words_that_were_learned_from_captions(pvlr, tmp_path):
+    path = knowledge_path(tmp_path / "engine.plan")
+    make_knowledge().save(path)
+    arguments = ("words", "guy", "espresso", "asdfgh", "--plan", path)
+    lines = [line.split() for line in pvlr(*arguments).out.splitlines()]
+    assert ["guy", "caption", "learned"] in [line[:3] for line in lines]
+    assert ["espresso", "class"] in [line[:2] for line in lines]
+    shown = json.loads(pvlr(*arguments, "--json").out)
+    assert [bool(word["everyday"]) for word in shown] == [True, False, False]
+    assert shown[0]["everyday"]["expected"]["f1"]["right"] == [60, 50, 69]
+
+
 @pytest.mark.slow
 def test_tags_name_the_concepts_of_doubtful_words(pvlr, caplog):
-    done = pvlr("tag", str(COFFEE), "--words", "espresso, swimming pool")
+    done = pvlr("tag", str(COFFEE), "--words", "espresso, cashier")
     assert "espresso" in done.out
-    assert caplog.text.count("swimming pool (pool): doubtful, tags what resembles pool table") == 1
+    assert caplog.text.count("cashier (banker): doubtful, tags what resembles cash machine") == 1
 
 
 @pytest.mark.slow

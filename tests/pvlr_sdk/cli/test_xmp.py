@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pvlr_sdk.labels.tree import LabelTree
 from pvlr_sdk.workshop.export.xmp import sidecar
 
 etree = pytest.importorskip("lxml.etree")
@@ -37,7 +38,10 @@ def test_tag_writes_sidecars_and_xmp_replaces_and_removes_them(pvlr, plan, folde
     done = pvlr("xmp", folder / "tags.jsonl", "--prefix", "auto")
     assert (done.code, done.out) == (2, "2 photos, 2 changed\n")
     assert "sub/a.jpg.xmp: expected an XMP packet" in done.err
-    assert field(photo, "digiKam:TagsList") == [f"auto/{label}" for label in labels]
+    tree = LabelTree.packaged()
+    assert field(photo, "digiKam:TagsList") == [
+        "/".join(["auto", *tree.levels(label)]) for label in labels
+    ]
     assert pvlr("tag", folder, "--plan", plan, "--xmp").code == 2
     assert pvlr("xmp", folder, "--remove").code == 2
     assert field(photo, "dc:subject") == []

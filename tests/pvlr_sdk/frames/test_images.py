@@ -162,8 +162,10 @@ class TestLargeImages:
         image = decode(data)
         assert image.pixels.shape == (256, 256, 3)
         assert image.full_size == (512, 512)
-        with pytest.raises(errors.ImageSizeError):
+        with pytest.raises(errors.ImageSizeError, match="Use a smaller image"):
             decode(data, max_pixels=512 * 511)
+        with pytest.raises(errors.ImageSizeError, match="A baseline JPEG may have 4 times as many"):
+            decode(cv2.imencode(".png", photo)[1].tobytes())
         monkeypatch.setattr(limits, "MAX_PIXELS", 256 * 255)
         with pytest.raises(errors.ImageSizeError):
             decode(data)

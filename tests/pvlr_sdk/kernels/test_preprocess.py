@@ -104,6 +104,8 @@ GOOD = _frame("bgr", 20, 30)
             "frames[0]",
             {"frames": [(np.zeros((5, 5), np.uint8), np.zeros((2, 6), np.uint8))], "order": "nv12"},
         ),
+        ("frames[0]", {"frames": [()], "order": "nv12"}),
+        ("frames[0]", {"frames": [[]], "order": "i420"}),
         ("order", {"order": "hsv"}),
         ("order", {"order": "bgr-full"}),
         ("order", {"order": "nv12-bt2020"}),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk.labels import fit as fitting
-from pvlr_sdk.labels.fit import fit
+from pvlr_sdk.labels.fit import fit, harm
 from pvlr_sdk.labels.precision_recall import average_precision
 
 
@@ -123,3 +123,32 @@ def test_the_fewer_photos_the_more_their_prior_counts(photos):
         counts[positives] = fitted.gain * logits.std()
     assert counts[2] > 0.7
     assert counts[40] < 0.4
+
+
+def test_harm_is_that_of_classifiers_that_have_not_seen_the_photos(photos):
+    """The closed form is compared with a classifier per photo left out and photo scored."""
+    features, _, present = photos(positives=4, negatives=6)
+
+    every = np.arange(len(present))
+
+    def distance(rows, known):
+        """Of these rows, each scored by the classifier of the known ones without it."""
+        scores = np.empty(len(rows))
+        for index, row in enumerate(rows):
+            others = known[known != row]
+            weights, offset = fitting._classifier(features[others], present[others])
+            scores[index] = features[row] @ weights + offset
+        showing, other = scores[present[rows]], scores[~present[rows]]
+        return (showing.mean() - other.mean()) / np.sqrt((showing.var() + other.var()) / 2)
+
+    expected = []
+    for left_out in every:
+        rows = every[every != left_out]
+        expected.append(distance(rows, rows) - distance(rows, every))
+    np.testing.assert_allclose(harm(features, present), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_photo_in_the_wrong_folder_hurts_most(photos):
+    features, _, present = photos(signal=2.0)
+    present[20] = True
+    assert harm(features, present).argmax() == 20

@@ -154,6 +154,20 @@ def test_teaching_starts_from_the_words(knowledge, encoder, open_plan, folders, 
         assert again.bank.gains[-1] == 0
 
 
+def test_a_label_taught_again_that_everything_has(knowledge, open_plan, folders, caplog):
+    of_both = Photos.from_folders("cat", folders / "is", folders / "not")
+    with Tagger(open_plan, precision="fp32") as tagger:
+        seen = [tagger.predict(path).features for path in of_both.files]
+    for shown, words, warned in ((1, False, True), (-1, False, False), (1, True, False)):
+        like = np.array(seen)[of_both.targets[:, 0] == shown]
+        ours = Knowledge(**{**vars(knowledge), "photos": like.astype(np.float16)})
+        caplog.clear()
+        teach(open_plan, of_both, knowledge=ours, replace=True, words=words, precision="fp32")
+        # with its words, the label was absent, and mostly so it stays
+        assert ("cat: about 100 of 100 everyday photos" in caplog.text) == warned
+        assert bool(caplog.records) == warned
+
+
 def test_knowledge_of_another_plan(knowledge, encoder, open_plan, photos):
     other = Knowledge(**{**vars(knowledge), "text": {**knowledge.text, "features": "others"}})
     with pytest.raises(errors.LabelBankError, match="got labels taught on the features of others"):

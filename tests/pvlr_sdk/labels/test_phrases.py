@@ -60,7 +60,7 @@ def test_names_of_things(phrase):
 
 def test_all_words_that_are_refused_are_named_with_a_proposal(knowledge):
     """``force`` accepts unknown words alone."""
-    words = ["castle", "pedestrian", "pallet", "asdfgh", "person without helmet"]
+    words = ["castle", "plumber", "pallet", "asdfgh", "person without helmet"]
     base = knowledge.bank(["chair"]).renamed(["person"])
     with pytest.raises(errors.OptionError) as refused:
         knowledge.bank(words, base=base)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from pvlr_sdk.bundle.bundle import labels_path
 from pvlr_sdk.labels import Photos, forget, teach
 from pvlr_sdk.labels.page import page
 from pvlr_sdk.workshop.evaluation.labels_csv import read_photos
+from tests.heic import HEIC
 from tests.pvlr_sdk.labels.tiny_open import check, draw, make_bank
 
 
@@ -65,6 +67,14 @@ def test_advice_is_about_what_is_less_certain(open_plan, photos, prevalence, lac
     assert (report.precision_interval[0] < report.recall_interval[0]) == lacks_others
     assert ("do not" in report.advice) == lacks_others
     assert f"/{'not' if lacks_others else 'is'}/" in report.advice  # the folder of the hardest one
+
+
+def test_a_photo_in_the_wrong_folder_is_named(open_plan, folders, tmp_path):
+    shutil.copytree(folders / "not", tmp_path / "not")
+    wrong = draw(tmp_path / "not" / "wrong.png", "red", seed=1)
+    photos = Photos.from_folders("mug", folders / "is", tmp_path / "not")
+    (report,) = teach(open_plan, photos, precision="fp32").labels
+    assert report.harmful == str(wrong)
 
 
 def test_a_rarer_label_is_less_precise(taught, open_plan, photos):
@@ -171,6 +181,7 @@ def test_one_photo_of_the_label_is_not_measured(open_plan, folders, tmp_path):
     )
     assert (report.precision_interval, report.recall_interval) == (None, None)
     assert report.advice == "Add examples that show it: with a single one, nothing can be measured."
+    assert report.harmful is None
     assert "Not measured" in page(taught.bank, taught.labels)
     with Tagger(open_plan, precision="fp32") as tagger:
         tagger.set_labels(taught.bank)
@@ -228,16 +239,26 @@ def test_a_photo_in_both_folders_is_refused(folders, tmp_path):
             r"negatives: expected at least one .* does not show 'mug', got none; not read: .*damaged",
         ),
         ("is", "absent", r"negatives: .* got none; not read: .*absent.*permissions\. Add some"),
+        ("empty", "not", r"positives: .* such as \.jpg, \.heic or \.mp4\. Add some"),
     ],
 )
 def test_too_few_photos(open_plan, folders, tmp_path, positives, negatives, message):
     (tmp_path / "none").mkdir()
+    (tmp_path / "empty").mkdir()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "a.png").write_bytes(b"no image")
     where = {"is": folders / "is", "not": folders / "not"}
     chosen = [where.get(name, tmp_path / name) for name in (positives, negatives)]
     with pytest.raises(errors.OptionError, match=message):
         teach(open_plan, Photos.from_folders("mug", *chosen))
+
+
+def test_photos_of_phones_without_their_package(open_plan, folders, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    message = r"shows 'mug', got none; not read: .*a\.heic.*\[heif\].*Add some"
+    with pytest.raises(errors.OptionError, match=message):
+        teach(open_plan, Photos.from_folders("mug", tmp_path, folders / "not"))
 
 
 @pytest.mark.slow

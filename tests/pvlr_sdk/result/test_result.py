@@ -51,6 +51,50 @@ def result(
     )
 
 
+class TestParents:
+    PARENTS = {"cat": ("animal", "being"), "person": ("being",), "cup": ("person", "being")}  # noqa: RUF012
+
+    def test_a_parent_has_the_best_score_of_all_below_it(self) -> None:
+        tagged = result([2.0, 1.0, -1.0], thresholds=[0.95, 0.6, 0.9])  # only the cat is a tag
+        person, cat, _ = tagged.scores.tolist()
+        tagged.roll_up(self.PARENTS)
+        tags = {tag.label: tag for tag in tagged}
+        assert list(tags) == ["being", "cat", "animal"]
+        assert tags["being"].score == person > tags["animal"].score == cat
+        assert tags["being"].threshold == tags["cat"].threshold
+        assert tags["being"].margin == pytest.approx(person - 0.6)
+        assert [tag["label"] for tag in tagged.to_dict()["tags"]] == ["being", "cat", "animal"]
+        assert len(tagged.scores) == 3
+
+    def test_a_label_that_is_a_parent_is_at_least_what_is_below_it(self) -> None:
+        tagged = result([0.0, -5.0, 3.0], thresholds=[0.4, 0.5, 0.5])
+        tagged.roll_up(self.PARENTS)
+        tags = {tag.label: tag.score for tag in tagged}
+        assert tags["person"] == tags["cup"] > 0.9
+        assert set(tags) == {"person", "cup", "being"}
+
+    def test_without_tags_there_are_no_parents(self) -> None:
+        tagged = result([-3.0, -3.0, -3.0])
+        tagged.roll_up(self.PARENTS)
+        assert tagged.tags == ()
+
+    def test_the_best_label_is_drawn_with_its_map(self) -> None:
+        frame = np.zeros((40, 60, 3), np.uint8)
+        tagged = result([2.0, 1.0, -1.0], thresholds=[0.95, 0.6, 0.9])
+        tagged.roll_up(self.PARENTS)
+        assert tagged.draw(frame, heatmap=True).shape[2] == 3
+
+    @given(st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3))
+    def test_any_scores(self, logits: list[float]) -> None:
+        tagged = result(logits)
+        tagged.roll_up(self.PARENTS)
+        scores = {tag.label: tag.score for tag in tagged}
+        for label, parents in self.PARENTS.items():
+            for parent in parents:
+                if label in scores:
+                    assert scores[parent] >= scores[label]
+
+
 class TestTags:
     def test_by_score_with_margins(self) -> None:
         tags = result([1.0, 3.0, -1.0], thresholds=[0.5, 0.9, 0.2]).tags

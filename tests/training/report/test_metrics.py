@@ -106,7 +106,7 @@ def test_confusions_count_photos(make_run: Run, write_page: Page) -> None:
 def test_mistakes_are_the_widest_misses_with_their_pictures(
     make_run: Run, write_page: Page
 ) -> None:
-    run = make_run()
+    run = make_run(epochs=3)
     data = write_page(run, mistakes=4)
     logits, targets, thresholds, names = scored(run)
     over = logits - np.log(thresholds / (1 - thresholds))

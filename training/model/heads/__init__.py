@@ -1,8 +1,8 @@
 """Heads: everything between the backbone's tokens and the logits, PVLR's own and a linear one.
 
 A head is called with tokens (B, N, D) and the label bank (C, d) and returns an :class:`Output`. A label's map is
-softmax_n(alpha * similarity), with the head's attribute ``alpha``. A head with positions has a method ``resize`` for
-another grid of tokens.
+softmax_n(alpha * similarity), with the head's attribute ``alpha``. Its method ``calibrate`` moves a calibration of the
+logits into the weights. A head with positions has a method ``resize`` for another grid of tokens.
 """
 
 from __future__ import annotations

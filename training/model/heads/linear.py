@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from . import Output
@@ -27,6 +28,13 @@ class LinearHead(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(channels, labels)
         nn.init.constant_(self.classify.bias, -3.0)  # most labels are absent from most images
+
+    @torch.no_grad()
+    def calibrate(self, scale: float, offsets: Tensor) -> None:
+        """Scale the logits and add offsets (C,), in the weights; ``similarity`` is scaled too, ``alpha`` inversely."""
+        self.classify.weight.mul_(scale)
+        self.classify.bias.mul_(scale).add_(offsets)
+        self.alpha = self.alpha / scale
 
     def forward(self, tokens: Tensor, bank: Tensor) -> Output:
         """Tokens (B, N, channels); the label bank is not used."""

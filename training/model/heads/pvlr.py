@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,6 +50,10 @@ class VisualHead(nn.Module):
         """A label's map is softmax_n(alpha * similarity)."""
         return self.predict.alpha
 
+    def calibrate(self, scale: float, offsets: Tensor) -> None:
+        """Scale the logits and add offsets (C,), in the weights; maps stay."""
+        self.predict.calibrate(scale, offsets)
+
     def forward(self, tokens: Tensor, bank: Tensor, mask: Tensor | None = None) -> Output:
         """Tokens (B, N, channels), label bank (C, d); ``mask`` (C,) is 1 for a label, 0 for padding."""
         visual = self.norm(self.project(tokens))
@@ -87,6 +92,13 @@ class SimilarityHead(nn.Module):
     def alpha(self) -> float:
         """The sharpness of the soft pooling over tokens, and of a label's map."""
         return float(self.log_alpha.detach().exp())
+
+    @torch.no_grad()
+    def calibrate(self, scale: float, offsets: Tensor) -> None:
+        """Scale the logits and add offsets (C,): s becomes larger and alpha smaller, so that their product stays."""
+        self.log_scale.add_(math.log(scale))
+        self.log_alpha.sub_(math.log(scale))
+        self.bias.mul_(scale).add_(offsets)
 
     def forward(self, visual: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         cosine = unit(visual) @ unit(labels).transpose(-1, -2)

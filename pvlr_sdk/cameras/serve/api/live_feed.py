@@ -7,7 +7,7 @@ import json
 import statistics
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...._util.version import __version__
+from ....labels.moving import learned
 from ....tagger import Tagger
 from ...site import Site
 from ...sources import redacted
@@ -37,8 +38,9 @@ _HISTORY_COUNTS = ("tagged", "dropped", "late")
 class LiveFeed:
     """Polls a site in the server's event loop. Unless stated otherwise, call its methods in that thread only."""
 
-    def __init__(self, tagger: Tagger, site: Site | None) -> None:
+    def __init__(self, tagger: Tagger, site: Site | None, shown: Callable[[str], str]) -> None:
         self._tagger = tagger
+        self._shown = shown
         self._site = site
         self.cameras = list(site.config.cameras) if site else []
         """Their names."""
@@ -162,12 +164,14 @@ class LiveFeed:
 
     def _poll(self) -> None:
         self._alive = time.monotonic()
+        labels = self._tagger.labels
         message = {
             "kind": "labels",
-            "labels": self._tagger.labels,
+            "labels": labels,
+            "names": {label: self._shown(label) for label in labels},
             "open": bool(self._tagger.info.get("max_labels")),
         }
-        message |= {"taught": list(self._tagger.label_bank.taught), "regions": self._regions()}
+        message |= {"taught": learned(self._tagger.label_bank), "regions": self._regions()}
         if message != self.labels_message:
             self.labels_message = message
         if self._site is None:

@@ -204,13 +204,14 @@ class WordModel(BaseModel):
     """What stands for a word."""
 
     label: Text
-    grade: Literal["class", "doubtful", "unknown"]
+    grade: Literal["class", "caption", "doubtful", "unknown"]
     expected: dict[str, dict[str, tuple[int, int, int]]] | None = Field(
         description="by operating point, the percentage of tags that are right and of photos that are found: the "
-        "mean and the interval of 95 % of the words of this grade"
+        "mean and the interval of 95 % of the words of this grade; of a word learned from captions, its own"
     )
     concepts: dict[Text, Score] = Field(
-        description="ImageNet's classes that it is most similar to, and their shares"
+        description="ImageNet's classes that it is most similar to, and their shares; "
+        "none of a word that was learned from captions"
     )
     labels: list[Text] = Field(description="all labels in use")
     bank_file: BankFile

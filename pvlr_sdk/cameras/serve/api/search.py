@@ -33,7 +33,8 @@ def make_router(control: Control, memory: MemoryAccess) -> APIRouter:
         label: OnlyLabel = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 24,
     ) -> MomentsModel:
-        """Remembered events and frames, the best first: a recorded label by its scores, other words by features."""
+        """Remembered events and frames, the best first: recorded labels by their scores, also by a synonym or by what
+        they are kinds of; other words by features."""
         with memory.opened() as store:
             only = find.chosen(camera, label, None, None)
             if not words.strip():
@@ -41,8 +42,8 @@ def make_router(control: Control, memory: MemoryAccess) -> APIRouter:
                                   (*only[1], limit))  # fmt: skip
                 return MomentsModel(grade=None, moments=[moment_of(row) for row in reversed(rows)])
             grade = None
-            if words in {name for context in store.contexts().values() for name in context.names}:
-                ranked = find.by_label(store, words, only, limit)
+            if labels := control.tree.matching(words, find.recorded_labels(store)):
+                ranked = find.by_label(store, labels, only, limit)
             else:
                 features, function, grade = _function_of(words, control)
                 ranked = find.by_features(store, features, function, only, limit)

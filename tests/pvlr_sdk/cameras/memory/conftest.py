@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -226,3 +227,22 @@ def sink(tmp_path):
     made = MemorySink(MemoryConfig(folder=tmp_path / "memory", samples_per_hour=360))
     yield made
     made.close()
+
+
+@pytest.fixture
+def folder(tmp_path, make_scene) -> Path:
+    """Two cars, one that is too short, and a cat that comes close, at two cameras."""
+    sink = MemorySink(MemoryConfig(folder=tmp_path / "memory"))
+    settings = EventSettings(smoothing=0, min_duration=1, min_gap=1, margin=0.1, labels=["car"])
+    for camera in ("door", "yard"):
+        scene = make_scene(settings=settings, camera=camera)
+        levels = [0.1] * 10 + [0.9] * 30 + [0.1] * 30 + [0.7] * 20 + [0.1] * 20
+        levels += [0.6] * 5 + [0.1] * 20 + [0.45] * 9 + [0.1] * 20
+        for step, level in enumerate(levels):
+            vector = np.zeros(16, np.float32)
+            vector[0 if level > 0.8 else 1] = 1
+            scene.see(step / 10, [level, 0.55 if 20 <= step < 40 else 0.1], features=vector)
+        scene.close(len(levels) / 10)
+        write(sink, scene)
+    sink.close()
+    return tmp_path / "memory"

@@ -6,10 +6,10 @@ import csv
 import json
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from typer import BadParameter
 
 from pvlr_sdk import Tagger, errors
 from pvlr_sdk.cameras.events import EventSettings, When
@@ -27,25 +27,6 @@ from tests.pvlr_sdk.cameras.memory.conftest import PICTURE, WALL, pvlr, write
 
 DATA = os.environ.get("PVLR_DATA")
 ALL = find.chosen(None, None, None, None)
-
-
-@pytest.fixture
-def folder(tmp_path, make_scene) -> Path:
-    """Two cars, one that is too short, and a cat that comes close, at two cameras."""
-    sink = MemorySink(MemoryConfig(folder=tmp_path / "memory"))
-    settings = EventSettings(smoothing=0, min_duration=1, min_gap=1, margin=0.1, labels=["car"])
-    for camera in ("door", "yard"):
-        scene = make_scene(settings=settings, camera=camera)
-        levels = [0.1] * 10 + [0.9] * 30 + [0.1] * 30 + [0.7] * 20 + [0.1] * 20
-        levels += [0.6] * 5 + [0.1] * 20 + [0.45] * 9 + [0.1] * 20
-        for step, level in enumerate(levels):
-            vector = np.zeros(16, np.float32)
-            vector[0 if level > 0.8 else 1] = 1
-            scene.see(step / 10, [level, 0.55 if 20 <= step < 40 else 0.1], features=vector)
-        scene.close(len(levels) / 10)
-        write(sink, scene)
-    sink.close()
-    return tmp_path / "memory"
 
 
 def test_why_shows_curve_thresholds_reasons_and_near_misses(folder):
@@ -90,6 +71,21 @@ def test_the_newest_near_misses_are_printed(tmp_path, make_scene):
     ]
     every = json.loads(pvlr("why", "last", "--memory", tmp_path, "--json"))["near"]
     assert (len(near), len(every)) == (10, 17)
+
+
+def test_an_event_without_scores_yet_has_a_note_instead_of_a_chart(tmp_path, make_scene, capsys):
+    scene = make_scene(settings=EventSettings(smoothing=0, min_duration=0, min_gap=0))
+    sink = MemorySink(MemoryConfig(folder=tmp_path))
+    for step in range(5):
+        scene.see(step, [0.9, 0.1])
+    write(sink, scene)
+    assert "  1.0" not in pvlr("why", "last", "--memory", tmp_path)
+    assert "no scores of this event are on the disk" in capsys.readouterr().err
+    for step in range(5, 70):
+        scene.see(step, [0.9, 0.1])
+    write(sink, scene)
+    assert "  1.0" in pvlr("why", "last", "--memory", tmp_path)
+    sink.close()
 
 
 def test_nothing_comes_close_to_a_low_threshold_from_zero(tmp_path, make_scene):
@@ -176,6 +172,13 @@ def test_search_by_label_filter_and_features(folder, tmp_path, capsys):
         for line in pvlr("search", "--memory", folder, "--since", "0001-01-01").splitlines()
     ]
     assert (len(clocks), clocks) == (4, sorted(clocks, reverse=True))
+    times = [one["time"] for one in json.loads(pvlr("search", "--memory", folder, "--json"))]
+    for offset in ("Z", "+00:00"):  # as events and --json have it
+        late = times[1].replace("Z", offset)
+        kept = json.loads(pvlr("search", "--memory", folder, "--since", late, "--json"))
+        assert [one["time"] for one in kept] == times[:2]
+    with pytest.raises(BadParameter, match="'yesterday' is no time such as"):
+        pvlr("search", "--memory", folder, "--until", "yesterday")
     assert not pvlr("search", "--memory", folder, "--camera", "dor")
     assert "nothing found; recorded cameras: 'door', 'yard'" in capsys.readouterr().err
     with pytest.raises(errors.OptionError, match="got none"):
@@ -259,7 +262,7 @@ def test_replay_of_a_clip_is_a_run_with_these_settings(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     clip, jsonl = f"{DATA}/video/car-detection.mp4", tmp_path / "events.jsonl"
     site = (
-        "threads: 1\nevents: {threshold: 0.5, min_duration: 0.2, smoothing: 1.5, min_gap: 8, labels: [car, person], "
+        "threads: 1\nevents: {threshold: 0.3, min_duration: 0.2, smoothing: 1.5, min_gap: 8, labels: [car, person], "
         "cooldown: 1, max_per_hour: 3, when: {person: {present: [car], within: 2}}}\n"
     )
     (config := tmp_path / "site.yaml").write_text(site)

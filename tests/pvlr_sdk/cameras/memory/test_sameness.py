@@ -9,10 +9,11 @@ import pytest
 from scipy import stats
 
 from pvlr_sdk import LabelBank, Tagger
+from pvlr_sdk.bundle.fingerprints import fingerprints
 from pvlr_sdk.cameras.events import EventSettings, When
 from pvlr_sdk.cameras.memory.memory import Memory
 from pvlr_sdk.cameras.memory.precision import at_most, statement, to_review
-from pvlr_sdk.cameras.memory.sameness import fingerprints, is_same
+from pvlr_sdk.cameras.memory.sameness import is_same
 from pvlr_sdk.cameras.memory.sink import MemoryConfig
 from pvlr_sdk.labels import Knowledge
 

@@ -221,6 +221,18 @@ def test_no_store_and_one_of_a_newer_version_are_refused(sink, tmp_path):
         MemorySink(MemoryConfig(folder=tmp_path / "memory"))
 
 
+def test_the_product_of_unit_features_is_a_cosine(tmp_path):
+    files = FeatureFiles(tmp_path / "features")
+    vectors = np.random.default_rng(0).exponential(size=(20, 1280)).astype(np.float32) ** 2
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for number, vector in enumerate(vectors):
+        files.write("tiny", number, vector)
+    for number, vector in enumerate(vectors):
+        numbers, products = files.products("tiny", vector)
+        assert 0.99 < products[numbers.tolist().index(number)] < 1 + 1e-6
+        assert np.abs(products - vectors @ vector).max() < 0.01
+
+
 def test_features_of_a_full_disk_are_none(tmp_path):
     files = FeatureFiles(tmp_path / "features")
     files.write("tiny", 1, np.ones(4, np.float32))

@@ -49,6 +49,13 @@ def serving(plan: Path, *arguments: object, **options):
             process.kill()
 
 
+def test_a_file_that_is_not_there_is_refused(plan, tmp_path):
+    message = refused("--plan", plan, tmp_path / "clip.mp4")
+    assert (
+        f"{tmp_path}/clip.mp4: expected an image, a video or a folder, got no such file" in message
+    )
+
+
 def refused(*arguments: object, **more: str) -> str:
     command = [*PVLR, *map(str, arguments)]
     done = subprocess.run(

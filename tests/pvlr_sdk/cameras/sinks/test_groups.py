@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pvlr_sdk.cameras.events import EventDetector, EventSettings
+from pvlr_sdk.cameras.sinks.home_assistant import HomeAssistant, Topics
 from pvlr_sdk.cameras.sinks.worker import SiteStatus
 from tests.pvlr_sdk.cameras.sinks.test_discovery import DEVICE, components, newest
 
@@ -39,3 +40,15 @@ def test_the_state_of_a_group_is_a_sensor(broker, make_sink, make_listener):
         SiteStatus({"door": ["gate shut", "car"]}, groups={"bay": ("gate shut", "car")})
     )
     watcher.until(lambda: "bay_group" in components(watcher))
+
+
+def test_entities_have_the_names_of_the_site():
+    site = SiteStatus(
+        {"door": ["car"]}, thresholds={"car": 0.5}, groups={}, names={"car": "Auto", "cat": "Katze"}
+    )
+    shown = HomeAssistant(Topics("pvlr", "homeassistant"), True, False, True).devices(site)
+    named = {
+        name: part["name"] for device in shown.values() for name, part in device.components.items()
+    }
+    assert named["car"] == "Auto"
+    assert (named["car_score"], named["car_threshold"]) == ("Auto score", "Auto threshold")

@@ -80,6 +80,8 @@ def test_variables(monkeypatch):
     [
         ({"camera": {}}, "site.yaml: camera: expected a known key, got 'camera'. Did you mean 'cameras'?"),
         ({"cameras": {"a": {"ur": 1}}}, "site.yaml: cameras.a.ur: expected a known key, got 'ur'. Did you mean 'uri'?"),
+        ({"events": {"operating_point": "f1"}},
+         "got 'operating_point'. operating_point is a key of the file's top level."),
         ({"events": {"smoothin": 1}}, "smoothin: expected a known key, got 'smoothin'. Did you mean 'smoothing'?"),
         ({"sinks": [{"kind": "mqt"}]}, "sinks.0.kind: expected one of jsonl, sqlite, mqtt, webhook, video, got 'mqt'. "
          "Did you mean 'mqtt'?"),

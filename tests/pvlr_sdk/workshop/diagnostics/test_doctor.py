@@ -86,7 +86,7 @@ def test_the_precisions_of_a_plan_by_their_time_and_what_they_cost(own_plan):
         key: gate[key] for key in ("photos", "tag_sets", "mAP", "mAP_fp32")
     }
     assert precision_row({**gate, "inference_ms": 2.0}) == (
-        "2.00 ms, same tags as fp32 on 95.0 % of 40 images, mAP 60.50 (fp32 60.75)"
+        "2.00 ms, same tags as the exported network on 95.0 % of 40 images, mAP 60.50 (fp32 60.75)"
     )
     assert precision_row({"inference_ms": 2.0}) == "2.00 ms"
 

@@ -8,6 +8,7 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.calibration import calibration_curve
 
 from pvlr_sdk import errors
 from pvlr_sdk.workshop.evaluation import metrics
@@ -211,3 +212,18 @@ def test_doubts_name_what_means_little() -> None:
         "fewer than 10 images with cat (9): their metrics are chance."
     ]
     assert metrics.doubts(["dog"], targets[:, :1]) == []
+
+
+def test_calibration_error_is_that_of_scikit_learns_curve():
+    generator = np.random.default_rng(3)
+    scores = generator.random((200, 7)) ** 2
+    targets = np.where(generator.random((200, 7)) < scores**1.5, 1, -1).astype(np.int8)
+    targets[::4, 2] = 0
+    scores[0, 0] = 1.0
+    known = targets != 0
+    bins = metrics.CALIBRATION_BINS
+    shares, means = calibration_curve(targets[known] > 0, scores[known], n_bins=bins)
+    counts, _ = np.histogram(scores[known], bins, (0, 1))
+    expected = (counts[counts > 0] * np.abs(shares - means)).sum() / counts.sum()
+    assert metrics.calibration_error(scores, targets) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(metrics.calibration_error(scores, np.zeros_like(targets)))

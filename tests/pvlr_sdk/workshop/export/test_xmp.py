@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from pvlr_sdk import errors
+from pvlr_sdk.labels.tree import LabelTree
 from pvlr_sdk.workshop.export.xmp import merged, sidecar, tag_photo
 
 pytest.importorskip("lxml")
@@ -302,3 +303,33 @@ def test_a_kill_leaves_each_sidecar_whole_or_absent(tmp_path):
         }
         assert digests == {hashlib.sha256(whole).digest()}
     assert 0 < len(list(tmp_path.glob("*.jpg.xmp"))) < 200
+
+
+GERMAN = LabelTree.packaged().model_copy(
+    update={"names": {"de": {"animal": "Tier", "dog": "Hund", "mammal": "Säugetier"}}}
+)
+
+
+def test_the_tree_is_read_by_other_programs_and_tags_of_the_owner_stay(photo):
+    sidecar(photo).write_text(LIGHTROOM)
+    scores = {"dog": 0.97, "car": 0.6, "person": 0.5}
+    assert tag_photo(photo, scores, tree=LabelTree.packaged())
+    tags = ["animal|mammal|dog", "vehicle|motor vehicle|car", "person"]
+    found = read(sidecar(photo))
+    # The owner's two tags come first; "dog" is also the owner's.
+    assert found["XMP-dc:Subject"] == ["family", "dog", "car", "person"]
+    assert found["XMP-lr:HierarchicalSubject"] == ["people|family", *tags]
+    digikam = [tag.replace("|", "/") for tag in tags]
+    assert found["XMP-digiKam:TagsList"] == ["family", "dog", *digikam]
+    if shutil.which("exiv2"):
+        command = ["exiv2", "-PXkv", str(sidecar(photo))]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert re.search(r"Xmp.digiKam.TagsList +.*animal/mammal/dog", text)
+        assert re.search(r"Xmp.lr.hierarchicalSubject +.*vehicle\|motor vehicle\|car", text)
+    assert tag_photo(photo, {"dog": 0.97}, tree=GERMAN, language="de", prefix="auto")
+    found = read(sidecar(photo))
+    assert found["XMP-dc:Subject"] == ["family", "dog", "Hund"]
+    assert found["XMP-lr:HierarchicalSubject"] == ["people|family", "auto|Tier|Säugetier|Hund"]
+    assert not tag_photo(photo, {"dog": 0.97}, tree=GERMAN, language="de", prefix="auto")
+    assert tag_photo(photo, {})
+    assert read(sidecar(photo))["XMP-dc:Subject"] == ["family", "dog"]

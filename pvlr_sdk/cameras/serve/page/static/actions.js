@@ -1,4 +1,5 @@
-// What can be done about the label of an event: exclude it at the camera, or choose another threshold.
+// What can be done about the label of an event: correct it, exclude it at the camera, or choose another threshold.
+import { Correction } from "./correction.js";
 import { el } from "./dom.js";
 
 export class Actions {
@@ -12,9 +13,12 @@ export class Actions {
     this.value = el("span", { class: "value" });
     this.previewed = el("p", { class: "hint", "aria-live": "polite" });
     this.outcome = el("p", { class: "hint", "aria-live": "polite" });
+    this.correction = new Correction();
+    this.correctable = false;
     this.element = el(
       "div",
       { class: "actions", role: "group", "aria-label": "What to do about it" },
+      this.correction.element,
       el("label", {}, this.check, " ", this.denied),
       el("div", { class: "filters" }, this.name, this.range, this.value),
       this.previewed,
@@ -30,11 +34,17 @@ export class Actions {
     );
   }
 
+  /** `correctable`: whether the plan is open and there is a memory. */
+  use(correctable) {
+    this.correctable = correctable;
+  }
+
   /** Shows what holds for the label and the camera of an event; nothing for an event without a label of the plan. */
   show(event) {
     const row = event && this.settings.rows.get(event.label);
     this.element.hidden = !row;
     if (!row) return;
+    this.correction.show(this.correctable ? event : null);
     this.label = event.label;
     this.camera = event.camera;
     this.previewed.textContent = "";

@@ -15,6 +15,18 @@ export function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
 
+let names = {};
+
+/** The names of labels in the language of the site, by label. */
+export function useNames(named) {
+  names = named;
+}
+
+/** What is shown for a label. */
+export function labelName(label) {
+  return names[label] ?? label;
+}
+
 export function button(text, onClick, attributes = {}) {
   const made = el("button", { type: "button", ...attributes }, text);
   made.addEventListener("click", onClick);

@@ -1,5 +1,5 @@
 // The events: a filter, a timeline, the latest ones as a list, their snapshots, and a CSV file.
-import { byId, button, clock, el, request, svg } from "./dom.js";
+import { byId, button, clock, el, labelName, request, svg } from "./dom.js";
 import { Gallery } from "./gallery.js";
 
 // Name, length and grid spacing on a wide screen, in seconds.
@@ -145,7 +145,7 @@ export class Events {
       const [camera, label] = name.split("\n");
       drawing.append(
         svg("rect", { class: "lane", x: left, y: row * ROW + 3, width: width - left, height: ROW - 6, rx: 4 }),
-        svg("text", { class: "lane-name", x: 0, y: row * ROW + 16 }, shorten(`${label} · ${camera}`, left / 7)),
+        svg("text", { class: "lane-name", x: 0, y: row * ROW + 16 }, shorten(`${labelName(label)} · ${camera}`, left / 7)),
       );
     });
     this.axis(drawing, begin, across, names.length * ROW);
@@ -184,7 +184,7 @@ export class Events {
         "li",
         { class: event.end ? "" : "open" },
         el("time", { datetime: event.start }, clock(seconds(event.start))),
-        button(event.label, () => this.open(event), {
+        button(labelName(event.label), () => this.open(event), {
           class: "link",
           "aria-label": `Show ${describe(event)}`,
           "data-key": event.id,

@@ -6,7 +6,7 @@ import { Live } from "./live.js";
 import { Memory } from "./memory.js";
 import { PhotoForm } from "./photo.js";
 import { Settings } from "./settings.js";
-import { byId } from "./dom.js";
+import { byId, useNames } from "./dom.js";
 
 const cards = new Map();
 const preview = (label, threshold, tell) => memory.replay(label, threshold, tell);
@@ -15,7 +15,8 @@ const events = new Events(
   (event) => memory.open({ ...event, event: event.id, id: null, kind: "event", time: event.peak_time }),
   (event) => cards.get(event.camera)?.teach.open(event.label),
 );
-const memory = new Memory(new Actions(settings, preview), () => events.query());
+const actions = new Actions(settings, preview);
+const memory = new Memory(actions, () => events.query());
 let paused = false;
 
 const live = new Live({
@@ -38,7 +39,9 @@ const live = new Live({
     tellPause();
   },
   labels(message) {
+    useNames(message.names);
     settings.load(cards.size > 0, message.taught);
+    actions.use(message.open && !byId("memory").hidden);
     events.taught = message.taught;
     events.list();
     for (const [name, card] of cards) {

@@ -1,5 +1,5 @@
 // The dialog about an event or a frame: its picture, an answer, what can be done about it, and why it was reported.
-import { button, clock, el, request, svg } from "./dom.js";
+import { button, clock, el, labelName, request, svg } from "./dom.js";
 
 const KEYS = { y: "yes", n: "no", s: "unclear", u: "undo", a: "alike" };
 const NEAR = 10;
@@ -95,7 +95,7 @@ function snapshot({ event }) {
 
 /** The label, the place and the time of a moment. */
 export function named(moment) {
-  return `${moment.label ?? `${moment.kind} frame`} at ${placed(moment)}`;
+  return `${moment.label ? labelName(moment.label) : `${moment.kind} frame`} at ${placed(moment)}`;
 }
 
 /** The place and the time of a moment. */

@@ -1,5 +1,5 @@
 // The thresholds of all labels, and whether their events are reported. A change takes effect at once.
-import { byId, button, el, request } from "./dom.js";
+import { byId, button, el, labelName, request } from "./dom.js";
 
 export class Settings {
   /** `preview(label, threshold, tell)` is called while a slider moves, and tells what it would change. */
@@ -89,7 +89,7 @@ export class Settings {
 
   filter() {
     const text = this.search.value.trim().toLowerCase();
-    for (const row of this.rows.values()) row.element.hidden = !row.label.toLowerCase().includes(text);
+    for (const row of this.rows.values()) row.element.hidden = ![row.label, labelName(row.label)].some((name) => name.toLowerCase().includes(text));
   }
 }
 
@@ -108,7 +108,7 @@ class Row {
     this.value = el("output", {});
     this.source = el("span", { class: "source" });
     this.reset = button("", () => put({ thresholds: { [label]: this.plan } }), { class: "reset" });
-    this.element = el("li", {}, this.check, el("span", { class: "name" }, label), this.range, this.value, this.reset, this.source);
+    this.element = el("li", {}, this.check, el("span", { class: "name" }, labelName(label)), this.range, this.value, this.reset, this.source);
   }
 
   set({ threshold, source, plan_threshold, reported }) {

@@ -1,5 +1,5 @@
 // The labels of a frame as bars, each a button that shows its attention map when hovered or focused.
-import { el } from "./dom.js";
+import { el, labelName } from "./dom.js";
 
 export class Tags {
   /** `rows`: number of labels shown; `choose(label or null)` is called when the chosen label changes. */
@@ -79,7 +79,7 @@ class Row {
     this.button = el(
       "button",
       { type: "button", class: "tag", "data-label": label },
-      el("span", { class: "name" }, label),
+      el("span", { class: "name" }, labelName(label)),
       el("span", { class: "track" }, this.fill, this.mark),
       this.score,
       this.margin,

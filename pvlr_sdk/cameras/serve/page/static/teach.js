@@ -103,8 +103,9 @@ export class TeachPanel {
   }
 }
 
-/** The classes of a word, such as "espresso 60 %". */
+/** The classes of a word, such as "espresso 60 %"; a word from captions has none. */
 function described(concepts) {
+  if (!Object.keys(concepts).length) return "learned from captions";
   const shares = Object.entries(concepts).map(([name, share]) => `${name} ${Math.round(100 * share)} %`);
   return `like ${shares.slice(0, 3).join(", ")}`;
 }

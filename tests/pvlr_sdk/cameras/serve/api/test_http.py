@@ -81,7 +81,8 @@ def test_the_document_has_the_bodies_that_routes_read_themselves(serve):
     } <= bodies.keys()
     assert {one: required for one, required in bodies.items() if not required} == {
         "post /v1/reload": False,
-        "post /v1/rollback": None,  # has no body
+        "post /v1/rollback": None,  # has no body, nor has the next
+        "put /v1/memory/events/{id}/correction": None,
     }
 
 

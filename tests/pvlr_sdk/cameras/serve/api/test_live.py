@@ -62,6 +62,7 @@ def test_pictures_move_as_fast_as_they_are_shown(serve, tagger):
     served = serve(PATTERN)
     with Browser(served) as browser:
         about = {"labels": tagger.labels, "open": False, "taught": [], "regions": {"door": {}}}
+        about |= {"names": {label: label for label in tagger.labels}}
         assert browser.message("labels") == {"kind": "labels", **about}
         door = {
             "name": "door",

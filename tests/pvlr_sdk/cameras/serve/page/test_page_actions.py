@@ -35,7 +35,8 @@ def test_from_a_false_alarm_to_its_end(
     page = visit(served.url, viewport={"width": width, "height": 844}, allow="status of 404")
     row = page.locator("#latest li", has_text="door").filter(has_text="cat")
     row.first.wait_for()
-    page.wait_for_timeout(1500)  # the memory has it within a second
+    remembered = Reader(tmp_path / "memory")
+    served.until(lambda: remembered.rows("kind = 'event' AND space IS NOT NULL"))
     row.get_by_role("button", name="Show cat at door").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("Began: ").wait_for()
@@ -110,3 +111,56 @@ def test_keys_that_are_typed_fast_are_all_answers(
         page.keyboard.press("y")
     sync_api.expect(dialog.get_by_role("status")).to_contain_text("12 answered.", timeout=60_000)
     assert len(Reader(remembered).answers()) == 12
+    page.unroute_all(behavior="ignoreErrors")  # pictures that still wait would fail the next test
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_not_this_again_and_undo(
+    serve: Callable[..., Any],
+    open_tagger: Any,
+    visit: Callable[..., Any],
+    tmp_path: Path,
+    width: int,
+) -> None:
+    Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+    bank = tmp_path / "bank.safetensors"
+    open_tagger.label_bank.save(bank)
+    before = bank.read_bytes()
+    served = serve(
+        {"door": TWO["door"]},
+        open_tagger,
+        {"thresholds": {"cat": 0.44}, "labels": ["cat"]},
+        memory={"folder": str(tmp_path / "memory")},
+        bank_file=bank,
+    )
+    page = visit(served.url, viewport={"width": width, "height": 844}, allow="status of 4")
+    row = page.locator("#latest li", has_text="door").filter(has_text="cat")
+    row.first.wait_for()
+    page.wait_for_timeout(1500)  # the memory has it within a second
+    row.first.get_by_role("button", name="Show cat at door").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Began: ").wait_for()
+    dialog.get_by_role("button", name="Not this again").click()
+    sync_api.expect(dialog).to_contain_text("This event would go. Of ")
+    sync_api.expect(dialog).to_contain_text("no right event is protected")
+    assert bank.read_bytes() == before
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    shot(page, f"again-{width}")
+    assert Axe().run(page, context="dialog.moment").response["violations"] == []
+    dialog.get_by_role("button", name="Hold").click()
+    sync_api.expect(dialog).to_contain_text("Kept in bank.safetensors.")
+    served.until(lambda: not served.site.open_events())  # the score has fallen
+    assert bank.read_bytes() != before
+    dialog.get_by_role("button", name="Undo the correction").click()
+    sync_api.expect(dialog).to_contain_text("the label is as it was before")
+    served.until(served.site.open_events)
+    assert bank.read_bytes() == before
+
+
+def test_a_closed_plan_has_no_correction(served: Any, visit: Callable[..., Any]) -> None:
+    page = visit(served.url, allow="status of 404")
+    page.locator("#latest li", has_text="cat").first.wait_for()
+    page.locator("#timeline .event").first.click()
+    dialog = page.get_by_role("dialog")
+    sync_api.expect(dialog.get_by_label("Threshold of")).to_be_visible()
+    sync_api.expect(dialog.get_by_role("button", name="Not this again")).to_be_hidden()
