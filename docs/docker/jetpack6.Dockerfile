@@ -15,7 +15,7 @@ RUN python3 -m venv --system-site-packages /opt/pvlr && pip install --no-cache-d
 ARG ARCHITECTURES=87
 COPY . /src
 RUN CMAKE_ARGS="-DPVLR_CUDA=ON -DPVLR_CUDA_ARCHITECTURES=$ARCHITECTURES" pip install --no-cache-dir "/src[cameras,int8]" && rm -rf /src
-RUN useradd --create-home --groups video pvlr
-USER pvlr
+RUN useradd --uid 10001 --create-home --groups video pvlr
+USER 10001
 ENTRYPOINT ["pvlr"]
 CMD ["doctor"]

@@ -32,10 +32,11 @@ IN_WHEEL = re.compile(
     | pvlr_sdk\.libs/lib(?:crypto|png16|zstd)-\w+\.so\.[0-9.]+
     | pvlr_sdk/models/(?:catalogue\.json|keys/[a-z]+\.pem)
     | pvlr_sdk/cameras/serve/page/static/[a-z]+\.(?:js|css|html|svg)
-    | pvlr_sdk/labels/dictionary\.(?:npz|LICENSE)
+    | pvlr_sdk/labels/(?:dictionary\.(?:npz|LICENSE)|tree\.json)
     | pvlr_sdk/cameras/site/[a-z-]+\.(?:yaml|service)
     | pvlr_training/(?:[a-z_]+/)*[a-z_0-9]+\.py
     | pvlr_training/(?:configs|recipes)/[a-z0-9_-]+\.(?:yaml|json)
+    | pvlr_training/everyday\.yaml
     | pvlr_training/report/[a-z]+\.(?:css|html)
     | pvlr_sdk-\S+\.dist-info/sboms/auditwheel\.cdx\.json
     | pvlr_sdk-\S+\.dist-info/(?:METADATA|RECORD|WHEEL|entry_points\.txt|top_level\.txt|licenses/\S*LICENSE)""",
@@ -50,10 +51,12 @@ REQUIRED = [
     "pvlr_sdk/models/pvlr-lite2-open/engine.sig",
     "pvlr_sdk/models/pvlr-lite2-open/engine.knowledge.safetensors",
     "pvlr_sdk/labels/dictionary.npz",
+    "pvlr_sdk/labels/tree.json",
     "pvlr_sdk/labels/dictionary.LICENSE",
     "pvlr_sdk/cameras/serve/page/static/index.html",
     "pvlr_sdk/cameras/site/site.yaml",
     "pvlr_training/configs/coco80.yaml",
+    "pvlr_training/everyday.yaml",
     "pvlr_training/report/template.html",
 ]
 LIBPVLR = [
