@@ -74,6 +74,8 @@ def export_openvino(
         "reverse_input_channels": "True",
     }.items():
         model.set_rt_info(value, ["model_info", key])
+    # Else OpenVINO rounds activations to 8 bits where they meet weights of 8 bits: 0.0015 in a score, measured.
+    model.set_rt_info("0", ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
     xml, weights = _serialised(model)
     write_files({out / "model.bin": weights, out / "model.xml": xml})
     return out / "model.xml"
