@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import multiprocessing.connection
 import shutil
 import socket
 import sqlite3
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,8 @@ from . import workload
 # Python starts and imports once, not for each fault.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.pvlr_sdk.cameras.sinks.workload"])
+# start() collects ended processes: beside a join() of another thread, one of the two reads 255 as the status.
+COLLECTING = threading.Lock()
 KINDS = ("jsonl", "rotating", "sqlite", "queue")
 COUNT = 3  # the first, one between, the last
 CALLS = (
@@ -67,7 +71,8 @@ def run(kind: str, folder: Path, *injected: str, file_limit: int | None = None) 
     worker = PROCESSES.Process(
         target=workload.begin, args=(kind, folder / "e", COUNT, theirs, file_limit)
     )
-    worker.start()
+    with COLLECTING:
+        worker.start()
     theirs.close()
     if traced := file_limit is None:
         paths = [part for name in FILES for part in ("-P", str(folder / name))]
@@ -87,7 +92,9 @@ def run(kind: str, folder: Path, *injected: str, file_limit: int | None = None) 
     ours.send(b"!")
     reported = b"".join(iter(lambda: ours.recv(65536), b"")).decode().split("\n")[:-1]
     ours.close()
-    worker.join(120)
+    multiprocessing.connection.wait([worker.sentinel], 120)
+    with COLLECTING:
+        worker.join(0)
     status = worker.exitcode
     assert status is not None
     if traced:
