@@ -1,7 +1,7 @@
 """``pvlr export-triton``: the files of a repository, and a real Triton that serves it.
 
 The server and its client have requirements of their own: PVLR_TRITON is the Python of an environment with
-``nvidia-pytriton`` and ``tritonclient[http,grpc]``.
+``nvidia-pytriton>=0.7`` and ``tritonclient[http,grpc]``.
 """
 
 from __future__ import annotations
