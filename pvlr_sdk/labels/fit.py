@@ -80,46 +80,26 @@ def fit(features: Floats, words: Floats | None, present: NDArray[np.bool_]) -> F
 
 def _classifier(features: Floats, present: NDArray[np.bool_]) -> tuple[Floats, float]:
     """Weights (D,) and offset of ridge regression to +1 and -1, in its dual form: photos are fewer than features."""
-    dual = np.linalg.solve(_kernel(features), np.where(present, 1.0, -1.0))
+    kernel = features @ features.T / _RIDGE + _FREE + np.eye(len(features))
+    dual = np.linalg.solve(kernel, np.where(present, 1.0, -1.0))
     return features.T @ dual / _RIDGE, float(_FREE * dual.sum())
 
 
-def _kernel(features: Floats) -> Floats:
-    kernel: Floats = features @ features.T / _RIDGE + _FREE + np.eye(len(features))
-    return kernel
+def contradictions(features: Floats, present: NDArray[np.bool_]) -> Floats:
+    """(N,): how far a classifier of all other photos contradicts the class of each photo; negative: it agrees.
 
-
-def harm(features: Floats, present: NDArray[np.bool_]) -> Floats:
-    """(N,): by how many standard deviations the two classes are further apart without each photo; negative: closer.
-
-    Only the other photos count, each scored by a ridge classifier that has not seen it (leave-one-out). The inverse of
-    the kernel gives the scores of all these classifiers, also of those without one more photo.
+    The classifiers are those of ridge regression to +1 and -1, both classes with the same weight. The inverse of the
+    kernel gives the scores of all of them (leave-one-out, in closed form).
 
     Args:
-        features: (N, D) of unit length. ``present``: (N,) which photos show the label; three at least do, and do not.
+        features: (N, D) of unit length.
+        present: (N,) which photos show the label; two at least do, and two do not.
     """
     targets = np.where(present, 1.0, -1.0)
-    inverse = np.linalg.inv(_kernel(features))
-    dual = inverse @ targets
-    diagonal = inverse.diagonal()
-    scores = targets - dual / diagonal
-    gains = np.empty(len(targets))
-    for row in range(len(targets)):
-        others = np.arange(len(targets)) != row
-        # The inverse of the kernel without this photo, by the formula for the inverse of a block matrix.
-        portions = inverse[row, others] / diagonal[row]
-        dual_without = dual[others] - portions * dual[row]
-        diagonal_without = diagonal[others] - portions * inverse[row, others]
-        scores_without = targets[others] - dual_without / diagonal_without
-        gains[row] = _distance(scores_without, present[others])
-        gains[row] -= _distance(scores[others], present[others])
-    return gains
-
-
-def _distance(scores: Floats, present: NDArray[np.bool_]) -> float:
-    """Standard deviations between the mean scores of both classes."""
-    spread = np.sqrt((scores[present].var() + scores[~present].var()) / 2)
-    return float((scores[present].mean() - scores[~present].mean()) / max(spread, 1e-9))
+    weights = np.where(present, 0.5 / present.mean(), 0.5 / (~present).mean())
+    inverse = np.linalg.inv(features @ features.T / _RIDGE + _FREE + np.diag(1 / weights))
+    scores = targets - inverse @ targets / inverse.diagonal()
+    return -targets * scores
 
 
 def _folds(present: NDArray[np.bool_]) -> NDArray[np.int64] | None:

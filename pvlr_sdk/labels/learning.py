@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import errors
 from ..bundle.label_bank import LabelBank
 from .edit import LinearFunction, with_label
-from .fit import Fit, Floats, fit, harm
+from .fit import Fit, Floats, contradictions, fit
 from .intervals import expected, reweighted
 from .precision_recall import average_precision
 from .thresholds import choose_thresholds, precise_thresholds, sigmoid
@@ -53,8 +53,8 @@ class LabelReport:
         average_precision: of the scores.
         words_average_precision: of the words alone; None without words.
         mistakes: the worst first.
-        harmful: the photo that hurts the label most, by leave-one-out: without it, the others are told apart best. None
-            if none does, or with fewer than three photos of a kind.
+        harmful: the photo that hurts the label most: all others contradict it most (leave-one-out). None if they
+            contradict none, or with fewer than three photos of a kind.
     """
 
     label: str
@@ -141,8 +141,8 @@ def _harmful(features: Floats, present: NDArray[np.bool_], files: Sequence[str])
     """The file of :attr:`LabelReport.harmful`."""
     if min(present.sum(), (~present).sum()) < 3:
         return None
-    gains = harm(features, present)
-    return files[int(gains.argmax())] if gains.max() > 0 else None
+    contradicted = contradictions(features, present)
+    return files[int(contradicted.argmax())] if contradicted.max() > 0 else None
 
 
 def check_both(

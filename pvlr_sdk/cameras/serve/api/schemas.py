@@ -245,6 +245,9 @@ class TaughtModel(BaseModel):
     advice: Text = Field(description="what would improve the label most")
     average_precision: float | None
     mistakes: list[MistakeModel] = Field(description="the worst first")
+    harmful: Text | None = Field(
+        description="camera and time of the example that hurts the label most; null if none does"
+    )
     labels: list[Text] = Field(description="all labels in use")
     bank_file: BankFile
 

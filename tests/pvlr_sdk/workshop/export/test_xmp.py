@@ -1,7 +1,8 @@
-"""Tags in XMP, read back by exiftool and exiv2."""
+"""Tags in XMP, read back by exiftool, exiv2 and Adobe's parser."""
 
 from __future__ import annotations
 
+import ctypes.util
 import hashlib
 import json
 import random
@@ -333,3 +334,31 @@ def test_the_tree_is_read_by_other_programs_and_tags_of_the_owner_stay(photo):
     assert not tag_photo(photo, {"dog": 0.97}, tree=GERMAN, language="de", prefix="auto")
     assert tag_photo(photo, {})
     assert read(sidecar(photo))["XMP-dc:Subject"] == ["family", "dog"]
+
+
+def test_the_parser_of_adobe_reads_the_tree(photo):
+    if not ctypes.util.find_library("exempi"):
+        pytest.skip("libexempi is not installed")
+    libxmp = pytest.importorskip("libxmp")  # python-xmp-toolkit
+    sidecar(photo).write_text(LIGHTROOM)
+    assert tag_photo(photo, {"dog": 0.97, "car": 0.6}, tree=LabelTree.packaged())
+    found = libxmp.XMPMeta()
+    found.parse_from_str(sidecar(photo).read_text("utf-8"), xmpmeta_wrap=False)
+
+    def items(namespace: str, field: str) -> list[str]:
+        count = found.count_array_items(namespace, field)
+        return [found.get_array_item(namespace, field, i + 1) for i in range(count)]
+
+    assert items(libxmp.consts.XMP_NS_DC, "subject") == ["family", "dog", "car"]
+    assert items(libxmp.consts.XMP_NS_Lightroom, "hierarchicalSubject") == [
+        "people|family",
+        "animal|mammal|dog",
+        "vehicle|motor vehicle|car",
+    ]
+    assert items("http://www.digikam.org/ns/1.0/", "TagsList") == [
+        "family",
+        "dog",
+        "animal/mammal/dog",
+        "vehicle/motor vehicle/car",
+    ]
+    assert found.get_property(libxmp.consts.XMP_NS_XMP, "Rating") == "3"

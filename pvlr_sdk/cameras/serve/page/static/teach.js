@@ -129,5 +129,6 @@ function measured(found) {
     return found[name] === null ? "none found" : `${name} ${Math.round(found[name])} % (${low} to ${high})`;
   });
   const where = `where ${Math.round(found.prevalence)} of 100 frames show it`;
-  return `${precision}, ${recall} by cross-validation of ${frames}, ${where}. ${found.advice}`;
+  const harmful = found.harmful ? ` The frame that hurts most: ${found.harmful}. Check what it shows.` : "";
+  return `${precision}, ${recall} by cross-validation of ${frames}, ${where}. ${found.advice}${harmful}`;
 }

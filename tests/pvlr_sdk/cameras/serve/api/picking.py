@@ -15,11 +15,15 @@ def post(served: Any, path: str, **body: Any) -> Any:
     return served.ask("POST", path, json.dumps(body), {"Content-Type": "application/json"})
 
 
-def pick(served: Any, camera: str, count: int, label: str = "my mug") -> Any:
-    """Pick so many frames of a camera: the door shows the label."""
+def pick(
+    served: Any, camera: str, count: int, label: str = "my mug", is_positive: bool | None = None
+) -> Any:
+    """Pick so many frames of a camera: by default as what they are, and the door shows the label."""
+    if is_positive is None:
+        is_positive = camera == "door"
     while count:
         answer = post(
-            served, "/v1/teach/examples", camera=camera, label=label, **{"is": camera == "door"}
+            served, "/v1/teach/examples", camera=camera, label=label, **{"is": is_positive}
         )
         if answer.status == 200:
             count -= 1

@@ -118,6 +118,17 @@ class TestTeach:
         assert actions[-1]["label"] == "my mug"
         assert {one["is"] for one in actions if one["action"] == "example"} == {True, False}
 
+    @pytest.mark.slow
+    def test_the_frame_that_hurts_the_label_is_named(
+        self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
+    ) -> None:
+        served = serve(clips, open_tagger, QUIET)
+        pick(served, "door", 6)
+        pick(served, "yard", 8)
+        wrong = pick(served, "door", 1, is_positive=False)["examples"][-1]
+        taught = post(served, "/v1/teach", label="my mug").json
+        assert taught["harmful"] == f"door {wrong['time']}"
+
     def test_events_of_other_labels_continue(
         self, open_tagger: Tagger, serve: Callable[..., Any], clips: Any
     ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pvlr_sdk import Tagger
 from pvlr_sdk.cameras.events import rfc3339
 from pvlr_sdk.labels.page import page as page_of
+from tests.pvlr_sdk.cameras.serve.api import picking
 from tests.pvlr_sdk.labels import tiny_open
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -33,6 +34,23 @@ def pick(page: Any, camera: str, name: str, count: int, label: str = "my mug") -
         picked = canvas.get_attribute("data-time")
         # a frame cannot be picked twice
         sync_api.expect(canvas).not_to_have_attribute("data-time", picked)
+
+
+def test_the_frame_that_hurts_the_label_is_named(
+    open_tagger: Tagger, serve: Callable[..., Any], visit: Callable[..., Any], clips: Any
+) -> None:
+    served = serve(clips, open_tagger, QUIET)
+    page = visit(served.url)
+    picking.pick(served, "door", 6)
+    picking.pick(served, "yard", 8)
+    wrong = picking.pick(served, "door", 1, is_positive=False)["examples"][-1]
+    door = page.locator("[data-camera=door]")
+    door.get_by_label("Add a label", exact=True).fill("my mug")
+    door.get_by_label("Add a label", exact=True).press("Enter")
+    door.get_by_role("button", name="Teach", exact=True).click()
+    sync_api.expect(door.locator(".teach [role=status]")).to_contain_text(
+        f"The frame that hurts most: door {wrong['time']}. Check what it shows."
+    )
 
 
 def test_a_label_is_taught_and_forgotten(
