@@ -19,6 +19,7 @@ import typer
 from .accuracy.cameras.report import each, failures, overview
 from .common import DOCS, RESULTS, Table, run
 from .cpu.peers import table as peers_table
+from .cpu.rivals import table as rivals_table
 
 BUNDLED = "pvlr-lite2-open"
 PAGES = ("performance", "accuracy", "camera_accuracy")
@@ -52,6 +53,12 @@ def peers(data: Data) -> str:
     return f"""{_conditions(data)} Plan `{data["conditions"]["plan"]}`, {data["conditions"]["photos"]} images.
 
 {peers_table(data).markdown()}"""
+
+
+def rivals(data: Data) -> str:
+    return f"""{_conditions(data)} In {data["conditions"]["precision"]}, the network alone.
+
+{rivals_table(data).markdown()}"""
 
 
 def cameras(data: Data) -> str:
@@ -112,6 +119,7 @@ def _bundled(table: Callable[[Data], Table], results: Path) -> str:
 
 PARTS: dict[str, Callable[[Path], str]] = {
     "peers": partial(_one, "peers", peers),
+    "rivals": partial(_one, "rivals", rivals),
     "cameras": partial(_one, "cameras", cameras),
     "shipped": shipped,
     "clips": partial(_models, "clips", overview),

@@ -162,8 +162,8 @@ def onnx_runtime(setting: Setting, payload: bytes) -> Run:
     return run
 
 
-def torch_model(setting: Setting, *, compiled: bool) -> Run:
-    """The trained model in PyTorch fp32, eager or through torch.compile, after the SDK's preprocessing."""
+def torch_model(setting: Setting, *, compiled: bool, precision: str = "fp32") -> Run:
+    """The trained model in PyTorch, eager or through torch.compile, after the SDK's preprocessing. bf16 is autocast."""
     import torch
 
     from pvlr_training.checkpoint import load_model
@@ -176,11 +176,12 @@ def torch_model(setting: Setting, *, compiled: bool) -> Run:
     preprocess = Preprocessor(setting.spec)
 
     def run(frame: np.ndarray) -> Scores:
-        with torch.inference_mode():
-            return (
-                network(torch.from_numpy(preprocess(frame, "bgr"))[None])
-                .logits.sigmoid()
-                .numpy()[0]
-            )
+        image = torch.from_numpy(preprocess(frame, "bgr"))[None]
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+        ):
+            logits = network(image).logits
+        return sigmoid(logits.float().numpy()[0])
 
     return run

@@ -125,8 +125,9 @@ def open_peers(setting: Setting) -> dict[str, Run]:
         if setting.int8:
             peers["ONNX Runtime, int8"] = onnx_runtime(setting, load_bundle(setting.int8).payload)
     if setting.checkpoint:
-        peers["PyTorch eager, fp32"] = torch_model(setting, compiled=False)
-        peers["torch.compile, fp32"] = torch_model(setting, compiled=True)
+        for kind in dict.fromkeys(("fp32", precision)):
+            peers[f"PyTorch eager, {kind}"] = torch_model(setting, compiled=False, precision=kind)
+            peers[f"torch.compile, {kind}"] = torch_model(setting, compiled=True, precision=kind)
     return peers
 
 

@@ -54,8 +54,8 @@ def thresholds(
     thresholds.
 
     With --tiles, the thresholds for that layout of tiles are chosen instead: at
-    f1 as many tags are correct as without tiles, at precise 90 %. Use frames of
-    your cameras.
+    f1 as many tags are correct as without tiles, at precise they have twice the
+    odds. Use frames of your cameras.
 
     Do not evaluate on the images that the thresholds were chosen on.
 

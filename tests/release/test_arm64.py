@@ -7,6 +7,7 @@ machine. PVLR_TEST_ARM64 names a folder that keeps wheel and system.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import shutil
@@ -87,6 +88,12 @@ class System:
         done = subprocess.run([*shell, *inside], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
         return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def an_hour() -> None:
+    """Instead of ten minutes for each test: emulated, a frame in int8 takes many seconds."""
+    faulthandler.dump_traceback_later(3600, exit=True)
 
 
 @pytest.fixture(scope="module")
