@@ -31,7 +31,7 @@ for path in sys.argv[1:]:
     print(json.dumps(tagger.predict(path).scores.tolist()))
 """
 # Parts that need neither another machine nor other packages.
-QUICK = ["tests/pvlr_sdk/test_types.py", "tests/pvlr_sdk/result", "tests/pvlr_sdk/kernels"]
+QUICK = ["tests/pvlr_sdk/result", "tests/pvlr_sdk/kernels"]
 
 
 def _why_not() -> str:
@@ -70,7 +70,7 @@ class System:
         subprocess.run(["mmdebstrap", *target, self.root], check=True)
         (wheel,) = (folder / "dist").iterdir()
         arguments = ["--no-compile", "--target", self._site, f"{wheel}[serve,sign]"]
-        tools = ["hypothesis", "onnx", "pytest", "pyyaml", "requests"]
+        tools = ["hypothesis", "onnx", "pytest", "pytest-xdist", "pyyaml", "requests"]
         install = [script, "fetch", "install", "aarch64", "3.13", *arguments, *tools]
         subprocess.run(install, env=environment, check=True)
 

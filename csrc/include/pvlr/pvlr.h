@@ -61,7 +61,7 @@ extern "C" {
 // The version of this interface: it rises when a struct grows or a function is added.
 #define PVLR_API_VERSION 4
 
-// The version of the library, for example "0.2.0".
+// The version of the library, for example "0.3.0".
 PVLR_API const char* pvlr_version(void);
 
 // ---- Errors ---------------------------------------------------------------------------------------------------------
