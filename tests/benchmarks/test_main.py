@@ -45,6 +45,13 @@ def test_peers_compute_the_same(run: Callable[..., str], tmp_path: Path) -> None
         assert agreement["same_tag_sets"] >= 2 / 3, name
         assert peers["figures"][name]["median_ms"] > 0
 
+    pytest.importorskip("timm")
+    run("benchmarks.cpu.rivals", "--rounds", "1", "--json", tmp_path / "rivals.json")
+    rivals = json.loads((tmp_path / "rivals.json").read_text())["figures"]
+    assert {"pvlr-lite2-open", "PP-LCNet_x1_0 (PaddleX)"} <= set(rivals)
+    times = [rival["median_ms"] for rival in rivals.values()]
+    assert times == sorted(times)
+
     shutil.copy(DOCS / "performance.md", tmp_path)
     run("benchmarks.pages", "performance", "--results", tmp_path, "--docs", tmp_path)
     text = (tmp_path / "performance.md").read_text()
