@@ -13,7 +13,7 @@ function describe(path, method, operation) {
   const name = `${method.toUpperCase()} ${path}`;
   const section = el("section", { class: "panel", "aria-label": name }, el("h2", {}, el("code", {}, name)));
   section.append(el("p", {}, ...marked(operation.description ?? operation.summary ?? "")));
-  const rows = (operation.parameters ?? []).map((one) => [one.name, `${one.required ? "required " : ""}${one.in}`, type(one.schema), one.description ?? ""]);
+  const rows = (operation.parameters ?? []).map((parameter) => [parameter.name, `${parameter.required ? "required " : ""}${parameter.in}`, type(parameter.schema), parameter.description ?? ""]);
   if (rows.length) section.append(table("Parameters", ["Name", "Place", "Type", "Meaning"], rows));
   const body = operation.requestBody;
   if (body) {
@@ -22,8 +22,8 @@ function describe(path, method, operation) {
     if (body.description) section.append(el("p", {}, ...marked(body.description)));
   }
   const responses = Object.entries(operation.responses).map(([status, { description, content }]) => {
-    const [kind, one] = Object.entries(content ?? {})[0] ?? ["", {}];
-    return [status, description, kind, type(one.schema)];
+    const [kind, media] = Object.entries(content ?? {})[0] ?? ["", {}];
+    return [status, description, kind, type(media.schema)];
   });
   const parts = el("details", {}, el("summary", {}, "Responses"), table("", ["Status", "Meaning", "Content-Type", "Content"], responses));
   section.append(parts, el("p", {}, el("code", {}, command(path, method, operation))));
@@ -44,7 +44,7 @@ function type(schema) {
   if (schema.properties) return fields(schema);
   if (schema.type === "array") return `list of ${type(schema.items).split(":")[0]}`;
   if (schema.enum) return schema.enum.join(" or ");
-  const range = [schema.minimum, schema.maximum].some((one) => one !== undefined);
+  const range = [schema.minimum, schema.maximum].some((limit) => limit !== undefined);
   return `${schema.format ?? schema.type ?? ""}${range ? `, ${schema.minimum ?? ""} to ${schema.maximum ?? ""}` : ""}`;
 }
 

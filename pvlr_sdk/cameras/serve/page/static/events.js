@@ -51,7 +51,7 @@ export class Events {
     byId("ranges").append(...this.buttons);
     this.gallery = new Gallery(open);
     this.filters = ["camera", "label"].map((key) => new Filter(key, () => this.filter()));
-    byId("filters").append(...this.filters.map((one) => one.element), button("Export CSV", () => this.export()));
+    byId("filters").append(...this.filters.map((filter) => filter.element), button("Export CSV", () => this.export()));
     new ResizeObserver(() => this.draw()).observe(byId("timeline"));
     // Of what lies under the pointer: the timeline may have been drawn again since the button went down.
     byId("timeline").addEventListener("click", ({ clientX, clientY }) => {
@@ -78,7 +78,7 @@ export class Events {
       if (this.events.size <= REMEMBERED) break;
       this.events.delete(id);
     }
-    for (const one of this.filters) one.offer(this.events.values());
+    for (const filter of this.filters) filter.offer(this.events.values());
     this.filter();
   }
 
@@ -89,13 +89,13 @@ export class Events {
 
   /** The choice of the filter, as parameters of a request. */
   query() {
-    const chosen = this.filters.filter((one) => one.select.value).map((one) => [one.key, one.select.value]);
+    const chosen = this.filters.filter((filter) => filter.select.value).map((filter) => [filter.key, filter.select.value]);
     return `?${new URLSearchParams(chosen)}`;
   }
 
   /** The events that the filter lets through. */
   chosen() {
-    return [...this.events.values()].filter((event) => this.filters.every((one) => one.accepts(event)));
+    return [...this.events.values()].filter((event) => this.filters.every((filter) => filter.accepts(event)));
   }
 
   /** Saves the events that the filter lets through as a CSV file, one row per event. */
@@ -117,12 +117,12 @@ export class Events {
   }
 
   newest() {
-    return this.chosen().sort((one, other) => (one.start < other.start ? 1 : -1));
+    return this.chosen().sort((event, other) => (event.start < other.start ? 1 : -1));
   }
 
   choose(seconds) {
     this.range = seconds;
-    this.buttons.forEach((one, index) => one.setAttribute("aria-pressed", RANGES[index][1] === seconds));
+    this.buttons.forEach((button, index) => button.setAttribute("aria-pressed", RANGES[index][1] === seconds));
     this.draw();
   }
 

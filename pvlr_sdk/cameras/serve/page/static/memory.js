@@ -39,7 +39,7 @@ export class Memory {
       const grade = found.grade ? ` Grade of this word: ${found.grade}.` : "";
       const order = this.field.value.trim() ? "best" : "newest";
       this.message.textContent = found.moments.length ? `${found.moments.length} shown, the ${order} first.${grade}` : NOTHING;
-      this.list.replaceChildren(...found.moments.map((one) => el("li", {}, this.thumbnail(one))));
+      this.list.replaceChildren(...found.moments.map((moment) => el("li", {}, this.thumbnail(moment))));
     } catch (error) {
       this.message.textContent = error.message;
       this.list.replaceChildren();
@@ -61,7 +61,7 @@ export class Memory {
         const text = `${name} at ${value.toFixed(2)}: ${found.after} instead of ${found.before} events in the last hour.${notes}`;
         answer(text);
         this.message.textContent = text;
-        this.list.replaceChildren(...found.changes.map((one) => el("li", {}, this.thumbnail(one))));
+        this.list.replaceChildren(...found.changes.map((change) => el("li", {}, this.thumbnail(change))));
       } catch (error) {
         answer(error.message);
       }

@@ -44,9 +44,9 @@ export class MomentDialog {
     this.attention.hidden = true;
     this.where.checked = false;
     this.choices.hidden = !onAnswer;
-    for (const one of this.answers) {
-      one.disabled = !moment;
-      one.removeAttribute("aria-pressed");
+    for (const button of this.answers) {
+      button.disabled = !moment;
+      button.removeAttribute("aria-pressed");
     }
     this.actions.show(moment?.event ? moment : null);
     this.body.replaceChildren();
@@ -55,7 +55,7 @@ export class MomentDialog {
 
   /** Marks the answer that was given. */
   mark(answer) {
-    for (const one of this.answers) one.setAttribute("aria-pressed", one.dataset.answer === answer);
+    for (const button of this.answers) button.setAttribute("aria-pressed", button.dataset.answer === answer);
   }
 
   /** Adds why an event was reported, if the memory has it. */
@@ -116,7 +116,7 @@ function curve({ curve: points, upper, lower, event }) {
   const across = (time) => ((WIDTH * (time - begin)) / Math.max(end - begin, 1e-3)).toFixed(1);
   const down = (value) => (HEIGHT - 1 - value * (HEIGHT - 2)).toFixed(1);
   const path = (at, css) =>
-    svg("path", { class: css, d: points.length ? `M${points.map((one) => `${across(one[0])} ${down(one[at])}`).join("L")}` : null });
+    svg("path", { class: css, d: points.length ? `M${points.map((point) => `${across(point[0])} ${down(point[at])}`).join("L")}` : null });
   const level = (value, css) => svg("line", { class: css, x1: 0, x2: WIDTH, y1: down(value), y2: down(value) });
   const [from, until] = [event.start, event.end ?? event.time].map((time) => across(Date.parse(time) / 1000));
   const span = svg("rect", { class: "lane", x: from, width: Math.max(until - from, 1), y: 0, height: HEIGHT });

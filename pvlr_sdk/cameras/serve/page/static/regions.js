@@ -25,7 +25,7 @@ export class Regions {
 
   /** Whether no region is tagged by itself, so that the camera's rectangle is. */
   get none() {
-    return Object.values(this.regions).every((one) => one.exclude);
+    return Object.values(this.regions).every((region) => region.exclude);
   }
 
   /** Shows the regions as they are now, whoever has changed them. */
@@ -45,7 +45,7 @@ export class Regions {
   draw(corners, text = HINT) {
     this.corners = corners;
     this.begin.hidden = corners !== null;
-    for (const one of this.ends) one.hidden = corners === null;
+    for (const button of this.ends) button.hidden = corners === null;
     this.pad.classList.toggle("drawing", corners !== null);
     this.pad.toggleAttribute("tabindex", false);
     if (corners) this.pad.setAttribute("tabindex", 0);
@@ -100,12 +100,12 @@ export class Regions {
   show(text = this.message.textContent) {
     const { width, height } = this.pad.viewBox.baseVal ?? { width: 0, height: 0 };
     const shape = (corners, kind) => svg("polygon", { class: kind, points: corners.map(([x, y]) => [x * width, y * height]).join(" ") });
-    const shapes = Object.values(this.regions).map((one) => shape(one.polygon, one.exclude ? "out" : "in"));
+    const shapes = Object.values(this.regions).map((region) => shape(region.polygon, region.exclude ? "out" : "in"));
     const [x, y, arm] = [this.cross[0] * width, this.cross[1] * height, width / 40];
     const cross = svg("path", { class: "draft", d: `M${x - arm} ${y}h${2 * arm}M${x} ${y - arm}v${2 * arm}` });
     this.pad.replaceChildren(...shapes, ...(this.corners ? [shape(this.corners, "draft"), cross] : []));
-    this.list.replaceChildren(...Object.entries(this.regions).map(([name, one]) => el("li", {}, el("b", {}, name),
-      el("span", {}, one.exclude ? "excluded" : ""), button("Remove", () => this.remove(name), { "aria-label": `Remove ${name}` }))));
+    this.list.replaceChildren(...Object.entries(this.regions).map(([name, region]) => el("li", {}, el("b", {}, name),
+      el("span", {}, region.exclude ? "excluded" : ""), button("Remove", () => this.remove(name), { "aria-label": `Remove ${name}` }))));
     this.name.placeholder = this.free();
     this.message.textContent = text;
   }

@@ -31,8 +31,8 @@ export class Review {
   async fill() {
     await this.stored;
     const { moments, notes } = await request("GET", this.path);
-    const known = new Set([...this.queue, ...this.done, ...this.done.flatMap((one) => one.alike)].map(key));
-    this.queue.push(...moments.filter((one) => !known.has(key(one))));
+    const known = new Set([...this.queue, ...this.done, ...this.done.flatMap((answered) => answered.alike)].map(key));
+    this.queue.push(...moments.filter((moment) => !known.has(key(moment))));
     return notes;
   }
 
@@ -59,7 +59,7 @@ export class Review {
     const { moments } = await request("GET", `/v1/memory/events/${encodeURIComponent(moment.event)}/alike`);
     if (this.dialog.moment !== moment || !moments.length) return;
     this.alike = moments;
-    const pictures = moments.map((one) => el("li", {}, el("img", { src: picture(one.id), alt: named(one), loading: "lazy" })));
+    const pictures = moments.map((moment) => el("li", {}, el("img", { src: picture(moment.id), alt: named(moment), loading: "lazy" })));
     const text = `Answer all alike: these ${moments.length} too (A)`;
     this.dialog.body.append(el("label", {}, this.together, " ", text), el("ul", { class: "gallery" }, ...pictures));
   }
@@ -77,9 +77,9 @@ export class Review {
       this.done.push(moment);
       moment.alike = alike;
       const answered = new Set(alike.map(key));
-      this.queue = this.queue.filter((one) => !answered.has(key(one)));
+      this.queue = this.queue.filter((moment) => !answered.has(key(moment)));
     }
-    const count = this.done.reduce((sum, one) => sum + 1 + one.alike.length, 0);
+    const count = this.done.reduce((sum, answered) => sum + 1 + answered.alike.length, 0);
     const told = this.stored.then(() => this.store(moment, answer === "undo" ? null : answer, alike));
     this.stored = told;
     try {
@@ -98,7 +98,7 @@ export class Review {
   async store(moment, answer, alike) {
     try {
       const path = moment.event ? `events/${encodeURIComponent(moment.event)}` : `frames/${moment.id}`;
-      const about = moment.event ? { alike: alike.map((one) => one.event) } : { label: moment.label };
+      const about = moment.event ? { alike: alike.map((event) => event.event) } : { label: moment.label };
       return (await request("PUT", `/v1/memory/${path}/answer`, { answer, ...about })).statement;
     } catch (error) {
       this.dialog.note.textContent = error.message;

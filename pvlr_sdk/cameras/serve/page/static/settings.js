@@ -22,7 +22,7 @@ export class Settings {
    *  come first, then the reported ones; a tick moves no row. */
   async load(cameras, taught) {
     this.cameras = cameras;
-    for (const one of this.all) one.hidden = !cameras;
+    for (const control of this.all) control.hidden = !cameras;
     await this.ask("GET", "");
     const rank = (row) => 2 * taught.includes(row.label) + row.reported;
     const focused = document.activeElement;
@@ -61,15 +61,15 @@ export class Settings {
       this.message.textContent = error.message;
     }
     // A server that starts again may have a plan with other labels, and refuses a change that names an old one.
-    const labels = new Set(this.answer?.labels.map((one) => one.label));
+    const labels = new Set(this.answer?.labels.map((label) => label.label));
     for (const [label, row] of this.rows) {
       if (labels.has(label)) continue;
       row.element.remove();
       this.rows.delete(label);
     }
-    for (const one of this.answer?.labels ?? []) {
-      if (!this.rows.has(one.label)) this.add(one.label);
-      this.rows.get(one.label).set(one);
+    for (const label of this.answer?.labels ?? []) {
+      if (!this.rows.has(label.label)) this.add(label.label);
+      this.rows.get(label.label).set(label);
     }
     return this.message.textContent;
   }

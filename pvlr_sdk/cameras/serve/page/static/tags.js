@@ -17,7 +17,7 @@ export class Tags {
   show(tags) {
     if (this.chosen === null || !this.rows.length) {
       const margin = ([, score, threshold]) => score - threshold;
-      const labels = [...tags].sort((one, other) => margin(other) - margin(one)).map(([label]) => label);
+      const labels = [...tags].sort((tag, other) => margin(other) - margin(tag)).map(([label]) => label);
       this.order(labels.filter((label, place) => place < this.count || label === this.pinned));
     }
     const seen = new Map(tags.map((tag) => [tag[0], tag]));

@@ -49,10 +49,10 @@ export class TeachPanel {
   show({ positives, negatives, taught, teachable }) {
     this.is.textContent = `Positive (${positives})`;
     this.isNot.textContent = `Negative (${negatives})`;
-    for (const one of [this.word, this.is, this.isNot]) one.disabled = !this.label;
+    for (const control of [this.word, this.is, this.isNot]) control.disabled = !this.label;
     this.teach.disabled = !teachable;
     if (positives && negatives && !teachable) this.message.textContent = `${this.label} is a label of the plan: choose another name.`;
-    for (const one of [this.undo, this.clear]) one.disabled = !(positives + negatives);
+    for (const control of [this.undo, this.clear]) control.disabled = !(positives + negatives);
     this.forget.hidden = !taught;
   }
 
